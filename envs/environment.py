@@ -1,0 +1,80 @@
+"""The environment protocol: gymnax 1.x's own, and the base of our wrappers.
+
+`reset(key, params) -> obs, state` and `step(key, state, action, params) -> obs, state, reward, terminated, truncated,
+info`, which resets itself and keeps the last observation of the episode in `info["final_observation"]`. Both come from
+`Environment`; an environment implements `reset_env`, `step_env` (five values, no reset) and, where its time limit is
+not `state.time >= params.max_steps_in_episode`, `is_truncated`.
+"""
+
+from typing import Any
+
+
+from gymnax.environments import spaces
+from gymnax.environments.environment import Environment, EnvParams, EnvState
+from jaxtyping import Array, Bool, PRNGKeyArray
+
+__all__ = ["EnvParams", "EnvState", "Environment", "Wrapper", "never_truncates"]
+
+
+class Wrapper(Environment):
+    """An environment around another one, with the same params.
+
+    Wrappers transform `reset_env` and `step_env`, hence sit INSIDE the automatic reset of the outermost one: nothing
+    they add to an observation can be left over from the episode before. A wrapper that needs memory of its own makes
+    its state a NamedTuple whose field `env_state` is the state of the wrapped environment; one that needs none uses
+    the inner state itself and overrides nothing below.
+    """
+
+    def __init__(self, env: Environment):
+        self.env = env
+
+    def inner_state(self, state: Any) -> Any:
+        """The state of the wrapped environment."""
+        return state
+
+    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
+        """Start an episode."""
+        return self.env.reset_env(key, params)
+
+    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
+        """Make a step, without automatic reset."""
+        return self.env.step_env(key, state, action, params)
+
+    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
+        """Whether the time limit is reached."""
+        return self.env.is_truncated(self.inner_state(state), params)
+
+    def action_space(self, params: Any = None) -> spaces.Space:
+        """Space of the actions."""
+        return self.env.action_space(params)
+
+    def observation_space(self, params: Any) -> spaces.Space:
+        """Space of the observations."""
+        return self.env.observation_space(params)
+
+    @property
+    def default_params(self) -> Any:
+        """Params of the wrapped environment."""
+        return self.env.default_params
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions, or of their components."""
+        return self.env.num_actions
+
+    @property
+    def name(self) -> str:
+        """Name of the wrapped environment."""
+        return self.env.name
+
+    @property
+    def never_truncates(self) -> bool:
+        """Whether the learner may leave out the value of final observations."""
+        return never_truncates(self.env)
+
+
+def never_truncates(env: Environment) -> bool:
+    """Whether episodes of this environment only ever end by termination, as it declares itself."""
+    return bool(getattr(env, "never_truncates", False))
+
+

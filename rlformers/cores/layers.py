@@ -1,0 +1,95 @@
+"""Layers that several cores and the agent share. Every leaf is an array; every call accepts leading axes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn import initializers
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Initializer = Callable[[PRNGKeyArray, tuple[int, ...]], Array]
+
+lecun_normal: Initializer = initializers.lecun_normal()
+xavier_uniform: Initializer = initializers.xavier_uniform()
+
+
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """Orthogonal initialisation (Saxe et al. 2014)."""
+    return initializers.orthogonal(gain)
+
+
+def per_gate(init: Initializer, num_gates: int) -> Initializer:
+    """Initialise the matrix of each gate of a recurrent unit by itself and put them side by side."""
+
+    def initialise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+        keys = jax.random.split(key, num_gates)
+        return jnp.concatenate([init(k, (shape[0], shape[1] // num_gates)) for k in keys], axis=1)
+
+    return initialise
+
+
+_compute_dtype: ContextVar[str] = ContextVar("compute_dtype", default="float32")
+
+
+@contextmanager
+def compute_dtype(name: str) -> Iterator[None]:
+    """While tracing inside this context, `matmul` multiplies in this type; sums and states stay as they are."""
+    token = _compute_dtype.set(name)
+    try:
+        yield
+    finally:
+        _compute_dtype.reset(token)
+
+
+def matmul(x: Float[Array, "*batch i"], weight: Float[Array, "i o"]) -> Float[Array, "*batch o"]:
+    """`x @ weight`, in bfloat16 with float32 accumulation where `compute_dtype("bfloat16")` is in force."""
+    if _compute_dtype.get() == "bfloat16":
+        x16, weight16 = x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16)
+        return jnp.matmul(x16, weight16, preferred_element_type=x.dtype)
+    return x @ weight
+
+
+class Linear(eqx.Module):
+    """`y = x W + b`, W stored as (in, out)."""
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, " o"] | None
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        key: PRNGKeyArray,
+        init: Initializer = lecun_normal,
+        use_bias: bool = True,
+    ):
+        self.weight = init(key, (in_size, out_size))
+        self.bias = jnp.zeros(out_size) if use_bias else None
+
+    def __call__(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
+        """Apply to the last axis."""
+        y = matmul(x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+class LayerNorm(eqx.Module):
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016)."""
+
+    scale: Float[Array, " D"]
+    bias: Float[Array, " D"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, width: int, eps: float = 1e-5):
+        self.scale = jnp.ones(width)
+        self.bias = jnp.zeros(width)
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Apply to the last axis."""
+        centred = x - x.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + self.eps) * self.scale + self.bias

@@ -1,0 +1,123 @@
+"""The cores by name. Importing this module imports no core and no jax, so that listing them is instant.
+
+A definition is any object (most simply a module) with two attributes:
+
+* `Config`: a frozen dataclass of the core's options, validated in `__post_init__`;
+* `make(config, width, num_layers, key) -> Core`.
+
+Other packages add theirs with `register_core`, or without being imported through the entry-point group
+`rlformers.cores`, e.g. in their pyproject.toml
+
+    [project.entry-points."rlformers.cores"]
+    mycore = "my_package.my_core"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from jaxtyping import PRNGKeyArray
+
+    from rlformers.cores.core import Core
+
+
+class Definition(Protocol):
+    """What stands behind the name of a core."""
+
+    Config: type
+    make: Any  # (config, width: int, num_layers: int, key) -> Core
+
+
+class Entry(NamedTuple):
+    """One line of the registry."""
+
+    name: str
+    paper: str
+    summary: str
+    target: str | Definition  # a module to import on first use, or the definition itself
+
+
+_entries = {
+    entry.name: entry
+    for entry in (
+        Entry("mlp", "-", "no memory: the control", "rlformers.cores.mlp"),
+        Entry("gru", "Cho et al. 2014", "gated recurrent unit", "rlformers.cores.gru"),
+        Entry("lstm", "Hochreiter & Schmidhuber 1997", "long short-term memory", "rlformers.cores.lstm"),
+        Entry("s5", "Smith et al. 2023, Lu et al. 2023", "diagonal state space, resettable", "rlformers.cores.s5"),
+        Entry("gtrxl", "Parisotto et al. 2019", "gated Transformer-XL, cached window", "rlformers.cores.gtrxl"),
+    )
+}
+
+
+def register_core(name: str, definition: Definition, *, paper: str = "-", summary: str = "") -> None:
+    """Add a core under a new name.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if name in entries():
+        raise ValueError(f"core: {name!r} is already registered")
+    _entries[name] = Entry(name, paper, summary, definition)
+
+
+def entries() -> dict[str, Entry]:
+    """All cores by name: built-in ones, registered ones, and those of installed plug-ins."""
+    plugins = {
+        point.name: Entry(point.name, "-", f"from {point.dist.name if point.dist else point.value}", point.value)
+        for point in importlib.metadata.entry_points(group="rlformers.cores")
+    }
+    return plugins | _entries
+
+
+def load(name: str) -> Definition:
+    """Import the definition of a core.
+
+    Raises:
+        ValueError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported.
+    """
+    known = entries()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"core: {name!r} is none of {', '.join(known)}{hint}")
+    target = known[name].target
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        definition: Any = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            definition = getattr(definition, part)
+        definition.Config, definition.make  # noqa: B018 (a broken plug-in is named here, not where it is used)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"core: {name!r} cannot be loaded from {target!r}: {error}") from error
+    return definition
+
+
+def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, **options: Any) -> Core:
+    """Build a core, e.g. `make_core("s5", width=64, num_layers=2, key=key, state_size=128)`.
+
+    Args:
+        name: A name that `entries` knows.
+        width: D, the size of its inputs and outputs.
+        num_layers: L.
+        key: For the initial parameters.
+        **options: Fields of the core's config dataclass.
+
+    Raises:
+        ValueError: Unknown name, unknown option, or an option out of range; the message names the key and the choices.
+    """
+    definition = load(name)
+    names = [field.name for field in fields(definition.Config)]
+    for option in options:
+        if option not in names:
+            raise ValueError(f"core.{option}: core {name!r} has {', '.join(names) or 'no options'}")
+    for argument, value in (("width", width), ("num_layers", num_layers)):
+        if value < 1:
+            raise ValueError(f"model.{argument}: need at least 1, got {value}")
+    return definition.make(definition.Config(**options), width, num_layers, key)

@@ -1,0 +1,184 @@
+"""S5: simplified structured state space layer (Smith et al. 2023), resettable (Lu et al. 2023).
+
+    Λ̄ = exp(Λ Δ)      B̄ = (Λ̄ - 1) / Λ ⊙ B̃      h_t = Λ̄ ⊙ h_{t-1} + B̄ u_t      s_t = 2 Re(C̃ h_t) + D ⊙ u_t
+    y = x + activation(SSM(LayerNorm(x)))
+
+Λ = min(Λ_re, -1e-4) + i Λ_im: an eigenvalue that training pushes into the right half plane would explode in the
+long episodes of RL. Half of the conjugate pairs is stored, hence the factor 2. A start replaces h by 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+
+from rlformers.cores.core import Core
+from rlformers.cores.layers import LayerNorm, Linear, lecun_normal, matmul
+from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.stack import Stack
+
+ACTIVATIONS = ("gelu", "half_glu1", "half_glu2", "full_glu")
+DISCRETIZATIONS = ("zoh", "bilinear")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of S5."""
+
+    state_size: int = 64  # P, of which conj_sym stores half
+    blocks: int = 1  # J: the initial matrix is block-diagonal with J HiPPO blocks
+    conj_sym: bool = True
+    discretization: str = "zoh"
+    activation: str = "half_glu1"
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    final_norm: bool = False
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("discretization", DISCRETIZATIONS),
+            ("activation", ACTIVATIONS),
+            ("scan", METHODS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        if self.state_size % (2 * self.blocks if self.conj_sym else self.blocks):
+            raise ValueError(
+                f"core.state_size: {self.state_size} is not divisible by core.blocks={self.blocks}"
+                + (" times 2 (conjugate pairs)" if self.conj_sym else "")
+            )
+        if not 0 < self.dt_min <= self.dt_max:
+            raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}")
+
+
+class S5State(NamedTuple):
+    """The state of the linear system."""
+
+    h: Complex[Array, " P"]
+
+
+class S5(Core[S5State]):
+    """One layer: norm, linear state space, activation, residual."""
+
+    # Trained with the learning rate of the group "ssm", as in the paper's code.
+    slow_fields: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "B", "log_step")
+
+    norm: LayerNorm
+    Lambda_re: Float[Array, " P"]
+    Lambda_im: Float[Array, " P"]
+    B: Float[Array, "P D 2"]  # (re, im)
+    C: Float[Array, "D P 2"]
+    D: Float[Array, " D"]
+    log_step: Float[Array, " P"]
+    out1: Linear | None
+    out2: Linear | None
+    config: Config = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_B, key_C, key_D, key_step, key_out1, key_out2 = jax.random.split(key, 6)
+        Lambda, V = hippo_eigenbasis(config.state_size, config.blocks, config.conj_sym)
+        P = config.state_size
+        B = lecun_normal(key_B, (width, P)).T  # variance 1 / D: the fan-in is the width
+        C = lecun_normal(key_C, (2 * P, width)).T.reshape(width, P, 2) * 2**0.5  # variance 1 / P per part
+        self.norm = LayerNorm(width, eps=1e-6)
+        self.Lambda_re = jnp.asarray(Lambda.real, B.dtype)
+        self.Lambda_im = jnp.asarray(Lambda.imag, B.dtype)
+        self.B = real_pair(V.conj().T @ B)
+        self.C = real_pair((C[..., 0] + 1j * C[..., 1]) @ V)
+        self.D = jax.random.normal(key_D, (width,))
+        self.log_step = jax.random.uniform(
+            key_step, Lambda.shape, minval=jnp.log(config.dt_min), maxval=jnp.log(config.dt_max)
+        )
+        self.out1 = Linear(width, width, key=key_out1) if config.activation == "full_glu" else None
+        self.out2 = Linear(width, width, key=key_out2) if config.activation != "gelu" else None
+        self.config = config
+
+    def initial_state(self) -> S5State:
+        """h = 0."""
+        return S5State(jax.lax.complex(jnp.zeros_like(self.Lambda_re), jnp.zeros_like(self.Lambda_re)))
+
+    def step(self, state: S5State, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[S5State, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: S5State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[S5State, Float[Array, "T D"]]:
+        """Consume a segment."""
+        us = self.norm(xs)
+        Lambda_bar, B_bar = self.discretize()
+        h, hs = linear_scan(Lambda_bar, _complex_product(us, B_bar), starts, state.h, self.config.scan)
+        ys = self._read(hs) + self.D * us
+        return S5State(h), xs + self.activate(ys)
+
+    def discretize(self) -> tuple[Complex[Array, " P"], Complex[Array, "P D"]]:
+        """Λ̄ and B̄ for the learned step sizes Δ = exp(log_step)."""
+        Lambda = jax.lax.complex(jnp.minimum(self.Lambda_re, -1e-4), self.Lambda_im)
+        B = jax.lax.complex(self.B[..., 0], self.B[..., 1])
+        dt = jnp.exp(self.log_step)
+        if self.config.discretization == "zoh":
+            # expm1: (exp(z) - 1) / Λ loses 4 digits in float32 at the smallest steps.
+            return jnp.exp(Lambda * dt), (jnp.expm1(Lambda * dt) / Lambda)[:, None] * B
+        q = 1 / (1 - dt / 2 * Lambda)
+        return q * (1 + dt / 2 * Lambda), (q * dt)[:, None] * B
+
+    def activate(self, s: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
+        """The nonlinearity between the state space and the residual."""
+        match self.config.activation, self.out1, self.out2:
+            case "half_glu1", _, Linear() as out2:
+                a = jax.nn.gelu(s)
+                return a * jax.nn.sigmoid(out2(a))
+            case "half_glu2", _, Linear() as out2:
+                return s * jax.nn.sigmoid(out2(jax.nn.gelu(s)))
+            case "full_glu", Linear() as out1, Linear() as out2:
+                a = jax.nn.gelu(s)
+                return out1(a) * jax.nn.sigmoid(out2(a))
+        return jax.nn.gelu(s)
+
+    def _read(self, h: Complex[Array, "T P"]) -> Float[Array, "T D"]:
+        """Re(C̃ h), twice where only half of the conjugate pairs is stored."""
+        parts = jnp.concatenate([h.real, h.imag], axis=-1)
+        C = jnp.concatenate([self.C[..., 0], -self.C[..., 1]], axis=1).T
+        return matmul(parts, 2 * C if self.config.conj_sym else C)
+
+
+def _complex_product(us: Float[Array, "T D"], B: Complex[Array, "P D"]) -> Complex[Array, "T P"]:
+    """u Bᵀ as one real product with (Re B, Im B): complex GEMMs are several times slower than real ones on CPUs."""
+    re, im = jnp.split(matmul(us, jnp.concatenate([B.real, B.imag]).T), 2, axis=-1)
+    return jax.lax.complex(re, im)
+
+
+def real_pair(z: Array) -> Array:
+    """Complex numbers as a last axis (re, im): optimisers and checkpoints then see ordinary real arrays."""
+    return jnp.stack([z.real, z.imag], axis=-1)
+
+
+def hippo_eigenbasis(P: int, blocks: int, conj_sym: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (P',) and eigenvectors (P, P') of the normal part of HiPPO-LegS, in `blocks` diagonal blocks.
+
+    The normal part is A + p pᵀ with A_nk = -√((2n+1)(2k+1)) below the diagonal, -(n+1) on it, and p_n = √(n+1/2);
+    its real part is -1/2 on the diagonal and skew elsewhere, hence one Hermitian eigenproblem (S5, section 3.2).
+    With `conj_sym` only the half with negative imaginary parts is returned.
+    """
+    n = np.arange(P // blocks)
+    A = -np.tril(np.sqrt(np.outer(2 * n + 1, 2 * n + 1)), -1) - np.diag(n + 1.0)
+    p = np.sqrt(n + 0.5)
+    S = A + np.outer(p, p)
+    imag, V = np.linalg.eigh(-1j * S)
+    Lambda = np.diag(S).mean() + 1j * imag
+    if conj_sym:
+        half = len(n) // 2
+        Lambda, V = Lambda[:half], V[:, :half]
+    return np.tile(Lambda, blocks), np.kron(np.eye(blocks), V)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of S5 layers."""
+    layers = tuple(S5(width, config, key=k) for k in jax.random.split(key, num_layers))
+    return Stack(layers, LayerNorm(width) if config.final_norm else None)

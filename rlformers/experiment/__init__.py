@@ -1,0 +1,1 @@
+"""Experiments: the outer training loop, run directories, logging and reports."""
