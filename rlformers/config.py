@@ -1,0 +1,144 @@
+"""The schema of an experiment: every key a user can set, with its type and default.
+
+Importing this module imports neither jax nor Hydra. Values are checked here where one value decides, in `validate`
+where several do, and by the environment and the core where they do.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
+COMPUTE_DTYPES = ("float32", "bfloat16")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+
+
+def _require(ok: bool, key: str, allowed: str, value: object) -> None:
+    if not ok:
+        raise ValueError(f"{key}: need {allowed}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The agent around the core."""
+
+    width: int = 64  # D: encoder output, core, and hidden layers of actor and critic
+    num_layers: int = 1  # L: depth of the core
+    policy: str = "auto"  # auto: categorical for discrete actions, gaussian for boxes
+    compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
+
+    def __post_init__(self) -> None:
+        _require(self.width >= 1, "model.width", "at least 1", self.width)
+        _require(self.num_layers >= 1, "model.num_layers", "at least 1", self.num_layers)
+        _require(self.policy in POLICIES, "model.policy", f"one of {', '.join(POLICIES)}", self.policy)
+        _require(
+            self.compute_dtype in COMPUTE_DTYPES,
+            "model.compute_dtype",
+            f"one of {', '.join(COMPUTE_DTYPES)}",
+            self.compute_dtype,
+        )
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al. 2017) over whole sequences."""
+
+    lr: float = 1e-3
+    anneal_lr: bool = True  # linearly to 0 over total_steps
+    num_envs: int = 64  # B
+    num_steps: int = 128  # T: steps of each environment between two updates
+    num_minibatches: int = 8
+    update_epochs: int = 4
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_eps: float = 0.2
+    clip_value: bool = False  # clip the value's change to clip_eps as well; off: it stops critics with large targets
+    ent_coef: float = 0.05
+    anneal_ent: bool = True  # linearly to 0 over total_steps
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    normalize_advantages: bool = True  # per minibatch
+    target_kl: float = 0.0  # skip the rest of an iteration's minibatches above this KL; 0: never
+    reward_scale: float = 1.0
+    normalize_rewards: bool = False  # divide by a running standard deviation of the discounted return
+    normalize_observations: bool = False  # running mean and variance, of observations that are vectors
+    bptt_length: int = 0  # gradients flow through this many steps; 0: through all num_steps
+    burn_in: int = 0  # the first steps of a sequence only warm the memory up: no loss on them
+    refresh_memory: bool = False  # recompute the memories that sequences start from before every epoch
+    core_lr_scale: float = 1.0  # learning rate of state-space parameters, relative to lr
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
+            _require(getattr(self, name) >= 1, f"ppo.{name}", "at least 1", getattr(self, name))
+        for name in ("gamma", "gae_lambda"):
+            _require(0 <= getattr(self, name) <= 1, f"ppo.{name}", "0 to 1", getattr(self, name))
+        for name in ("lr", "clip_eps", "max_grad_norm", "reward_scale"):
+            _require(0 < getattr(self, name) < float("inf"), f"ppo.{name}", "a positive number", getattr(self, name))
+        for name in ("ent_coef", "vf_coef", "target_kl", "core_lr_scale"):
+            _require(0 <= getattr(self, name) < float("inf"), f"ppo.{name}", "0 or more", getattr(self, name))
+        _require(self.bptt_length >= 0, "ppo.bptt_length", "0 or more", self.bptt_length)
+        length = self.bptt_length or self.num_steps
+        if self.num_steps % length:
+            raise ValueError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
+        _require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (a sequence less one)", self.burn_in)
+        sequences = self.num_envs * (self.num_steps // length)
+        if sequences % self.num_minibatches:
+            raise ValueError(
+                f"ppo.num_envs: {self.num_envs} environments make {sequences} sequences, "
+                f"which ppo.num_minibatches={self.num_minibatches} does not divide"
+            )
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases: one run per seed, in one group."""
+
+    mode: str = "auto"  # auto: online with a key, else offline
+    project: str = "rlformers"
+    entity: str | None = None
+    group: str | None = None  # default: environment and date; shared by all runs of a --multirun
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        _require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One run: one environment, one core, some seeds."""
+
+    env: str = "popgym/RepeatPreviousEasy"
+    env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
+    core: Any = None  # the config dataclass of a core, plus its name
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    seed: int = 0
+    seeds: int = 1  # seed .. seed + seeds - 1, vmapped in one program
+    total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
+    chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
+    log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
+    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; must not exist
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
+        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
+        _require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+        _require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
+        if self.total_steps != int(self.total_steps):
+            raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")
+        if self.total_steps < self.batch_size:
+            raise ValueError(
+                f"total_steps: {int(self.total_steps)} is less than one batch of "
+                f"ppo.num_envs x ppo.num_steps = {self.batch_size}"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Environment steps of one update, per seed."""
+        return self.ppo.num_envs * self.ppo.num_steps
+
+    @property
+    def num_updates(self) -> int:
+        """Iterations of acting and learning."""
+        return int(self.total_steps) // self.batch_size
