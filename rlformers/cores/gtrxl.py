@@ -1,0 +1,250 @@
+"""GTrXL: gated Transformer-XL (Parisotto et al. 2019; attention of Dai et al. 2019).
+
+    c = LN_1(e)                 q, k, v = W_q c, W_k c, W_v c           r_d = W_r [sin(d ω), cos(d ω)]
+    s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h                   0 <= t - j <= M
+    o = g_1(e, relu(W_o Σ_j softmax_j(s_t)_j v_j + b_o))
+    e' = g_2(o, relu(W_2 relu(W_1 LN_2(o) + b_1) + b_2))
+
+g is a gate on the residual stream, by default that of a GRU whose bias keeps a new layer near the identity. The
+window is exactly the M previous tokens and the token itself, in `step` as in `scan`. The memory is the layer's past
+inputs; their keys and values are cached in the state beside them, and `prepare` recomputes these, so that W_k and W_v
+learn from remembered tokens too. A start empties the memory.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from rlformers.cores.attention import append, attend, attend_one, keep, memory_lengths, sinusoids
+from rlformers.cores.core import Core
+from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
+from rlformers.cores.stack import StackState
+
+GATES = ("gru", "input", "output", "highway", "sigtanh", "none")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of GTrXL."""
+
+    memory: int = 32  # M, per layer: the receptive field is L M tokens
+    heads: int = 4  # H
+    head_size: int = 0  # d_h; 0 means width / heads
+    ffn: int = 2  # hidden width of the feed-forward part, in widths
+    gate: str = "gru"
+    gate_bias: float = 2.0
+    share_uv: bool = True  # one u and w for all layers, as in Transformer-XL
+    final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
+
+    def __post_init__(self) -> None:
+        if self.gate not in GATES:
+            raise ValueError(f"core.gate: {self.gate!r} is none of {', '.join(GATES)}")
+        for name, least in (("memory", 1), ("heads", 1), ("head_size", 0), ("ffn", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+
+
+class Gate(eqx.Module):
+    """g(x, y): how a branch y joins the stream x (the paper, section 3.2)."""
+
+    W: Float[Array, "D G"] | None  # of y
+    U: Float[Array, "D K"] | None  # of x
+    b: Float[Array, " D"] | None  # large: the stream passes, the branch does not
+    kind: str = eqx.field(static=True)
+
+    def __init__(self, kind: str, width: int, bias: float, *, key: PRNGKeyArray):
+        key_W, key_U = jax.random.split(key)
+        num_W, num_U = {"gru": (3, 3), "sigtanh": (2, 0), "none": (0, 0)}.get(kind, (0, 1))
+        self.W = per_gate(xavier_uniform, num_W)(key_W, (width, num_W * width)) if num_W else None
+        self.U = per_gate(xavier_uniform, num_U)(key_U, (width, num_U * width)) if num_U else None
+        self.b = None if kind in ("input", "none") else jnp.full(width, bias)
+        self.kind = kind
+
+    def __call__(self, x: Float[Array, "*T D"], y: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
+        """Join."""
+        D = x.shape[-1]
+        match self.kind:
+            case "gru":
+                W_r, W_z, W_h = jnp.split(matmul(y, self.W), 3, axis=-1)
+                U_r, U_z = jnp.split(matmul(x, self.U[:, : 2 * D]), 2, axis=-1)
+                r = jax.nn.sigmoid(W_r + U_r)
+                z = jax.nn.sigmoid(W_z + U_z - self.b)
+                h = jnp.tanh(W_h + matmul(r * x, self.U[:, 2 * D :]))
+                return (1 - z) * x + z * h
+            case "input":
+                return jax.nn.sigmoid(matmul(x, self.U)) * x + y
+            case "output":
+                return x + jax.nn.sigmoid(matmul(x, self.U) - self.b) * y
+            case "highway":
+                z = jax.nn.sigmoid(matmul(x, self.U) + self.b)
+                return z * x + (1 - z) * y
+            case "sigtanh":
+                W_z, W_h = jnp.split(matmul(y, self.W), 2, axis=-1)
+                return x + jax.nn.sigmoid(W_z - self.b) * jnp.tanh(W_h)
+        return x + y
+
+
+class LayerState(NamedTuple):
+    """Memory of a layer, newest slot last, empty slots 0."""
+
+    mem: Float[Array, "M D"]  # inputs of the layer
+    k: Float[Array, "M H d"]  # their keys ...
+    v: Float[Array, "M H d"]  # ... and values, see `prepare`
+    valid: Int[Array, ""]  # how many slots are filled
+
+
+class Layer(eqx.Module):
+    """Attention and feed-forward part, each behind its gate."""
+
+    norm1: LayerNorm
+    W_qkv: Linear  # c -> (q, k, v), E = H d_h each; keys need no bias (softmax ignores it), u is that of the queries
+    W_r: Linear  # D -> E
+    W_o: Linear  # E -> D
+    gate1: Gate
+    norm2: LayerNorm
+    W_1: Linear
+    W_2: Linear
+    gate2: Gate
+    M: int = eqx.field(static=True)
+    H: int = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_qkv, key_r, key_o, key_gate1, key_1, key_2, key_gate2 = jax.random.split(key, 7)
+        E = config.heads * (config.head_size or width // config.heads)
+        F = config.ffn * width
+        self.norm1 = LayerNorm(width)
+        self.W_qkv = Linear(width, 3 * E, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=False)
+        self.W_r = Linear(width, E, key=key_r, init=xavier_uniform, use_bias=False)
+        self.W_o = Linear(E, width, key=key_o, init=xavier_uniform)
+        self.gate1 = Gate(config.gate, width, config.gate_bias, key=key_gate1)
+        self.norm2 = LayerNorm(width)
+        self.W_1 = Linear(width, F, key=key_1, init=xavier_uniform)
+        self.W_2 = Linear(F, width, key=key_2, init=xavier_uniform)
+        self.gate2 = Gate(config.gate, width, config.gate_bias, key=key_gate2)
+        self.M, self.H = config.memory, config.heads
+
+    def initial_state(self) -> LayerState:
+        """No slot is filled."""
+        D, E = self.W_r.weight.shape
+        mem, kv = jnp.zeros((self.M, D), self.W_r.weight.dtype), jnp.zeros((self.M, E), self.W_r.weight.dtype)
+        return LayerState(mem, self.heads(kv), self.heads(kv), jnp.zeros((), jnp.int32))
+
+    def step(
+        self, state: LayerState, e: Float[Array, " D"], start: Bool[Array, ""], u: Array, w: Array
+    ) -> tuple[LayerState, Float[Array, " D"]]:
+        """Consume one token. The memory is not projected again."""
+        mem, k, v, valid = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)
+        q, k_e, v_e = self.project(e)
+        k, v = jnp.concatenate([k, k_e[None]]), jnp.concatenate([v, v_e[None]])
+        a = attend_one(*self.queries(q, u, w), k, v, self.positions(), valid)
+        # Empty slots are 0 and stay so when all slots move by one.
+        mem = jnp.concatenate([mem[1:], e[None]])
+        return LayerState(mem, k[1:], v[1:], jnp.minimum(self.M, valid + 1)), self.feed(e, a)
+
+    def scan(
+        self, state: LayerState, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
+    ) -> tuple[LayerState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        # Masking alone would let a NaN of the old memory through (0 · NaN).
+        state = jax.tree.map(lambda empty, old: jnp.where(starts[0], empty, old), self.initial_state(), state)
+        q, k, v = self.project(es)
+        lengths, valid = memory_lengths(starts, state.valid, self.M)
+        k_all, v_all = jnp.concatenate([state.k, k]), jnp.concatenate([state.v, v])
+        a = attend(*self.queries(q, u, w), k_all, v_all, self.positions(), lengths)
+        state = LayerState(
+            append(state.mem, es, valid), keep(k_all[-self.M :], valid), keep(v_all[-self.M :], valid), valid
+        )
+        return state, self.feed(es, a)
+
+    def prepare(self, state: LayerState) -> LayerState:
+        """Project the memory with the present parameters."""
+        _, k, v = self.project(state.mem)
+        return LayerState(state.mem, keep(k, state.valid), keep(v, state.valid), state.valid)
+
+    def project(self, e: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
+        """Queries, keys and values."""
+        q, k, v = jnp.split(self.W_qkv(self.norm1(e)), 3, axis=-1)
+        return self.heads(q), self.heads(k), self.heads(v)
+
+    def queries(self, q: Array, u: Array, w: Array) -> tuple[Array, Array]:
+        """What meets the keys and what meets the positions."""
+        scale = q.shape[-1] ** -0.5
+        return (q + u) * scale, (q + w) * scale
+
+    def positions(self) -> Float[Array, "N H d"]:
+        """r_d for d = M .. 0."""
+        D = self.W_r.weight.shape[0]
+        return self.heads(self.W_r(jnp.asarray(sinusoids(self.M, D), self.W_r.weight.dtype)))
+
+    def heads(self, x: Float[Array, "*T E"]) -> Float[Array, "*T H d"]:
+        """Split the last axis."""
+        return x.reshape(*x.shape[:-1], self.H, -1)
+
+    def feed(self, e: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
+        """What follows the attention."""
+        o = self.gate1(e, jax.nn.relu(self.W_o(a.reshape(*e.shape[:-1], -1))))
+        f = self.W_2(jax.nn.relu(self.W_1(self.norm2(o))))
+        return self.gate2(o, jax.nn.relu(f))
+
+
+class GTrXL(Core[StackState]):
+    """A stack of layers and the vectors u and w that they may share."""
+
+    layers: tuple[Layer, ...]
+    u: Float[Array, "N H d"]  # N = 1 if shared, else L
+    w: Float[Array, "N H d"]
+    norm: LayerNorm | None
+
+    def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
+        self.layers = tuple(Layer(width, config, key=k) for k in jax.random.split(key, num_layers))
+        shape = (1 if config.share_uv else num_layers, config.heads, config.head_size or width // config.heads)
+        self.u = self.w = jnp.zeros(shape)
+        self.norm = LayerNorm(width) if config.final_norm else None
+
+    def initial_state(self) -> StackState:
+        """The empty memory of every layer."""
+        return StackState(tuple(layer.initial_state() for layer in self.layers))
+
+    def step(
+        self, state: StackState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[StackState, Float[Array, " D"]]:
+        """Consume one token."""
+        new = []
+        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
+            layer_state, x = layer.step(layer_state, x, start, u, w)
+            new.append(layer_state)
+        return StackState(tuple(new)), x if self.norm is None else self.norm(x)
+
+    def scan(
+        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[StackState, Float[Array, "T D"]]:
+        """Consume a segment, layer by layer."""
+        new = []
+        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
+            layer_state, xs = layer.scan(layer_state, xs, starts, u, w)
+            new.append(layer_state)
+        return StackState(tuple(new)), xs if self.norm is None else self.norm(xs)
+
+    def prepare(self, state: StackState) -> StackState:
+        """Project the memories with the present parameters."""
+        pairs = zip(self.layers, state.layers, strict=True)
+        return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))
+
+    def _uw(self) -> tuple[Array, Array]:
+        shape = (len(self.layers), *self.u.shape[1:])
+        return jnp.broadcast_to(self.u, shape), jnp.broadcast_to(self.w, shape)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A GTrXL.
+
+    Raises:
+        ValueError: The width is not divisible by the number of heads and `head_size` is not given.
+    """
+    if not config.head_size and width % config.heads:
+        raise ValueError(f"core.heads: width {width} is not divisible by heads={config.heads}")
+    return GTrXL(width, num_layers, config, key=key)
