@@ -79,6 +79,8 @@ class PPOConfig:
         length = self.bptt_length or self.num_steps
         if self.num_steps % length:
             raise ValueError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
+        if self.refresh_memory and length == self.num_steps:
+            raise ValueError("ppo.refresh_memory: there is nothing to refresh unless ppo.bptt_length < ppo.num_steps")
         _require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (a sequence less one)", self.burn_in)
         sequences = self.num_envs * (self.num_steps // length)
         if sequences % self.num_minibatches:

@@ -1,0 +1,40 @@
+"""Generalised advantage estimation (Schulman et al. 2016) that keeps four kinds of boundary apart."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def gae(
+    rewards: Float[Array, "T *B"],
+    values: Float[Array, "T *B"],
+    final_values: Float[Array, "T *B"],
+    last_value: Float[Array, "*B"],
+    terminated: Bool[Array, "T *B"],
+    truncated: Bool[Array, "T *B"],
+    gamma: Float[Array, ""] | float,
+    gae_lambda: Float[Array, ""] | float,
+) -> Float[Array, "T *B"]:
+    """Advantages A_t = δ_t + γ λ (1 - done_t) A_{t+1}, with δ_t = r_t + γ V'_{t+1} - V(o_t).
+
+    V'_{t+1}, the value of what follows step t, is
+
+    * 0 where step t terminated the episode (also if its time limit was reached in the same step),
+    * `final_values[t]` where step t was only truncated: the value of the episode's last observation,
+    * `last_value` after the last step of the segment,
+    * `values[t + 1]` elsewhere.
+
+    All flags belong to the step that they end.
+    """
+    done = terminated | truncated
+    next_values = jnp.concatenate([values[1:], last_value[None]])
+    next_values = jnp.where(terminated, 0.0, jnp.where(truncated, final_values, next_values))
+    deltas = rewards + gamma * next_values - values
+
+    def accumulate(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        delta, ended = step
+        advantage = delta + gamma * gae_lambda * jnp.where(ended, 0.0, advantage)
+        return advantage, advantage
+
+    _, advantages = jax.lax.scan(accumulate, jnp.zeros_like(last_value), (deltas, done), reverse=True)
+    return advantages

@@ -1,0 +1,69 @@
+"""From a configuration to the objects it names."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from rlformers.agents.agent import Agent
+from rlformers.agents.policies import make_policy
+from rlformers.agents.ppo import Learner, ppo
+from rlformers.config import ExperimentConfig
+from rlformers.cores.layers import compute_dtype
+from rlformers.cores.registry import make_core
+from rlformers.envs.registry import make_env, replace_params
+from rlformers.envs.wrappers import EpisodeStatistics
+
+
+class Built(NamedTuple):
+    """An experiment, ready to run."""
+
+    env: Any
+    env_params: Any
+    make_agent: Callable[[PRNGKeyArray], Agent]
+    learner: Learner
+
+
+def build(config: ExperimentConfig) -> Built:
+    """Make environment, agent and learner.
+
+    Raises:
+        ValueError: A key names something that does not exist or does not fit; one line that says what would.
+    """
+    env, params = make_env(config.env, **config.env_kwargs)
+    params = replace_params(params, **config.env_params)
+    env = EpisodeStatistics(env)
+    policy = make_policy(env.action_space(params), config.model.policy)
+    obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+
+    def core(key: PRNGKeyArray) -> Any:
+        name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
+        return make_core(name, width, num_layers, key=key, **config.core.options)
+
+    def make_agent(key: PRNGKeyArray) -> Agent:
+        return Agent(obs, policy, core, config.model.width, key=key)
+
+    learner = ppo(config.ppo, env, params, make_agent, config.num_updates)
+
+    def in_precision(function: Callable) -> Callable:
+        """float32 means float32: accelerators would multiply in TF32 or bfloat16 by default."""
+        precision = "highest" if config.model.compute_dtype == "float32" else "default"
+
+        def wrapped(*args: Any) -> Any:
+            with compute_dtype(config.model.compute_dtype), jax.default_matmul_precision(precision):
+                return function(*args)
+
+        return wrapped
+
+    learner = Learner(in_precision(learner.init), in_precision(learner.update))
+    return Built(env, params, make_agent, learner)
+
+
+def check(config: ExperimentConfig) -> None:
+    """Build everything abstractly, so that whatever cannot work is said before anything compiles.
+
+    Raises:
+        ValueError: As in `build`.
+    """
+    jax.eval_shape(build(config).learner.init, jax.random.key(0))
