@@ -18,6 +18,14 @@ def _require(ok: bool, key: str, allowed: str, value: object) -> None:
 
 
 @dataclass(frozen=True)
+class CoreConfig:
+    """A core by name, with the options that its own config dataclass declares and checks."""
+
+    name: str = "gru"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The agent around the core."""
 
@@ -111,7 +119,7 @@ class ExperimentConfig:
     env: str = "popgym/RepeatPreviousEasy"
     env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
-    core: Any = None  # the config dataclass of a core, plus its name
+    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses it, core.OPTION=... sets its options
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0

@@ -1,0 +1,1 @@
+"""Small tasks that isolate one demand on memory."""

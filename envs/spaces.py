@@ -1,0 +1,96 @@
+"""Spaces of gymnax, `MultiDiscrete`, and the flattening of any of them into one float32 vector."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
+from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
+
+__all__ = ["Box", "Dict", "Discrete", "MultiDiscrete", "Space", "Tuple", "flat_size", "flatten", "flatten_space"]
+
+
+class MultiDiscrete(Space):
+    """Vectors of n integers, entry i in {0, ..., nvec[i] - 1}.
+
+    Raises:
+        ValueError: `nvec` is empty or has an entry below 1.
+    """
+
+    def __init__(self, nvec: Any):
+        self.nvec = tuple(int(n) for n in nvec)
+        if not self.nvec or min(self.nvec) < 1:
+            raise ValueError(f"MultiDiscrete: need one or more sizes of at least 1, got {self.nvec}")
+        self.shape = (len(self.nvec),)
+        self.dtype = jnp.dtype(jnp.int32)
+
+    def __repr__(self) -> str:
+        return f"MultiDiscrete({self.nvec}, dtype={self.dtype.name})"
+
+    def sample(self, key: PRNGKeyArray) -> Int[Array, " n"]:
+        """Uniform over all vectors."""
+        return jax.random.randint(key, self.shape, 0, jnp.asarray(self.nvec, self.dtype), self.dtype)
+
+    def contains(self, x: Any) -> Bool[Array, ""]:
+        """Whether every entry is in its range."""
+        x = jnp.asarray(x)
+        return jnp.all((x >= 0) & (x < jnp.asarray(self.nvec, self.dtype)))
+
+
+def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
+    """The spaces that have no parts, each with its part of `value`, in the order of Dict keys and Tuple entries."""
+    if isinstance(space, Dict):
+        keys: Any = space.spaces
+    elif isinstance(space, Tuple):
+        keys = range(len(space.spaces))
+    else:
+        return [(space, value)]
+    return [leaf for key in keys for leaf in leaves(space.spaces[key], None if value is None else value[key])]
+
+
+def flat_size(space: Space) -> int:
+    """Length of the vector that `flatten` makes of a value of this space.
+
+    Raises:
+        TypeError: A kind of space that is not one of this module's.
+    """
+    if isinstance(space, Discrete):
+        return space.n
+    if isinstance(space, MultiDiscrete):
+        return sum(space.nvec)
+    if isinstance(space, Box):
+        return math.prod(space.shape)
+    if isinstance(space, Dict | Tuple):
+        return sum(flat_size(leaf) for leaf, _ in leaves(space))
+    raise TypeError(f"cannot flatten the space {space!r}: it is none of Box, Discrete, MultiDiscrete, Dict, Tuple")
+
+
+def flatten(space: Space, value: Any) -> Float32[Array, " n"]:
+    """One value of a space as a vector.
+
+    Discrete becomes one-hot, MultiDiscrete its one-hots one after the other, Box its entries in row-major order, Dict
+    (in the order of its keys) and Tuple their parts one after the other.
+    """
+    return jnp.concatenate([_flatten_leaf(leaf, part) for leaf, part in leaves(space, value)])
+
+
+def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(value, space.n, dtype=jnp.float32)
+    if isinstance(space, MultiDiscrete):
+        parts = [jax.nn.one_hot(value[i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
+        return jnp.concatenate(parts)
+    return jnp.ravel(value).astype(jnp.float32)
+
+
+def flatten_space(space: Space) -> Box:
+    """The space of the vectors that `flatten` makes."""
+    low, high = [], []
+    for leaf, _ in leaves(space):
+        size = flat_size(leaf)
+        for bounds, bound in ((low, getattr(leaf, "low", 0.0)), (high, getattr(leaf, "high", 1.0))):
+            shape = leaf.shape if np.ndim(bound) else (size,)
+            bounds.append(jnp.ravel(jnp.broadcast_to(jnp.asarray(bound, jnp.float32), shape)))
+    return Box(jnp.concatenate(low), jnp.concatenate(high), (flat_size(space),), jnp.float32)

@@ -1,0 +1,311 @@
+"""From command-line overrides to a checked `ExperimentConfig`, through Hydra.
+
+The schema is structured: the dataclasses of `config.py`, and for the group `core` the config dataclass of every
+registered core. Hydra thus checks names and types; every complaint leaves here as one line that names the key.
+A config is data only: no `_target_` is instantiated, and the resolver that copies environment variables (and with
+them secrets) into logged configs is removed.
+"""
+
+import contextlib
+import difflib
+import math
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, asdict, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, ValidationError
+from omegaconf.errors import OmegaConfBaseException
+
+from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig
+from rlformers.cores import registry
+
+CONFIGS = Path(__file__).parent / "configs"
+FREE_NODES = ("env_params", "env_kwargs")  # what they may hold is the environment's business
+
+
+def experiments() -> dict[str, str]:
+    """The experiments by name, with the first line of their header."""
+    files = sorted((CONFIGS / "experiment").rglob("*.yaml"))
+    names = [file.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for file in files]
+    return {name: _headline(file) for name, file in zip(names, files, strict=True)}
+
+
+def _headline(file: Path) -> str:
+    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def compose(overrides: list[str]) -> ExperimentConfig:
+    """The experiment that the overrides describe, e.g. `compose(["core=s5", "ppo.lr=3e-4"])`.
+
+    Raises:
+        ValueError: One line that names the key, what was given and what is allowed.
+    """
+    with session() as overrides_parser:
+        parsed = parse(overrides, overrides_parser)
+        for override in parsed:
+            if override.is_sweep_override():
+                raise ValueError(
+                    f"{override.key_or_group}: {override.get_value_element_as_str()!r} is a sweep; add --multirun, "
+                    "or quote the value"
+                )
+            if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
+                raise ValueError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
+        groups = [override for override in parsed if override.key_or_group in ("core", "experiment")]
+        typed = _hydra_compose(groups)
+        for override in parsed:
+            if override not in groups:
+                _check_override(typed, override)
+        return from_node(_hydra_compose(parsed))
+
+
+@contextlib.contextmanager
+def session() -> Iterator[OverridesParser]:
+    """Hydra, initialised on the configs of this package; gives the parser of its overrides."""
+    OmegaConf.clear_resolver("oc.env")
+    _store_schema()
+    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+        yield OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+
+
+def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
+    """Parse overrides and check what needs no composed config: syntax, groups and what is forbidden.
+
+    Raises:
+        ValueError: One line, about the first override that is wrong.
+    """
+    parsed = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise ValueError(
+                f"{text!r}: need key=value; put a value with special characters into quotes, "
+                "e.g. 'run_dir=\"/tmp/a=b\"'"
+            ) from error
+        # The nodes that take any key take it with Hydra's `+` and without.
+        if override.key_or_group.split(".")[0] in FREE_NODES and not override.is_delete():
+            override = parser.parse_override("++" + text.lstrip("+"))
+        _check_group(override)
+        parsed.append(override)
+    return parsed
+
+
+def _check_group(override: Override) -> None:
+    key = override.key_or_group
+    given = override.get_value_element_as_str() if not override.is_delete() else None
+    if "_target_" in f"{key} {given}":
+        raise ValueError(f"{key}: '_target_' is not allowed: a config holds data, no code")
+    if "oc.env" in str(given):
+        raise ValueError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
+    if override.is_delete() and key.split(".")[0] not in FREE_NODES:
+        raise ValueError(f"~{key}: keys cannot be removed; set another value")
+    if override.package:
+        raise ValueError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
+    choices = {"core": registry.entries, "experiment": experiments}.get(key)
+    if choices is None:
+        return
+    names = override.sweep_string_iterator() if override.is_sweep_override() else [given]
+    for name in names:
+        if name == "null" and key == "experiment":
+            continue
+        if name not in choices():
+            raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
+        if key == "core":
+            registry.load(str(name))  # a plug-in that cannot be imported
+
+
+def _check_override(typed: DictConfig, override: Override) -> None:
+    """Check the key and the type of one value against the typed config."""
+    key = override.key_or_group
+    if key.split(".")[0] in FREE_NODES and "." in key:
+        return
+    known = dict(_leaves(typed))
+    if key == "core.name":
+        raise ValueError("core.name: choose the core with core=NAME")
+    if key not in known:
+        inner = [name for name in known if name.startswith(f"{key}.")]
+        if inner or key in FREE_NODES:
+            example = inner[0] if inner else f"{key}.NAME"
+            raise ValueError(f"{key}: need {example}=..., got {override.get_value_element_as_str()!r}")
+        raise ValueError(_unknown(key, known))
+    try:
+        OmegaConf.update(typed, key, override.value())
+    except ValidationError as error:
+        raise ValueError(_wrong_type(known[key], key, override.get_value_element_as_str())) from error
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    siblings = [name for name in known if name.startswith("core.")] if key.startswith("core.") else []
+    allowed = f" of this core, which has {', '.join(siblings[1:]) or 'no options'}" if siblings else ""
+    return f"{key}: unknown key{allowed}{_hint(key, known)}"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1) or [k for k in known if k.split(".")[-1] == word][:1]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _wrong_type(annotation: Any, key: str, given: str) -> str:
+    return f"{key}: need {type_name(annotation)}, got {given if given == 'null' else repr(given)}"
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user reads it, e.g. `a float`."""
+    if annotation in _TYPE_NAMES:
+        return _TYPE_NAMES[annotation]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (list, tuple):
+        return f"a list [...] of {_PLURALS.get(arguments[0], 'values')}"
+    if arguments and origin is not dict:
+        return " or ".join(type_name(argument) for argument in arguments)
+    return _TYPE_NAMES.get(origin, str(annotation))
+
+
+_TYPE_NAMES: dict[Any, str] = {
+    float: "a float",
+    int: "an int",
+    bool: "true or false",
+    str: "a string",
+    type(None): "null",
+    dict: "key=value pairs",
+    Any: "any value",
+}
+_PLURALS: dict[Any, str] = {float: "floats", int: "ints", str: "strings"}
+
+
+def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key that can be set, with its type."""
+    for name in node:
+        child = node._get_node(name)
+        key = f"{prefix}{name}"
+        if not isinstance(child, DictConfig):
+            annotation = child._metadata.ref_type
+            yield key, annotation | None if annotation is not Any and child._metadata.optional else annotation
+        elif key not in FREE_NODES:
+            yield from _leaves(child, f"{key}.")
+
+
+def _hydra_compose(overrides: list[Override]) -> DictConfig:
+    try:
+        return hydra.compose("train", [override.input_line for override in overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    """The complaint itself: Hydra and OmegaConf add paths, object types and advice in further lines."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {str(cause).splitlines()[0]}" if key else str(error).splitlines()[0]
+
+
+def _store_schema() -> None:
+    store = ConfigStore.instance()
+    store.store("schema", _node(ExperimentConfig, core=(Any, None)), provider="rlformers")
+    for name in registry.entries():
+        with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen: _check_group
+            store.store(name, _core_node(name), group="core", provider="rlformers")
+
+
+def _core_node(name: str) -> type:
+    return _node(registry.load(name).Config, name=(str, name))
+
+
+def _node(schema: Any, **extra: tuple[Any, Any]) -> type:
+    """A mutable twin of a frozen config dataclass, for Hydra to merge into: values are checked after merging."""
+    types = typing.get_type_hints(schema)
+    twins: list[tuple[str, Any, Any]] = [(name, kind, field(default=value)) for name, (kind, value) in extra.items()]
+    for item in fields(schema):
+        kind = types[item.name]
+        if item.name in extra:
+            continue
+        if isinstance(kind, type) and is_dataclass(kind):
+            kind = _node(kind)
+            twins.append((item.name, kind, field(default_factory=kind)))
+        elif item.default_factory is not MISSING:
+            twins.append((item.name, kind, field(default_factory=item.default_factory)))
+        else:
+            twins.append((item.name, kind, field(default="???" if item.default is MISSING else item.default)))
+    return make_dataclass(schema.__name__, twins)
+
+
+def from_node(node: DictConfig) -> ExperimentConfig:
+    """A composed (or loaded) config as the dataclass, with the core's own checks done.
+
+    Raises:
+        ValueError: One line that names the key.
+    """
+    try:
+        values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(_one_line(error)) from error
+    values.pop("experiment", None)
+    _check_plain({key: value for key, value in values.items() if key not in FREE_NODES}, "", finite=True)
+    _check_plain({key: values[key] for key in FREE_NODES}, "", finite=False)
+    options = dict(values["core"])
+    name = options.pop("name")
+    types = typing.get_type_hints(registry.load(name).Config)
+    options = {key: tuple(value) if typing.get_origin(types[key]) is tuple else value for key, value in options.items()}
+    registry.load(name).Config(**options)
+    return ExperimentConfig(
+        **values
+        | {
+            "core": CoreConfig(name, options),
+            "model": ModelConfig(**values["model"]),
+            "ppo": PPOConfig(**values["ppo"]),
+            "wandb": WandbConfig(**values["wandb"]),
+        }
+    )
+
+
+def _check_plain(values: dict[Any, Any], prefix: str, finite: bool) -> None:
+    for key, value in values.items():
+        if key == "_target_":
+            raise ValueError(f"{prefix}{key}: not allowed: a config holds data, no code")
+        if isinstance(value, dict):
+            _check_plain(value, f"{prefix}{key}.", finite)
+        elif finite and isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{prefix}{key}: need a finite number, got {value}")
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as plain nested dicts, the core's options beside its name: `{"core": {"name": "s5", ...}, ...}`."""
+    return asdict(config) | {"core": {"name": config.core.name} | config.core.options}
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """The config as YAML that `load` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def load(path: Path | str) -> ExperimentConfig:
+    """Read a `config.yaml` that `to_yaml` wrote.
+
+    Raises:
+        ValueError: One line with the path: no such file, no YAML, or a key or value outside the schema.
+    """
+    try:
+        loaded: Any = OmegaConf.load(path)
+        OmegaConf.clear_resolver("oc.env")
+        node = OmegaConf.structured(_node(ExperimentConfig, core=(Any, None)))
+        node.core = OmegaConf.structured(_core_node(str(loaded["core"]["name"])))
+        return from_node(OmegaConf.merge(node, loaded))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: {_one_line(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # a YAML parser's own errors, or a document that is no mapping
+        raise ValueError(f"{path}: no config of an experiment ({str(error).splitlines()[0]})") from error
