@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rlformers.agents.agent import Agent
 from rlformers.agents.gae import gae
@@ -249,7 +249,9 @@ def ppo(
         key, key_learn = jax.random.split(state.key)
         memories = jax.tree.map(lambda x: x.reshape(K * B, *x.shape[2:]), memories)
         carry = (state.agent, state.opt_state, memories, jnp.zeros((), bool))
-        (agent, opt_state, _, _), metrics = jax.lax.scan(epoch, carry, jax.random.split(key_learn, config.update_epochs))
+        (agent, opt_state, _, _), metrics = jax.lax.scan(
+            epoch, carry, jax.random.split(key_learn, config.update_epochs)
+        )
         used = metrics.pop("used")
         first_ratio_error = metrics.pop("ratio_error")[0, 0]
         averages = {f"ppo/{name}": (value * used).sum() / used.sum() for name, value in metrics.items()}

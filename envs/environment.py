@@ -8,7 +8,6 @@ not `state.time >= params.max_steps_in_episode`, `is_truncated`.
 
 from typing import Any
 
-
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
@@ -76,5 +75,3 @@ class Wrapper(Environment):
 def never_truncates(env: Environment) -> bool:
     """Whether episodes of this environment only ever end by termination, as it declares itself."""
     return bool(getattr(env, "never_truncates", False))
-
-

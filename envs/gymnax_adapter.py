@@ -1,48 +1,91 @@
-"""gymnax's built-in environments, with what keeps them from being scanned or trusted put right."""
+"""gymnax's built-in environments with outputs that a scan can carry.
 
+Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype than
+their observations have. Two also end by themselves but are truncated by an unrelated default limit.
+"""
+
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import gymnax
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from rlformers.envs.environment import Wrapper
+from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.spaces import leaves
+
+# Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. The default
+# max_steps_in_episode (1000 and 100) would cut longer chains off before the only reward that counts, without a word.
+ENDS_ITSELF = ("MemoryChain-bsuite", "UmbrellaChain-bsuite")
 
 
-class GymnaxEnv(Wrapper):
-    """A built-in environment of gymnax 1.x by its id.
-
-    * A step keeps the dtypes that the reset gave, and the reward is float32: some built-in ones change them.
-    * MemoryChain ends with its own last step only. gymnax's default limit of 1000 steps would cut chains of 999 or more
-      before the reward.
+class GymnaxAdapter(Wrapper):
+    """Casts observations to the dtypes of their space, states to those of the reset state, rewards to float32.
 
     Args:
-        env_id: gymnax's name.
-        **kwargs: Arguments of the environment's constructor.
+        env: An environment of gymnax.
+        ends_itself: Ignore `max_steps_in_episode`: episodes end by termination alone.
     """
 
-    def __init__(self, env_id: str, **kwargs: Any):
-        super().__init__(gymnax.make(env_id, **kwargs)[0])
-        self._ends_itself = env_id == "MemoryChain-bsuite"
+    def __init__(self, env: Environment, ends_itself: bool = False):
+        super().__init__(env)
+        self.ends_itself = ends_itself
+
+    def _cast_observation(self, obs: Any, params: Any) -> Any:
+        dtypes = [space.dtype for space, _ in leaves(self.env.observation_space(params))]
+        values, structure = jax.tree.flatten(obs)
+        return structure.unflatten(map(_cast, values, dtypes))
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
-        # Weak types would be strengthened by the first step and break `lax.scan`.
-        return jax.tree.map(lambda x: jax.lax.asarray(jnp.asarray(x, jnp.result_type(x))), self.env.reset_env(key, params))
+        obs, state = self.env.reset_env(key, params)
+        return self._cast_observation(obs, params), jax.tree.map(_cast, state)
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
-        obs_like, _ = jax.eval_shape(self.reset_env, key, params)
-        obs, new_state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        obs, new_state = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), (obs_like, state), (obs, new_state))
-        return obs, new_state, jnp.asarray(reward, jnp.float32).reshape(()), jnp.asarray(terminated, bool), info
+        obs, next_state, reward, terminated, info = self.env.step_env(key, state, action, params)
+        next_state = jax.tree.map(lambda x, like: _cast(x, like.dtype), next_state, state)
+        obs = self._cast_observation(obs, params)
+        return obs, next_state, _cast(reward, jnp.float32), _cast(terminated, jnp.bool_), jax.tree.map(_cast, info)
 
     def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached."""
-        return jnp.zeros((), bool) if self._ends_itself else self.env.is_truncated(state, params)
+        if self.ends_itself:
+            return jnp.zeros((), jnp.bool_)
+        return _cast(self.env.is_truncated(state, params), jnp.bool_)
 
     @property
     def never_truncates(self) -> bool:
-        """True for MemoryChain."""
-        return self._ends_itself
+        """Whether the time limit is ignored."""
+        return self.ends_itself
+
+
+def _cast(value: Any, dtype: Any = None) -> Array:
+    """An array of this dtype (default: its own), never weakly typed."""
+    value = jnp.asarray(value)
+    return lax.convert_element_type(value, dtype or value.dtype)
+
+
+def make_gymnax(env_id: str, **env_kwargs: Any) -> Environment:
+    """Build and adapt a built-in environment of gymnax, e.g. `make_gymnax("DeepSea-bsuite", size=10)`.
+
+    Raises:
+        ValueError: An argument that its constructor does not have, or data that cannot be downloaded (MNISTBandit).
+    """
+    try:
+        if env_kwargs:
+            _check_arguments(type(gymnax.make(env_id)[0]), env_kwargs)
+        env, _ = gymnax.make(env_id, **env_kwargs)
+    except OSError as error:
+        raise ValueError(f"env: 'gymnax/{env_id}' downloads its data on first use, which failed: {error}") from error
+    return GymnaxAdapter(env, ends_itself=env_id in ENDS_ITSELF)
+
+
+def _check_arguments(constructor: Callable, env_kwargs: dict[str, Any]) -> None:
+    allowed = [name for name, p in inspect.signature(constructor).parameters.items() if p.kind != p.VAR_KEYWORD]
+    for name in env_kwargs:
+        if name not in allowed:
+            raise ValueError(f"env_kwargs.{name}: this environment has {', '.join(allowed) or 'no arguments'}")

@@ -52,25 +52,7 @@ class StartFlag(Wrapper):
         return _extend(self.env.observation_space(params), {"start": _start_space}, spaces.Dict)
 
 
-class _PreviousAction(Wrapper):
-    """Adds "previous_action"."""
-
-    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
-        obs, state = self.env.reset_env(key, params)
-        return _extend(obs, {"previous_action": _null_action(self.env.action_space(params))}), state
-
-    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
-        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        space = self.env.action_space(params)
-        previous = jax.tree.map(lambda a, null: jnp.asarray(a, null.dtype), action, _null_action(space))
-        return _extend(obs, {"previous_action": previous}), state, reward, terminated, info
-
-    def observation_space(self, params: Any) -> spaces.Space:
-        space, actions = self.env.observation_space(params), self.env.action_space(params)
-        return _extend(space, {"previous_action": actions}, spaces.Dict)
-
-
-def PreviousAction(env: Environment, start_flag: bool = True) -> Wrapper:  # noqa: N802 (used like the class it builds)
+class PreviousAction(Wrapper):
     """Adds the action that led to the observation, and the start flag that tells the first one apart.
 
     The observation becomes a dict of "observation" (what it was), "previous_action" (in the action space) and, with
@@ -78,8 +60,31 @@ def PreviousAction(env: Environment, start_flag: bool = True) -> Wrapper:  # noq
     the paper's experiments): before the first action stands the null action, 0 or a vector of zeros, or the lowest
     action where a Box does not hold zeros; the flag keeps it apart from a real action 0.
     """
-    env = _PreviousAction(env)
-    return StartFlag(env) if start_flag else env
+
+    def __init__(self, env: Environment, start_flag: bool = True):
+        super().__init__(env)
+        self.start_flag = start_flag
+
+    def _extra(self, action: Any, start: Any) -> dict[str, Any]:
+        return {"previous_action": action} | ({"start": start} if self.start_flag else {})
+
+    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
+        """Start an episode."""
+        obs, state = self.env.reset_env(key, params)
+        null = _null_action(self.env.action_space(params))
+        return _extend(obs, self._extra(null, jnp.ones((), jnp.float32))), state
+
+    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
+        """Make a step, without automatic reset."""
+        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
+        null = _null_action(self.env.action_space(params))
+        previous = jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null, action)
+        return _extend(obs, self._extra(previous, jnp.zeros((), jnp.float32))), state, reward, terminated, info
+
+    def observation_space(self, params: Any) -> spaces.Space:
+        """Space of the observations."""
+        extra = self._extra(self.env.action_space(params), _start_space)
+        return _extend(self.env.observation_space(params), extra, spaces.Dict)
 
 
 def _null_action(space: spaces.Space) -> Any:
@@ -153,7 +158,8 @@ def _join(image: list, vector: list, mask: dict[str, Any]) -> Any:
     """The only part there is, or a dict of the parts."""
     if len(image) + len(vector) == 1 and not mask:
         return (image + vector)[0]
-    return dict(zip(["image"], image, strict=False)) | dict(zip(["vector"], vector, strict=False)) | mask
+    named = {"image": image, "vector": vector}
+    return {name: part[0] for name, part in named.items() if part} | mask
 
 
 class TimeLimitState(NamedTuple):

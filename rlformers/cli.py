@@ -1,0 +1,161 @@
+"""The command line. Heavy imports happen in the command that needs them, so that --help and list are instant."""
+
+import itertools
+import sys
+import time
+
+USAGE = """\
+usage: rlformers COMMAND ...
+
+  train [KEY=VALUE ...]              train an agent; `rlformers train --help` lists the keys
+  train --multirun KEY=V1,V2 ...     train every combination, one after the other, in one W&B group
+  list cores|envs|experiments        what KEY=VALUE can name
+  --version
+
+example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_steps=1e6
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code is 2 for bad input, 1 if a run of a sweep failed, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        match arguments:
+            case [] | ["-h" | "--help"]:
+                print(USAGE, end="")
+                return 0
+            case ["--version"]:
+                from rlformers import __version__
+
+                print(__version__)
+                return 0
+            case ["list", what]:
+                return _list(what)
+            case ["train", *rest] if "--help" in rest or "-h" in rest:
+                return _train_help()
+            case ["train", *rest]:
+                sweep = [word for word in rest if word in ("-m", "--multirun")]
+                overrides = [word for word in rest if word not in sweep]
+                return _multirun(overrides) if sweep else _train(overrides)
+        raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
+    except ValueError as error:
+        print(f"rlformers: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _list(what: str) -> int:
+    if what == "cores":
+        from rlformers.cores.registry import entries as cores
+
+        for core in cores().values():
+            print(f"{core.name:10} {core.summary:40} {core.paper}")
+    elif what == "envs":
+        from rlformers.envs.registry import entries as envs
+
+        for env in envs().values():
+            print(f"{env.name:36} {env.summary}")
+    elif what == "experiments":
+        from rlformers.compose import experiments
+
+        for name, headline in experiments().items():
+            print(f"{name:28} {headline}")
+    else:
+        raise ValueError(f"list: {what!r} is none of cores, envs, experiments")
+    return 0
+
+
+def _train_help() -> int:
+    import dataclasses
+
+    from rlformers.compose import experiments
+    from rlformers.config import ExperimentConfig
+    from rlformers.cores import registry as cores
+    from rlformers.envs.registry import names
+
+    def show(schema: type, prefix: str) -> None:
+        for field in dataclasses.fields(schema):
+            factory = field.default_factory
+            default = factory() if factory is not dataclasses.MISSING else field.default
+            if field.name == "core":
+                print(f"  {'core':28} {'a core, see below':18} [gru]")
+            elif dataclasses.is_dataclass(default):
+                show(type(default), f"{prefix}{field.name}.")
+            else:
+                kind = getattr(field.type, "__name__", str(field.type))
+                print(f"  {prefix + field.name:28} {kind:18} [{default}]")
+
+    print("usage: rlformers train [KEY=VALUE ...]\n\nkeys:")
+    show(ExperimentConfig, "")
+    print("\ncores, with their options:")
+    for name in cores.entries():
+        print(f"  core={name}")
+        show(cores.load(name).Config, "  core.")
+    print("\nexperiments:\n  " + "\n  ".join(f"experiment={name}" for name in experiments()))
+    print("\nenvironments:\n  " + "\n  ".join(f"env={name}" for name in names()))
+    return 0
+
+
+def _train(overrides: list[str]) -> int:
+    from rlformers.compose import compose
+
+    config = compose(overrides)
+
+    from rlformers.experiment.build import check
+    from rlformers.experiment.run_dir import create_run_dir
+    from rlformers.experiment.train import train
+
+    check(config)
+    run_dir = create_run_dir(config)
+    print(f"training {config.core.name} on {config.env}, seeds {config.seed}..{config.seed + config.seeds - 1}")
+    summary = train(config, run_dir, group=f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    print(_outcome(summary) + f"  {run_dir}")
+    return 0
+
+
+def _multirun(overrides: list[str]) -> int:
+    from rlformers.compose import compose, parse, session
+
+    with session() as parser:
+        axes = [
+            [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [text]
+            for o, text in zip(parse(overrides, parser), overrides, strict=True)
+        ]
+    combinations = list(itertools.product(*axes))
+    configs = [compose(list(combination)) for combination in combinations]
+
+    from rlformers.experiment.build import check
+    from rlformers.experiment.run_dir import create_run_dir
+    from rlformers.experiment.train import train
+
+    for config in configs:
+        check(config)
+        if config.run_dir and len(configs) > 1:
+            raise ValueError("run_dir: the runs of a sweep need a directory each; leave it out")
+    group = f"sweep {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    lines, failed = [], 0
+    for number, (config, combination) in enumerate(zip(configs, combinations, strict=True), 1):
+        print(f"[{number}/{len(configs)}] {' '.join(combination)}", flush=True)
+        run_dir = create_run_dir(config)
+        try:
+            lines.append(f"{_outcome(train(config, run_dir, group))}  {run_dir}")
+        except Exception as error:  # one run must not take the others with it
+            failed += 1
+            lines.append(f"FAILED ({type(error).__name__}: {str(error).splitlines()[0]})  {run_dir}")
+        print(lines[-1])
+    print(f"\n{len(configs) - failed} of {len(configs)} runs finished, W&B group {group!r}:", *lines, sep="\n")
+    return 1 if failed else 0
+
+
+def _outcome(summary: dict) -> str:
+    final = summary["final_return"]
+    if final["mean"] is None:
+        return f"{summary['env']} {summary['core']}: no episode ended in the last tenth of the run"
+    interval = "" if final["ci95"] is None else " [{:.3f}, {:.3f}]".format(*final["ci95"])
+    worst = min(r for r in final["per_seed"] if r is not None)
+    return f"{summary['env']} {summary['core']}: final return IQM {final['iqm']:.3f}{interval}, worst seed {worst:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""`python -m rlformers`."""
+
+import sys
+
+from rlformers.cli import main
+
+sys.exit(main())

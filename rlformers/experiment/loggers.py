@@ -1,0 +1,113 @@
+"""Where the rows of a run go: `metrics.jsonl`, the source of truth, and Weights & Biases, one run per seed."""
+
+import json
+import math
+import netrc
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from rlformers.compose import to_dict
+from rlformers.config import ExperimentConfig
+
+Row = dict[str, float | int | None]
+
+
+class JsonlLogger:
+    """A line of JSON per row, flushed. Numbers that are not finite become null: NaN is no JSON."""
+
+    def __init__(self, path: Path):
+        self.file = path.open("x")
+
+    def log(self, row: Row) -> None:
+        """Append a row."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        self.file.write(json.dumps(finite, allow_nan=False) + "\n")
+        self.file.flush()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Close the file."""
+        del summary  # It has a file of its own.
+        self.file.close()
+
+
+class WandbLogger:
+    """One W&B run per seed in one group, with environment steps as x axis. Never prompts and never stops training.
+
+    Mode auto is online with an API key (or as WANDB_MODE says), else offline. Online without a key or a network becomes
+    offline, with one line that says so.
+    """
+
+    def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, seeds: list[int]):
+        self.runs: dict[int, Any] = {}
+        self.run_dir = run_dir
+        self.mode = self._mode(config.wandb.mode)
+        if self.mode == "disabled":
+            return
+        for seed in seeds:
+            self.runs[seed] = self._start(config, group or config.env, seed)
+
+    def _mode(self, mode: str) -> str:
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        if mode == "online" and not _has_key():
+            print("wandb: no API key (wandb login); logging offline")
+            return "offline"
+        return mode
+
+    def _start(self, config: ExperimentConfig, group: str, seed: int) -> Any:
+        import wandb
+
+        name = f"{config.core.name}-{self.run_dir.name}-seed{seed}"
+        arguments: dict[str, Any] = dict(
+            project=re.sub(r"[/\\#?%:]", "-", config.wandb.project),
+            entity=config.wandb.entity,
+            group=config.wandb.group or group,
+            job_type="train",
+            name=name,
+            tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
+            config=to_dict(config) | {"seed": seed, "run_dir": str(self.run_dir)},
+            reinit="create_new",
+        )
+
+        def settings() -> Any:
+            return wandb.Settings(
+                mode=self.mode, console="off", silent=True, root_dir=str(self.run_dir), init_timeout=20
+            )
+
+        try:
+            run = wandb.init(settings=settings(), **arguments)
+        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+            if self.mode != "online":
+                raise
+            print(f"wandb: cannot go online ({str(error).splitlines()[0]}); logging offline")
+            self.mode = "offline"
+            run = wandb.init(settings=settings(), **arguments)
+        run.define_metric("env_steps", hidden=True)
+        run.define_metric("*", step_metric="env_steps")
+        return run
+
+    def log(self, row: Row) -> None:
+        """Log a row to the run of its seed."""
+        if not self.runs:
+            return
+        values = {key: value for key, value in row.items() if key not in ("seed", "step") and value is not None}
+        self.runs[int(row["seed"] or 0)].log({"env_steps": row["step"], **values})
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Finish the runs; say how offline ones reach the server."""
+        for i, run in enumerate(self.runs.values()):
+            run.summary["final_return"] = summary["final_return"]["per_seed"][i]
+            run.finish(exit_code=0 if summary["completed"] else 1)
+        if self.runs and self.mode == "offline":
+            print(f"wandb: offline; upload with: wandb sync {self.run_dir}/wandb/offline-run-*")
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

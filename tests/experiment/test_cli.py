@@ -1,0 +1,78 @@
+"""The command line: bad input, a small run, what it writes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rlformers.cli import main
+
+SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "model.width=8", "wandb.mode=disabled"]
+
+
+@pytest.mark.parametrize(
+    "overrides,words",
+    [
+        (["core=gruu"], ["core", "gruu", "gru"]),
+        (["env=popgym/RepeatPreviousEasi"], ["env", "RepeatPreviousEasy"]),
+        (["ppo.lr=fast"], ["ppo.lr", "fast", "float"]),
+        (["ppo.lrr=1"], ["ppo.lrr", "ppo.lr"]),
+        (["ppo.num_envs=6", "ppo.num_minibatches=4"], ["ppo.num_envs", "num_minibatches"]),
+        (["core=gtrxl", "core.heads=5"], ["core.heads", "5", "64"]),
+        (["seeds=0"], ["seeds", "0"]),
+        (["total_steps=10"], ["total_steps", "10", "8192"]),
+        (["env=popgym/PositionOnlyPendulumEasy", "model.policy=categorical"], ["model.policy", "categorical"]),
+        (["env=memory/TMaze", "env_params.lenth=3"], ["env_params.lenth", "length"]),
+        (["run_dir=/proc/nowhere/run"], ["run_dir", "/proc/nowhere/run"]),
+        (["seeds=1,2"], ["seeds", "--multirun"]),
+    ],
+)
+def test_bad_input_is_one_line(overrides, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *overrides]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and all(word in error for word in words), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_writes_a_run_directory_and_keeps_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", *SMALL, "seeds=2", "total_steps=256", "run_dir=run"]
+    assert main(command) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["seed"], row["step"]) for row in rows] == [(s, 64 * u) for u in (1, 2, 3, 4) for s in (0, 1)]
+    assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["completed"] and len(summary["final_return"]["per_seed"]) == 2
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    assert main(command) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_multirun_trains_every_combination(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--multirun", *SMALL, "core=mlp,gru", "total_steps=64"]) == 0
+    assert "2 of 2 runs finished" in capsys.readouterr().out
+    assert {path.parents[1].name for path in tmp_path.rglob("summary.json")} == {"mlp", "gru"}
+
+
+def test_listing_imports_nothing_heavy():
+    code = (
+        "import sys; from rlformers.cli import main; main(['--help']); main(['list', 'cores']); main(['list', 'envs'])\n"
+        "assert not {'jax', 'gymnax', 'wandb', 'matplotlib'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for word in ("gtrxl", "popgym/RepeatPreviousEasy"):
+        assert word in result.stdout
+
+
+def test_offline_wandb_runs_are_readable(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = [word for word in SMALL if not word.startswith("wandb")]
+    assert (
+        main(["train", *small, "wandb.mode=offline", "wandb.group=g", "seeds=2", "total_steps=128", "run_dir=r"]) == 0
+    )
+    runs = sorted((tmp_path / "r" / "wandb").glob("offline-run-*"))
+    assert len(runs) == 2
