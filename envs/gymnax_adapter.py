@@ -1,7 +1,7 @@
 """gymnax's built-in environments with outputs that a scan can carry.
 
-Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype than
-their observations have. Two also end by themselves but are truncated by an unrelated default limit.
+Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype
+than their observations have. Two also end by themselves but are truncated by an unrelated default limit.
 """
 
 import inspect

@@ -28,19 +28,28 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length L >= 1 of the corridor."""
+    """Length L of the corridor.
+
+    Raises:
+        ValueError: L below 1.
+    """
 
     length: int = 10
+
+    def __post_init__(self) -> None:
+        if isinstance(self.length, int) and self.length < 1:
+            raise ValueError(f"env_params.length: need at least 1, got {self.length}")
 
 
 class TMaze(Environment):
     """Walk to the junction and turn to the side that the oracle showed once.
 
-    Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing. Observations, float32 [2], hide the place in
-    the corridor: (0, goal_y) on the first visit of the oracle and (0, 0) on later ones, (0, 0) in the corridor, (1, y)
-    in the junction's column. The episode terminates after exactly L + 1 (passive) or L + 3 (active) steps, the fewest in
-    which the goal can be reached knowingly. The last step earns 1 on the goal and else 0; every earlier one earns -1/L
-    if the agent is behind that schedule: x < t, in the active maze x < t - 1 (the detour to the oracle), after t steps.
+    Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing. Observations, float32 [2], hide the place
+    in the corridor: (0, goal_y) on the first visit of the oracle and (0, 0) on later ones, (0, 0) in the corridor,
+    (1, y) in the junction's column. The episode terminates after exactly L + 1 (passive) or L + 3 (active) steps, the
+    fewest in which the goal can be reached knowingly. The last step earns 1 on the goal and else 0; every earlier one
+    earns -1/L if the agent is behind that schedule: x < t, in the active maze x < t - 1 (the detour to the oracle),
+    after t steps.
 
     The optimal return is 1. Without memory of the cue it is at most 0.5 (a coin flip at the junction).
 

@@ -27,7 +27,11 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params(EnvParams):
-    """Time limit T, and gymnasium's physical constants in SI units."""
+    """Time limit T, and gymnasium's physical constants in SI units.
+
+    Raises:
+        ValueError: T below 1.
+    """
 
     max_steps_in_episode: int = 200
     gravity: float = 9.8
@@ -38,6 +42,10 @@ class Params(EnvParams):
     tau: float = 0.02  # seconds per step
     x_threshold: float = 2.4
     theta_threshold_radians: float = 12 * 2 * math.pi / 360
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:
+            raise ValueError(f"max_steps_in_episode: need at least 1, got {self.max_steps_in_episode}")
 
 
 class PositionOnlyCartPole(Environment):
@@ -55,9 +63,7 @@ class PositionOnlyCartPole(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        if max_steps_in_episode < 1:
-            raise ValueError(f"env_kwargs.max_steps_in_episode: need at least 1, got {max_steps_in_episode}")
-        self._max_steps = max_steps_in_episode
+        self._default_params = Params(max_steps_in_episode=max_steps_in_episode)
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """All four variables uniform in ±0.05."""
@@ -97,7 +103,7 @@ class PositionOnlyCartPole(Environment):
     @property
     def default_params(self) -> Params:
         """gymnasium's constants and this difficulty's T."""
-        return Params(max_steps_in_episode=self._max_steps)
+        return self._default_params
 
     @property
     def num_actions(self) -> int:

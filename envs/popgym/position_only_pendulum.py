@@ -28,7 +28,11 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params(EnvParams):
-    """Time limit T, and gymnasium's physical constants in SI units."""
+    """Time limit T, and gymnasium's physical constants in SI units.
+
+    Raises:
+        ValueError: T below 1.
+    """
 
     max_steps_in_episode: int = 200
     max_speed: float = 8.0
@@ -37,6 +41,10 @@ class Params(EnvParams):
     g: float = 10.0
     m: float = 1.0
     l: float = 1.0  # noqa: E741 (gymnasium's name)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:
+            raise ValueError(f"max_steps_in_episode: need at least 1, got {self.max_steps_in_episode}")
 
 
 class PositionOnlyPendulum(Environment):
@@ -53,9 +61,7 @@ class PositionOnlyPendulum(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        if max_steps_in_episode < 1:
-            raise ValueError(f"env_kwargs.max_steps_in_episode: need at least 1, got {max_steps_in_episode}")
-        self._max_steps = max_steps_in_episode
+        self._default_params = Params(max_steps_in_episode=max_steps_in_episode)
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """θ uniform in ±π, angular velocity uniform in ±1."""
@@ -86,7 +92,7 @@ class PositionOnlyPendulum(Environment):
     @property
     def default_params(self) -> Params:
         """gymnasium's constants and this difficulty's T."""
-        return Params(max_steps_in_episode=self._max_steps)
+        return self._default_params
 
     @property
     def num_actions(self) -> int:
