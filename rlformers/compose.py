@@ -11,12 +11,11 @@ import difflib
 import math
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, asdict, field, fields, is_dataclass, make_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -26,9 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig
 from rlformers.cores import registry
+from rlformers.schema import FREE_NODES, leaves, store_schema, type_name, typed_config
 
 CONFIGS = Path(__file__).parent / "configs"
-FREE_NODES = ("env_params", "env_kwargs")  # what they may hold is the environment's business
 
 
 def experiments() -> dict[str, str]:
@@ -54,24 +53,40 @@ def compose(overrides: list[str]) -> ExperimentConfig:
         for override in parsed:
             if override.is_sweep_override():
                 raise ValueError(
-                    f"{override.key_or_group}: {override.get_value_element_as_str()!r} is a sweep; add --multirun, "
-                    "or quote the value"
+                    f"{override.key_or_group}: {given(override)!r} is a sweep; add --multirun, or quote it"
                 )
             if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
                 raise ValueError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
+        # `experiment=null` is the default, but Hydra refuses to be told so.
+        parsed = [override for override in parsed if (override.key_or_group, given(override)) != ("experiment", "null")]
         groups = [override for override in parsed if override.key_or_group in ("core", "experiment")]
         typed = _hydra_compose(groups)
         for override in parsed:
             if override not in groups:
                 _check_override(typed, override)
-        return from_node(_hydra_compose(parsed))
+        config = _hydra_compose(parsed)
+        _apply_core_options(config, {override.key_or_group for override in parsed})
+        return from_node(config)
+
+
+def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
+    """Set what the experiment says about the chosen core, unless the command line does.
+
+    An experiment cannot say it in `core`: with another core (`experiment=popgym_lu2023 core=gru`) the key is unknown.
+    """
+    for key, value in ((config.core_options or {}).get(config.core.name) or {}).items():
+        if f"core.{key}" not in given_keys:
+            try:
+                OmegaConf.update(config, f"core.{key}", value)
+            except OmegaConfBaseException as error:
+                raise ValueError(f"core_options.{config.core.name}.{key}: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager
 def session() -> Iterator[OverridesParser]:
     """Hydra, initialised on the configs of this package; gives the parser of its overrides."""
     OmegaConf.clear_resolver("oc.env")
-    _store_schema()
+    store_schema()
     with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
         yield OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
@@ -99,21 +114,25 @@ def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
     return parsed
 
 
+def given(override: Override) -> str:
+    """The text of an override behind its `=`."""
+    return (override.input_line or "").partition("=")[2]
+
+
 def _check_group(override: Override) -> None:
     key = override.key_or_group
-    given = override.get_value_element_as_str() if not override.is_delete() else None
-    if "_target_" in f"{key} {given}":
+    if "_target_" in str(override.input_line):
         raise ValueError(f"{key}: '_target_' is not allowed: a config holds data, no code")
-    if "oc.env" in str(given):
+    if "oc.env" in given(override):
         raise ValueError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
     if override.is_delete() and key.split(".")[0] not in FREE_NODES:
         raise ValueError(f"~{key}: keys cannot be removed; set another value")
     if override.package:
         raise ValueError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
-    choices = {"core": registry.entries, "experiment": experiments}.get(key)
+    choices: Any = {"core": registry.entries, "experiment": experiments}.get(key)
     if choices is None:
         return
-    names = override.sweep_string_iterator() if override.is_sweep_override() else [given]
+    names = override.sweep_string_iterator() if override.is_sweep_override() else [given(override)]
     for name in names:
         if name == "null" and key == "experiment":
             continue
@@ -128,31 +147,34 @@ def _check_override(typed: DictConfig, override: Override) -> None:
     key = override.key_or_group
     if key.split(".")[0] in FREE_NODES and "." in key:
         return
-    known = dict(_leaves(typed))
+    known = dict(leaves(typed))
     if key == "core.name":
         raise ValueError("core.name: choose the core with core=NAME")
     if key not in known:
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner or key in FREE_NODES:
             example = inner[0] if inner else f"{key}.NAME"
-            raise ValueError(f"{key}: need {example}=..., got {override.get_value_element_as_str()!r}")
+            raise ValueError(f"{key}: need {example}=..., got {given(override)!r}")
         raise ValueError(_unknown(key, known))
+    if override.is_add():
+        raise ValueError(f"+{key}: the key exists; write {key}=...")
     try:
         OmegaConf.update(typed, key, override.value())
     except ValidationError as error:
-        raise ValueError(_wrong_type(known[key], key, override.get_value_element_as_str())) from error
+        raise ValueError(_wrong_type(known[key], key, given(override))) from error
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
     known = list(known)
     siblings = [name for name in known if name.startswith("core.")] if key.startswith("core.") else []
-    allowed = f" of this core, which has {', '.join(siblings[1:]) or 'no options'}" if siblings else ""
-    return f"{key}: unknown key{allowed}{_hint(key, known)}"
+    siblings = [name for name in siblings if name != "core.name"]
+    allowed = f" of this core, which has {', '.join(siblings) or 'no options'}" if key.startswith("core.") else ""
+    return f"{key}: unknown key{allowed}{_hint(key, siblings or known)}"
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1) or [k for k in known if k.split(".")[-1] == word][:1]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5) or [k for k in known if k.split(".")[-1] == word][:1]
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -160,45 +182,9 @@ def _wrong_type(annotation: Any, key: str, given: str) -> str:
     return f"{key}: need {type_name(annotation)}, got {given if given == 'null' else repr(given)}"
 
 
-def type_name(annotation: Any) -> str:
-    """A type as a user reads it, e.g. `a float`."""
-    if annotation in _TYPE_NAMES:
-        return _TYPE_NAMES[annotation]
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (list, tuple):
-        return f"a list [...] of {_PLURALS.get(arguments[0], 'values')}"
-    if arguments and origin is not dict:
-        return " or ".join(type_name(argument) for argument in arguments)
-    return _TYPE_NAMES.get(origin, str(annotation))
-
-
-_TYPE_NAMES: dict[Any, str] = {
-    float: "a float",
-    int: "an int",
-    bool: "true or false",
-    str: "a string",
-    type(None): "null",
-    dict: "key=value pairs",
-    Any: "any value",
-}
-_PLURALS: dict[Any, str] = {float: "floats", int: "ints", str: "strings"}
-
-
-def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key that can be set, with its type."""
-    for name in node:
-        child = node._get_node(name)
-        key = f"{prefix}{name}"
-        if not isinstance(child, DictConfig):
-            annotation = child._metadata.ref_type
-            yield key, annotation | None if annotation is not Any and child._metadata.optional else annotation
-        elif key not in FREE_NODES:
-            yield from _leaves(child, f"{key}.")
-
-
 def _hydra_compose(overrides: list[Override]) -> DictConfig:
     try:
-        return hydra.compose("train", [override.input_line for override in overrides])
+        return hydra.compose("train", [str(override.input_line) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_one_line(error)) from error
 
@@ -208,36 +194,6 @@ def _one_line(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(cause, "full_key", None)
     return f"{key}: {str(cause).splitlines()[0]}" if key else str(error).splitlines()[0]
-
-
-def _store_schema() -> None:
-    store = ConfigStore.instance()
-    store.store("schema", _node(ExperimentConfig, core=(Any, None)), provider="rlformers")
-    for name in registry.entries():
-        with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen: _check_group
-            store.store(name, _core_node(name), group="core", provider="rlformers")
-
-
-def _core_node(name: str) -> type:
-    return _node(registry.load(name).Config, name=(str, name))
-
-
-def _node(schema: Any, **extra: tuple[Any, Any]) -> type:
-    """A mutable twin of a frozen config dataclass, for Hydra to merge into: values are checked after merging."""
-    types = typing.get_type_hints(schema)
-    twins: list[tuple[str, Any, Any]] = [(name, kind, field(default=value)) for name, (kind, value) in extra.items()]
-    for item in fields(schema):
-        kind = types[item.name]
-        if item.name in extra:
-            continue
-        if isinstance(kind, type) and is_dataclass(kind):
-            kind = _node(kind)
-            twins.append((item.name, kind, field(default_factory=kind)))
-        elif item.default_factory is not MISSING:
-            twins.append((item.name, kind, field(default_factory=item.default_factory)))
-        else:
-            twins.append((item.name, kind, field(default="???" if item.default is MISSING else item.default)))
-    return make_dataclass(schema.__name__, twins)
 
 
 def from_node(node: DictConfig) -> ExperimentConfig:
@@ -250,9 +206,11 @@ def from_node(node: DictConfig) -> ExperimentConfig:
         values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ValueError(_one_line(error)) from error
-    values.pop("experiment", None)
+    values.pop("core_options")
     _check_plain({key: value for key, value in values.items() if key not in FREE_NODES}, "", finite=True)
     _check_plain({key: values[key] for key in FREE_NODES}, "", finite=False)
+    if not all(isinstance(tag, str) for tag in values["wandb"]["tags"]):
+        raise ValueError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
     options = dict(values["core"])
     name = options.pop("name")
     types = typing.get_type_hints(registry.load(name).Config)
@@ -298,9 +256,7 @@ def load(path: Path | str) -> ExperimentConfig:
     try:
         loaded: Any = OmegaConf.load(path)
         OmegaConf.clear_resolver("oc.env")
-        node = OmegaConf.structured(_node(ExperimentConfig, core=(Any, None)))
-        node.core = OmegaConf.structured(_core_node(str(loaded["core"]["name"])))
-        return from_node(OmegaConf.merge(node, loaded))  # type: ignore[arg-type]
+        return from_node(OmegaConf.merge(typed_config(str(loaded["core"]["name"])), loaded))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {_one_line(error)}") from error
     except ValueError as error:

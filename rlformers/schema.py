@@ -1,0 +1,98 @@
+"""The schema as Hydra sees it: mutable twins of the frozen dataclasses, their keys, and their types in words."""
+
+import contextlib
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from rlformers.config import ExperimentConfig
+from rlformers.cores import registry
+
+FREE_NODES = ("env_params", "env_kwargs")  # what they may hold is the environment's business
+
+
+def store_schema() -> None:
+    """Tell Hydra the schema, and the group `core`."""
+    store = ConfigStore.instance()
+    store.store("schema", _root(), provider="rlformers")
+    for name in registry.entries():
+        with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen
+            store.store(name, _core_node(name), group="core", provider="rlformers")
+
+
+def _core_node(name: str) -> type:
+    return _node(registry.load(name).Config, name=(str, name))
+
+
+def _node(schema: Any, **extra: tuple[Any, Any]) -> type:
+    """A mutable twin of a frozen config dataclass, for Hydra to merge into: values are checked after merging."""
+    types = typing.get_type_hints(schema)
+    twins: list[tuple[str, Any, Any]] = [(name, kind, field(default=value)) for name, (kind, value) in extra.items()]
+    for item in fields(schema):
+        kind = types[item.name]
+        if item.name in extra:
+            continue
+        if isinstance(kind, type) and is_dataclass(kind):
+            kind = _node(kind)
+            twins.append((item.name, kind, field(default_factory=kind)))
+        elif item.default_factory is not MISSING:
+            twins.append((item.name, kind, field(default_factory=item.default_factory)))
+        else:
+            twins.append((item.name, kind, field(default="???" if item.default is MISSING else item.default)))
+    return make_dataclass(schema.__name__, twins)
+
+
+def _root() -> type:
+    # core_options: {s5: {state_size: 256}} is how an experiment file sets options of a core only if it is chosen.
+    return _node(ExperimentConfig, core=(Any, None), core_options=(Any, None))
+
+
+def typed_config(core: str) -> DictConfig:
+    """The default config with the options of a core, typed.
+
+    Raises:
+        ValueError: No such core.
+    """
+    config = OmegaConf.structured(_root())
+    config.core = OmegaConf.structured(_core_node(core))
+    return config
+
+
+def leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key that can be set, with its type."""
+    for name in node:
+        child: Any = node._get_node(name)
+        key = f"{prefix}{name!s}"
+        if not isinstance(child, DictConfig) and key != "core_options":
+            annotation = child._metadata.ref_type
+            yield key, annotation | None if annotation is not Any and child._metadata.optional else annotation
+        elif isinstance(child, DictConfig) and key not in (*FREE_NODES, "core_options"):
+            yield from leaves(child, f"{key}.")
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user reads it, e.g. `a float`."""
+    if annotation in _TYPE_NAMES:
+        return _TYPE_NAMES[annotation]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (list, tuple):
+        return f"a list [...] of {_PLURALS.get(arguments[0], 'values')}"
+    if arguments and origin is not dict:
+        return " or ".join(type_name(argument) for argument in arguments)
+    return _TYPE_NAMES.get(origin, str(annotation))
+
+
+_TYPE_NAMES: dict[Any, str] = {
+    float: "a float",
+    int: "an int",
+    bool: "true or false",
+    str: "a string",
+    type(None): "null",
+    dict: "key=value pairs",
+    Any: "any value",
+}
+_PLURALS: dict[Any, str] = {float: "floats", int: "ints", str: "strings"}

@@ -1,0 +1,127 @@
+"""From overrides to a checked config: what is accepted, what is refused and how, and the way back from a file."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rlformers.compose import compose, experiments, load, to_yaml
+from rlformers.cores import registry
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_composes_and_survives_its_yaml(name, tmp_path):
+    config = compose([f"experiment={name}"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load(tmp_path / "config.yaml") == config
+    assert experiments()[name], "an experiment says in its first line what it trains"
+
+
+def test_defaults_and_core_options():
+    config = compose(["core=s5", "core.state_size=128", "total_steps=2e6", "ppo.lr=3e-4", "seeds=3"])
+    assert config.core.name == "s5" and config.core.options["state_size"] == 128
+    assert (config.total_steps, config.ppo.lr, config.seeds) == (2_000_000, 3e-4, 3)
+    assert compose([]).core.name == "gru"
+
+
+def test_the_command_line_wins_over_the_experiment():
+    config = compose(["ppo.lr=0.1", "experiment=popgym_lu2023", "core.state_size=32"])
+    assert (config.ppo.lr, config.ppo.update_epochs) == (0.1, 30)
+    assert (config.core.options["state_size"], config.core.options["activation"]) == (32, "full_glu")
+
+
+@pytest.mark.parametrize("core", registry.entries())
+@pytest.mark.parametrize("name", experiments())
+def test_every_core_can_be_swapped_into_every_experiment(name, core):
+    assert compose([f"experiment={name}", f"core={core}"]).core.name == core
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_environment_arguments_need_no_plus(plus):
+    config = compose([f"{plus}env_params.length=30", f"{plus}env_kwargs.mode=dark"])
+    assert config.env_params == {"length": 30} and config.env_kwargs == {"mode": "dark"}
+
+
+def test_strings_that_look_like_numbers_survive_the_file(tmp_path):
+    config = compose(["env_kwargs.a='1e6'", "env_kwargs.b='no'", "wandb.tags=['010']", "run_dir='a b,c=d'"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load(tmp_path / "config.yaml") == config
+    assert config.env_kwargs == {"a": "1e6", "b": "no"} and config.run_dir == "a b,c=d"
+
+
+BAD = [
+    ("ppo.lrr=1", "ppo.lrr: unknown key; did you mean 'ppo.lr'?"),
+    ("lr=1", "lr: unknown key; did you mean 'ppo.lr'?"),
+    ("+foo=1", "foo: unknown key"),
+    ("core.state_size=64", "core.state_size: unknown key of this core, which has no options"),
+    ("core_options.s5.state_size=3", "core_options.s5.state_size: unknown key"),
+    ("core.name=s5", "core.name: choose the core with core=NAME"),
+    ("core=s6", "core: 's6' is none of "),
+    ("core=[s5]", "core: '[s5]' is none of "),
+    ("experiment=tmaz", "did you mean 'tmaze'?"),
+    ("ppo.lr=fast", "ppo.lr: need a float, got 'fast'"),
+    ("ppo.lr=null", "ppo.lr: need a float, got null"),
+    ("ppo.lr=true", "ppo.lr: need a float, got 'true'"),
+    ("ppo.lr=nan", "ppo.lr: need a finite number, got nan"),
+    ("ppo.lr=-1", "ppo.lr: need a positive number, got -1.0"),
+    ("total_steps=inf", "total_steps: need a finite number, got inf"),
+    ("seeds=2.5", "seeds: need an int, got '2.5'"),
+    ("model.width=1e3", "model.width: need an int, got '1e3'"),
+    ("ppo.anneal_lr=maybe", "ppo.anneal_lr: need true or false, got 'maybe'"),
+    ("wandb.tags=a", "wandb.tags: need a list [...] of strings, got 'a'"),
+    ("wandb.tags=[[a]]", "wandb.tags: need a list [...] of strings"),
+    ("wandb.mode=on", "wandb.mode: need one of auto, online, offline, disabled, got"),
+    ("wandb=offline", "wandb: need wandb.mode=..., got 'offline'"),
+    ("env_params=3", "env_params: need env_params.NAME=..., got '3'"),
+    ("ppo", "'ppo': need key=value"),
+    ("", "'': need key=value"),
+    ("run_dir=a=b", "'run_dir=a=b': need key=value; put a value with special characters into quotes"),
+    ("~ppo.lr", "~ppo.lr: keys cannot be removed"),
+    ("+ppo.lr=1", "+ppo.lr: the key exists; write ppo.lr="),
+    ("core=s5,gru", "core: 's5,gru' is a sweep; add --multirun"),
+    ("core@model=s5", "core@model: packages cannot be changed"),
+    ("hydra.run.dir=x", "hydra.run.dir: Hydra's own settings"),
+    ("ppo.lr=${nothing}", "ppo.lr: Interpolation key 'nothing' not found"),
+    ("env=${oc.env:HOME}", "env: ${oc.env:...} is not allowed"),
+    ("env_kwargs.x=${oc.env:HOME}", "env_kwargs.x: ${oc.env:...} is not allowed"),
+    ("env_kwargs._target_=os.system", "'_target_' is not allowed"),
+]
+
+
+@pytest.mark.parametrize("override,message", BAD, ids=[override or "empty" for override, _ in BAD])
+def test_bad_overrides_are_one_line_that_names_the_key(override, message):
+    with pytest.raises(ValueError) as caught:
+        compose([override])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("core: {name: gru}\nppo: {lrr: 1}\n", ["ppo.lrr"]),
+        ("core: {name: gru}\nppo: {lr: fast}\n", ["ppo.lr", "fast"]),
+        ("core: {name: nope}\n", ["core", "nope"]),
+        ("env: a\n", ["core"]),
+        ("- 1\n", []),
+        ("a: [\n", []),
+        ("core: {name: gru}\nenv: ${oc.env:HOME}\n", ["oc.env"]),
+        ("core: {name: gru}\nenv_kwargs: {_target_: os.system}\n", ["_target_"]),
+    ],
+)
+def test_bad_files_are_one_line_that_names_the_file(text, words, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load(tmp_path / "config.yaml")
+    assert all(word in str(caught.value) for word in ["config.yaml", *words]) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere.yaml: No such file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_a_broken_plug_in_is_an_error_only_where_it_is_chosen(monkeypatch):
+    point = SimpleNamespace(name="broken", dist=None, value="no_such_module")
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [point])
+    assert compose(["core=gru"]).core.name == "gru"
+    with pytest.raises(ValueError, match="core: 'broken' cannot be loaded from 'no_such_module'"):
+        compose(["core=broken"])
