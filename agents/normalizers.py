@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 class Moments(NamedTuple):
     """Count, mean and sum of squared deviations (Chan et al. 1979)."""
 
-    count: Float[Array, ""]
+    num: Float[Array, ""]
     mean: Float[Array, "*F"]
     m2: Float[Array, "*F"]
 
@@ -21,17 +21,17 @@ class Moments(NamedTuple):
 
     def add(self, samples: Float[Array, "N *F"]) -> "Moments":
         """Join the statistics of a batch."""
-        n = jnp.asarray(samples.shape[0], self.count.dtype)
+        n = jnp.asarray(samples.shape[0], self.num.dtype)
         mean = samples.mean(0)
         m2 = jnp.square(samples - mean).sum(0)
-        count = self.count + n
+        count = self.num + n
         delta = mean - self.mean
-        return Moments(count, self.mean + delta * n / count, self.m2 + m2 + jnp.square(delta) * self.count * n / count)
+        return Moments(count, self.mean + delta * n / count, self.m2 + m2 + jnp.square(delta) * self.num * n / count)
 
     def std(self) -> Float[Array, "*F"]:
         """Standard deviation, 1 before the first sample."""
-        variance = self.m2 / jnp.maximum(self.count, 1.0)
-        return jnp.where(self.count > 0, jnp.sqrt(variance + 1e-8), 1.0)
+        variance = self.m2 / jnp.maximum(self.num, 1.0)
+        return jnp.where(self.num > 0, jnp.sqrt(variance + 1e-8), 1.0)
 
 
 class Normalizers(NamedTuple):
@@ -74,7 +74,7 @@ def update_reward(
     done: Bool[Array, "T B"],
     gamma: Float[Array, ""] | float,
 ) -> Normalizers:
-    """Join the discounted returns G_t = r_t + γ G_{t-1} of the segment, where G restarts AFTER an episode's last step."""
+    """Join the discounted returns G_t = r_t + γ G_{t-1} of the segment; G restarts AFTER an episode's last step."""
 
     def accumulate(carry: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         reward, ended = step

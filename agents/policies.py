@@ -4,7 +4,7 @@ A policy works on arrays with any leading axes. `raw` actions are what the distr
 `to_env` turns them into what the environment takes.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import distrax
 import jax
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 MASKED = -1e9
 
 
+@runtime_checkable
 class Policy(Protocol):
     """A family of distributions over the actions of one environment."""
 
@@ -87,7 +88,7 @@ class GaussianPolicy:
     tanh actions are NaN, and the Jacobian cancels in the importance ratio.
     """
 
-    def __init__(self, low: Array, high: Array, shape: tuple[int, ...], squash: bool):
+    def __init__(self, low: Any, high: Any, shape: tuple[int, ...], squash: bool):
         low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
         bounded = np.isfinite(low) & np.isfinite(high)
         if squash and not bounded.all():
@@ -127,7 +128,7 @@ class GaussianPolicy:
     def to_env(self, raw: Float[Array, "*B A"]) -> Float[Array, "..."]:
         """Squash into the box."""
         squashed = jnp.tanh(raw) if self.squash else jnp.where(self.bounded.ravel(), jnp.clip(raw, -1, 1), raw)
-        return self.centre + self.half * squashed.reshape(*raw.shape[:-1], *self.shape)
+        return jnp.asarray(self.centre + self.half * squashed.reshape(*raw.shape[:-1], *self.shape))
 
 
 def make_policy(space: Any, kind: str = "auto") -> Policy:

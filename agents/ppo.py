@@ -157,13 +157,13 @@ def ppo(
             )
             return (env_state, next_obs, done, memory), transition
 
-        def sequence(carry: tuple, keys: PRNGKeyArray) -> tuple[tuple, tuple[Any, Rollout]]:
+        def sequence(carry: tuple, keys: Array) -> tuple[tuple, tuple[Any, Rollout]]:
             start_memory = carry[-1]
             carry, transitions = jax.lax.scan(step, carry, keys)
             return carry, (start_memory, transitions)
 
         key, key_act = jax.random.split(state.key)
-        memory = jax.vmap(agent.core.prepare)(state.memory)
+        memory = jax.vmap(agent.core.prepare, axis_size=B)(state.memory)
         carry = (state.env_state, state.obs, state.start, memory)
         keys = jax.random.split(key_act, (K, L))
         (env_state, obs, start, memory), (memories, rollout) = jax.lax.scan(sequence, carry, keys)
@@ -176,7 +176,7 @@ def ppo(
         agent: Agent, memory: Any, batch: Batch, ent_coef: Array, key: PRNGKeyArray
     ) -> tuple[Array, dict[str, Array]]:
         # prepare: memories were stored under older parameters; what they cache must follow the current ones.
-        memory = jax.vmap(agent.core.prepare)(memory)
+        memory = jax.vmap(agent.core.prepare, axis_size=batch.start.shape[1])(memory)
         _, output = jax.vmap(agent.scan, (0, 1, 1), (0, 1))(memory, batch.obs, batch.start)
         batch, output = jax.tree.map(lambda x: x[config.burn_in :], (batch, output))
         advantage = batch.advantage
@@ -238,7 +238,7 @@ def ppo(
             """Recompute the memories at the starts of sequences 1.. of every environment; 0's are given."""
             per_chunk = jax.tree.map(lambda x: x.reshape(L, K, B, *x.shape[2:]), (sequences.obs, sequences.start))
             per_chunk = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), per_chunk)
-            first = jax.vmap(agent.core.prepare)(jax.tree.map(lambda x: x[:B], memories))
+            first = jax.vmap(agent.core.prepare, axis_size=B)(jax.tree.map(lambda x: x[:B], memories))
 
             def advance(memory: Any, chunk: tuple[Any, Array]) -> tuple[Any, Any]:
                 return jax.vmap(agent.scan, (0, 1, 1), (0, 1))(memory, *chunk)[0], memory

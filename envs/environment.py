@@ -12,7 +12,10 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-__all__ = ["EnvParams", "EnvState", "Environment", "Wrapper", "never_truncates"]
+__all__ = ["EnvParams", "EnvState", "Environment", "Number", "Wrapper", "never_truncates"]
+
+# A field of params: a Python number, an array [] of vmapped params, or what jax.tree puts in its place.
+Number = Any
 
 
 class Wrapper(Environment):

@@ -37,7 +37,7 @@ class GymnaxAdapter(Wrapper):
     def _cast_observation(self, obs: Any, params: Any) -> Any:
         dtypes = [space.dtype for space, _ in leaves(self.env.observation_space(params))]
         values, structure = jax.tree.flatten(obs)
-        return structure.unflatten(map(_cast, values, dtypes))
+        return jax.tree.unflatten(structure, map(_cast, values, dtypes))
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""

@@ -191,7 +191,8 @@ def make_env(env_id: str, *, raw: bool = False, **env_kwargs: Any) -> tuple[Envi
     except TypeError as error:
         if not env_kwargs:
             raise
-        raise ValueError(f"env_kwargs: env {env_id!r} cannot be built with {env_kwargs}: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"env_kwargs: env {env_id!r} cannot be built with {env_kwargs}: {reason}") from error
     if not raw:
         from rlformers.envs.wrappers import FlattenObservation, PreviousAction
 

@@ -87,7 +87,8 @@ def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
 
 def flatten_space(space: Space) -> Box:
     """The space of the vectors that `flatten` makes."""
-    low, high = [], []
+    low: list[Array] = []
+    high: list[Array] = []
     for leaf, _ in leaves(space):
         size = flat_size(leaf)
         for bounds, bound in ((low, getattr(leaf, "low", 0.0)), (high, getattr(leaf, "high", 1.0))):

@@ -144,11 +144,12 @@ class FlattenObservation(Wrapper):
 
 def _sort(space: spaces.Space, value: Any = None) -> tuple[list, list, dict]:
     """Sort the leaves of a space, and of its value, into images, others, and the mask of actions."""
-    mask = {}
+    mask: dict[str, Any] = {}
     if isinstance(space, spaces.Dict) and "action_mask" in space.spaces:
         mask = {"action_mask": None if value is None else value["action_mask"]}
         space = spaces.Dict({key: part for key, part in space.spaces.items() if key != "action_mask"})
-    images, rest = [], []
+    images: list = []
+    rest: list = []
     for leaf, part in spaces.leaves(space, value):
         (images if isinstance(leaf, spaces.Box) and len(leaf.shape) == 3 else rest).append((leaf, part))
     return images, rest, mask

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import Environment, Number
 from rlformers.envs.spaces import Box, Discrete
 
 
@@ -34,7 +34,7 @@ class Params:
         ValueError: L below 1.
     """
 
-    length: int = 10
+    length: Number = 10
 
     def __post_init__(self) -> None:
         if isinstance(self.length, int) and self.length < 1:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, EnvParams
+from rlformers.envs.environment import Environment, EnvParams, Number
 from rlformers.envs.spaces import Box, Discrete
 
 
@@ -33,15 +33,15 @@ class Params(EnvParams):
         ValueError: T below 1.
     """
 
-    max_steps_in_episode: int = 200
-    gravity: float = 9.8
-    masscart: float = 1.0
-    masspole: float = 0.1
-    length: float = 0.5  # half the length of the pole
-    force_mag: float = 10.0
-    tau: float = 0.02  # seconds per step
-    x_threshold: float = 2.4
-    theta_threshold_radians: float = 12 * 2 * math.pi / 360
+    max_steps_in_episode: Number = 200
+    gravity: Number = 9.8
+    masscart: Number = 1.0
+    masspole: Number = 0.1
+    length: Number = 0.5  # half the length of the pole
+    force_mag: Number = 10.0
+    tau: Number = 0.02  # seconds per step
+    x_threshold: Number = 2.4
+    theta_threshold_radians: Number = 12 * 2 * math.pi / 360
 
     def __post_init__(self) -> None:
         if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:

@@ -12,7 +12,7 @@ learn from remembered tokens too. A start empties the memory.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -51,9 +51,9 @@ class Config:
 class Gate(eqx.Module):
     """g(x, y): how a branch y joins the stream x (the paper, section 3.2)."""
 
-    W: Float[Array, "D G"] | None  # of y
-    U: Float[Array, "D K"] | None  # of x
-    b: Float[Array, " D"] | None  # large: the stream passes, the branch does not
+    W: Any  # Float[Array, "D G"] or None  # of y
+    U: Any  # Float[Array, "D K"] or None  # of x
+    b: Any  # Float[Array, " D"] or None  # large: the stream passes, the branch does not
     kind: str = eqx.field(static=True)
 
     def __init__(self, kind: str, width: int, bias: float, *, key: PRNGKeyArray):

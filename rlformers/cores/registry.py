@@ -18,7 +18,7 @@ import difflib
 import importlib
 import importlib.metadata
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rlformers.cores.core import Core
 
 
+@runtime_checkable
 class Definition(Protocol):
     """What stands behind the name of a core."""
 

@@ -154,7 +154,7 @@ def _complex_product(us: Float[Array, "T D"], B: Complex[Array, "P D"]) -> Compl
     return jax.lax.complex(re, im)
 
 
-def real_pair(z: Array) -> Array:
+def real_pair(z: Array | np.ndarray) -> Array:
     """Complex numbers as a last axis (re, im): optimisers and checkpoints then see ordinary real arrays."""
     return jnp.stack([z.real, z.imag], axis=-1)
 

@@ -72,9 +72,8 @@ class WandbLogger:
         )
 
         def settings() -> Any:
-            return wandb.Settings(
-                mode=self.mode, console="off", silent=True, root_dir=str(self.run_dir), init_timeout=20
-            )
+            mode: Any = self.mode
+            return wandb.Settings(mode=mode, console="off", silent=True, root_dir=str(self.run_dir), init_timeout=20)
 
         try:
             run = wandb.init(settings=settings(), **arguments)

@@ -43,7 +43,10 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     update = jax.jit(jax.vmap(learner.update), donate_argnums=0).lower(states).compile()
     compile_seconds = time.perf_counter() - started
 
-    loggers = [JsonlLogger(run_dir / "metrics.jsonl"), WandbLogger(config, run_dir, group, seeds)]
+    loggers: list[JsonlLogger | WandbLogger] = [
+        JsonlLogger(run_dir / "metrics.jsonl"),
+        WandbLogger(config, run_dir, group, seeds),
+    ]
     progress = Progress(config.num_updates * config.batch_size, len(seeds))
     episodes = EpisodeSums(config, len(seeds))
     log_every = config.log_every or -(-config.num_updates // 1000)

@@ -135,7 +135,11 @@ def main(arguments: list[str] | None = None) -> int:
             results = {episode.name: replay(env_name, episode) for episode in episodes(data, env_name)}
             bad = [f"  {name}: {line}" for name, lines in results.items() for line in lines]
             num_bad += bool(bad)
-            print(f"{env_name}: {len(results)} episodes, " + (f"{len(bad)} MISMATCHES" if bad else "equal"), *bad, sep="\n")
+            print(
+                f"{env_name}: {len(results)} episodes, " + (f"{len(bad)} MISMATCHES" if bad else "equal"),
+                *bad,
+                sep="\n",
+            )
     print(f"{len(chosen) - num_bad} of {len(chosen)} environments agree with popgym")
     return int(num_bad > 0)
 

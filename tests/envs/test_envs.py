@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.registry import GYMNAX, make_env, names, replace_params
+from rlformers.envs.registry import GYMNAX_IDS, make_env, names, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 
 TABLE = [
@@ -59,7 +59,7 @@ def test_scans_resets_and_keeps_types(name):
 def test_the_gymnax_ids_are_gymnaxs():
     import gymnax
 
-    assert set(GYMNAX) == set(gymnax.registered_envs)
+    assert set(GYMNAX_IDS) == set(gymnax.registered_envs)
 
 
 @pytest.mark.parametrize("name,last", [("memory/TMaze", 1), ("memory/ActiveTMaze", 1)])

@@ -1,0 +1,138 @@
+"""The ports of POPGym against recorded episodes and statistics of the original, popgym 1.0.7."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlformers.envs.registry import make_env, names
+
+TESTS = Path(__file__).parents[1]
+EPISODES = TESTS / "data/popgym/popgym_trajectories.npz"
+REFERENCE = json.loads((TESTS / "data/popgym/popgym_reference.json").read_text())
+NAMES = [name.removeprefix("popgym/") for name in names() if name.startswith("popgym/")]
+
+
+def _replay():
+    spec = importlib.util.spec_from_file_location("replay_popgym", TESTS / "conformance/replay_popgym.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_recorded_episodes_replay():
+    assert _replay().main([str(EPISODES)]) == 0
+
+
+@pytest.mark.parametrize("key,row", [("obs", 20), ("action", 20), ("reward_code", 5), ("end", 1), ("h_cards", (1, 9))])
+def test_the_replay_notices_a_change(tmp_path, key, row, capsys):
+    data = dict(np.load(EPISODES))
+    kept = {name: value.copy() for name, value in data.items() if name.startswith("RepeatFirstEasy/")}
+    changed = kept[f"RepeatFirstEasy/{key}"]
+    changed[row] = ~changed[row] if changed.dtype == bool else (changed[row] + 1) % (2 if "code" in key else 4)
+    if key == "action":  # only one that turns right into wrong, or back, can show
+        first = kept["RepeatFirstEasy/h_cards"][0, 0]
+        changed[row] = (first + 1) % 4 if data["RepeatFirstEasy/action"][row, 0] == first else first
+    np.savez(tmp_path / "changed.npz", **kept)
+    assert _replay().main([str(tmp_path / "changed.npz")]) == 1
+    assert "MISMATCH" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spaces_are_the_originals(name):
+    env, params = make_env(f"popgym/{name}", raw=True)
+    for space, wanted in (
+        (env.observation_space(params), REFERENCE[name]["observation_space"]),
+        (env.action_space(params), REFERENCE[name]["action_space"]),
+    ):
+        assert type(space).__name__ == wanted["type"]
+        if wanted["type"] == "Discrete":
+            assert space.n == wanted["n"]
+        else:
+            assert list(space.shape) == wanted["shape"]
+            for bound in ("low", "high"):
+                np.testing.assert_allclose(np.broadcast_to(getattr(space, bound), space.shape), wanted[bound], 1e-6)
+
+
+def _random_returns(env, params, num_episodes, length):
+    """Return, length and end [terminated, truncated] of episodes under uniformly random actions."""
+
+    def episode(key):
+        key_reset, key_steps = jax.random.split(key)
+        _, state = env.reset_env(key_reset, params)
+
+        def step(carry, key):
+            state, alive = carry
+            key_action, key_step = jax.random.split(key)
+            action = env.action_space(params).sample(key_action)
+            _, state, reward, terminated, _ = env.step_env(key_step, state, action, params)
+            ended = jnp.stack([terminated, env.is_truncated(state, params)])
+            return (state, alive & ~ended.any()), (reward * alive, alive, ended & alive)
+
+        _, (rewards, alive, ended) = jax.lax.scan(step, (state, jnp.bool_(True)), jax.random.split(key_steps, length))
+        return rewards.sum(), alive.sum(), ended.any(0)
+
+    return map(np.asarray, jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(7), num_episodes)))
+
+
+@pytest.mark.parametrize(
+    "name", [name if name.endswith("Easy") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_a_random_policy_earns_what_it_earns_in_the_original(name):
+    env, params = make_env(f"popgym/{name}", raw=True)
+    wanted = REFERENCE[name]
+    num_episodes = 200
+    returns, lengths, ends = _random_returns(env, params, num_episodes, wanted["max_episode_length_attr"])
+    error = np.hypot(returns.std() / np.sqrt(num_episodes), wanted["return_sem"])
+    assert abs(returns.mean() - wanted["return_mean"]) < 4 * error
+    assert lengths.min() >= wanted["length_min"] - 1
+    if wanted["length_min"] == wanted["length_max"]:
+        assert (lengths == wanted["length_max"]).all()
+    assert ends.mean(0).tolist() == [wanted["frac_terminated"], wanted["frac_truncated"]]
+
+
+@pytest.mark.parametrize("name", ["RepeatFirstEasy", "RepeatPreviousMedium"])
+def test_an_expert_reaches_one_and_decks_are_complete(name):
+    env, params = make_env(f"popgym/{name}", raw=True)
+    num_cards, lag = env.num_cards, getattr(env, "k", 0)
+
+    def episode(key):
+        key_reset, key_steps = jax.random.split(key)
+        first, state = env.reset_env(key_reset, params)
+        shown = jnp.zeros((num_cards,), jnp.int32).at[0].set(first)
+
+        def step(carry, t_key):
+            state, shown = carry
+            t, key = t_key
+            answer = shown[jnp.maximum(t - lag + 1, 0)] if lag else first
+            obs, state, reward, terminated, _ = env.step_env(key, state, answer, params)
+            return (state, shown.at[t + 1].set(obs)), (reward, terminated)
+
+        steps = (jnp.arange(num_cards - 1), jax.random.split(key_steps, num_cards - 1))
+        (_, shown), (rewards, terminated) = jax.lax.scan(step, (state, shown), steps)
+        return rewards.sum(), shown, terminated
+
+    total, shown, terminated = jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(1), 400))
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    assert terminated[:, -1].all() and not terminated[:, :-1].any()
+    counts = (np.asarray(shown)[:, :, None] == np.arange(4)).sum(1)
+    assert (counts == num_cards // 4).all()
+    # Any one card is uniform over suits, and a second card repeats the first with chance (N/4 - 1)/(N - 1).
+    for card in (0, 1, num_cards - 1):
+        frequency = np.bincount(shown[:, card], minlength=4) / 400
+        assert np.abs(frequency - 1 / 4).max() < 4 * np.sqrt(3 / 16 / 400)
+    repeats = np.mean(shown[:, 0] == shown[:, 1])
+    assert abs(repeats - (num_cards / 4 - 1) / (num_cards - 1)) < 4 * np.sqrt(3 / 16 / 400)
+
+
+def test_impossible_arguments_are_named():
+    with pytest.raises(ValueError, match=r"env_kwargs\.k: need 1 <= k < 52"):
+        make_env("popgym/RepeatPreviousEasy", k=52)
+    with pytest.raises(ValueError, match=r"env_kwargs\.num_decks"):
+        make_env("popgym/RepeatFirstEasy", num_decks=0)
+    with pytest.raises(ValueError, match="max_steps_in_episode: need at least 1"):
+        make_env("popgym/PositionOnlyPendulumEasy", max_steps_in_episode=0)

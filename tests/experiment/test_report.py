@@ -1,0 +1,132 @@
+"""The report: what is pooled, what is computed, which files appear, and what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rlformers.compose import compose, to_yaml
+from rlformers.experiment.report import curve, find, group, read, report
+from rlformers.experiment.statistics import bootstrap_ci, iqm
+
+
+def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, finished=True):
+    config = compose([f"seeds={len(values)}", f"seed={first_seed}", *overrides])
+    seeds = range(first_seed, first_seed + len(values))
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text(to_yaml(config))
+    rows = [
+        {"seed": seed, "step": 8192 * update, "episode/return": value * update / updates if update > 1 else None}
+        for update in range(1, updates + 1)
+        for seed, value in zip(seeds, values, strict=True)
+    ]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = {
+        "completed": True,
+        "seeds": list(seeds),
+        "final_return": {"per_seed": list(values)},
+        "steps_per_second": 1000.0,
+        "compile_seconds": 2.0,
+        "num_parameters": 34,
+    }
+    if finished:
+        (path / "summary.json").write_text(json.dumps(summary))
+    return path
+
+
+def groups_of(*paths):
+    return group([read(path) for path in find(paths)])
+
+
+def test_report_writes_curves_and_tables(tmp_path):
+    fake_run(tmp_path / "runs" / "a", "core=gru", values=(1.0, 2.0, 3.0))
+    fake_run(tmp_path / "runs" / "deep" / "b", "core=s5", "env=memory/TMaze", updates=3, finished=False)
+    files = report([tmp_path / "runs"], tmp_path / "out")
+    assert [file.name for file in files] == ["learning_curves.png", "learning_curves.pdf", "table.md", "table.csv"]
+    assert files[0].read_bytes()[:4] == b"\x89PNG" and files[1].read_bytes()[:5] == b"%PDF-"
+    with files[3].open() as file:
+        unfinished, finished = csv.DictReader(file)
+    assert (float(finished["iqm"]), finished["seeds"], finished["status"]) == (2.0, "3", "finished")
+    assert float(finished["ci95_low"]) < 2 < float(finished["ci95_high"])
+    assert unfinished["iqm"] == "" and unfinished["status"].startswith("unfinished at 2%")
+    assert "| popgym/RepeatPreviousEasy | gru | 2.000 |" in files[2].read_text()
+
+
+def test_runs_that_differ_in_seeds_are_pooled_and_others_are_told_apart(tmp_path):
+    fake_run(tmp_path / "a", "core=gru")
+    fake_run(tmp_path / "b", "core=gru", first_seed=2, values=(5.0,))
+    fake_run(tmp_path / "c", "core=s5")
+    fake_run(tmp_path / "d", "core=s5", "ppo.lr=0.1")
+    groups = groups_of(tmp_path)
+    assert [g.label for g in groups] == ["gru", "s5 ppo.lr=0.001", "s5 ppo.lr=0.1"]
+    assert groups[0].final_returns == [1.0, 2.0, 5.0]
+
+
+def test_environments_with_other_arguments_are_other_panels(tmp_path):
+    fake_run(tmp_path / "a", "env=memory/TMaze", "env_params.length=5")
+    fake_run(tmp_path / "b", "env=memory/TMaze", "env_params.length=9")
+    assert [(g.env, g.label) for g in groups_of(tmp_path)] == [
+        ("memory/TMaze length=5", "gru"),
+        ("memory/TMaze length=9", "gru"),
+    ]
+
+
+def test_a_seed_that_ran_twice_counts_once(tmp_path):
+    for name, values in (("a", (1.0, 2.0)), ("b", (3.0, 4.0))):
+        fake_run(tmp_path / name, values=values)
+    (pooled,) = groups_of(tmp_path / "a", tmp_path / "b", tmp_path)
+    assert len(pooled.runs) == 2 and len(pooled.final_returns) == 2 and len(curve(pooled)[1]) == 2
+
+
+def test_curves_are_bin_means_without_the_time_before_the_first_episode(tmp_path):
+    fake_run(tmp_path / "a", values=(2.0,), updates=10)
+    (only,) = groups_of(tmp_path)
+    steps, returns = curve(only)
+    assert steps[-1] == 81920 and np.isnan(returns[0, 0]) and returns[0, -1] == 2.0
+    assert np.all(np.diff(returns[0][np.isfinite(returns[0])]) >= 0)
+
+
+def test_a_torn_last_line_is_ignored_and_a_broken_one_is_named(tmp_path):
+    path = fake_run(tmp_path / "a")
+    text = (path / "metrics.jsonl").read_text()
+    (path / "metrics.jsonl").write_text(text + '{"seed": 0, "st')
+    assert len(read(path).curves[0]) == 20
+    (path / "metrics.jsonl").write_text("nonsense\n" + text)
+    with pytest.raises(ValueError, match="line 1 is no row"):
+        read(path)
+
+
+@pytest.mark.parametrize("seeds_without_an_episode", [1, 2])
+def test_runs_without_finished_episodes_are_reported(tmp_path, seeds_without_an_episode):
+    path = fake_run(tmp_path / "a", updates=1)
+    summary = json.loads((path / "summary.json").read_text())
+    summary["final_return"]["per_seed"][:seeds_without_an_episode] = [None] * seeds_without_an_episode
+    (path / "summary.json").write_text(json.dumps(summary))
+    assert report([path], tmp_path / "out")
+
+
+def test_refusals_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    run = fake_run(tmp_path / "run")
+    for dirs, out, words in (
+        ([], "out", "at least one run directory"),
+        ([tmp_path / "nowhere"], "out", "nowhere contains no run"),
+        ([run], "file", "cannot write"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            report(dirs, tmp_path / out)
+        assert "\n" not in str(caught.value)
+
+
+def test_iqm_cuts_a_quarter_at_both_ends():
+    assert iqm([1, 2, 3, 100]) == 2.5
+    assert iqm([1, 2, 6]) == 3.0
+    assert iqm(np.arange(8.0)) == 3.5
+
+
+def test_bootstrap_interval_of_a_mean_agrees_with_the_normal_one():
+    values = np.random.default_rng(0).normal(size=400)
+    low, high = bootstrap_ci(list(values), statistic=np.mean)
+    half = 1.96 * values.std() / 20
+    assert abs(low - (values.mean() - half)) < 0.01 and abs(high - (values.mean() + half)) < 0.01
