@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, told apart by all common kinds of colour blindness; black and yellow last, as they draw the eye.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 DASHES = ("-", "--", ":", "-.")  # a second sign, and what separates more cores than there are colours
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,

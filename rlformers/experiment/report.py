@@ -171,10 +171,11 @@ def _short(value: Any) -> str:
 def curve(g: Group) -> tuple[np.ndarray, np.ndarray]:
     """Steps [K] and returns [S, K] of a group: means over K bins of steps, so that runs of any log rate can be pooled.
 
-    A seed that ran twice counts once, the finished run rather than another, the later rather than the earlier. A bin in which no episode of a seed ended is interpolated between its neighbours, and nan before the first.
+    A seed that ran twice counts once: a finished run before others, then the later one.
+    A bin in which no episode of a seed ended is interpolated between its neighbours, and nan before the first.
     """
     by_seed = {seed: c for run in sorted(g.runs, key=lambda run: run.finished) for seed, c in run.curves.items()}
-    series = [c for c in (c[np.isfinite(c[:, 1])] for c in by_seed.values()) if len(c)]
+    series = [c for c in by_seed.values() if np.isfinite(c[:, 1]).any()]
     if not series:
         return np.zeros(0), np.zeros((0, 0))
     # Up to where all seeds are: a mean over fewer and fewer seeds would jump.
@@ -183,11 +184,14 @@ def curve(g: Group) -> tuple[np.ndarray, np.ndarray]:
     edges = np.linspace(0, end, bins + 1)
     rows = []
     for c in series:
-        index = np.clip(np.searchsorted(edges, c[:, 0], side="left") - 1, 0, bins)
-        inside = c[:, 0] <= end
-        count = np.bincount(index[inside], minlength=bins)[:bins]
-        total = np.bincount(index[inside], c[inside, 1], minlength=bins)[:bins]
+        steps, returns = c[np.isfinite(c[:, 1]) & (c[:, 0] <= end)].T
+        index = np.clip(np.searchsorted(edges, steps, side="left") - 1, 0, bins - 1)
+        count = np.bincount(index, minlength=bins)
+        total = np.bincount(index, returns, minlength=bins)
         known = count > 0
+        if not known.any():  # its first episode ended after `end`
+            rows.append(np.full(bins, np.nan))
+            continue
         rows.append(np.interp(edges[1:], edges[1:][known], total[known] / count[known], left=np.nan))
     return edges[1:], np.array(rows)
 
@@ -220,7 +224,7 @@ def table_row(g: Group) -> dict[str, Any]:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The table for people."""
 
-    def number(value: float | None, spec: str) -> str:
+    def number(value: float | int | None, spec: str) -> str:
         return "–" if value is None else format(value, spec)
 
     lines = [

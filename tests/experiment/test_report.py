@@ -120,8 +120,8 @@ def test_refusals_are_one_line(tmp_path):
 
 
 def test_iqm_cuts_a_quarter_at_both_ends():
-    assert iqm([1, 2, 3, 100]) == 2.5
-    assert iqm([1, 2, 6]) == 3.0
+    assert iqm([1.0, 2.0, 3.0, 100.0]) == 2.5
+    assert iqm([1.0, 2.0, 6.0]) == 3.0
     assert iqm(np.arange(8.0)) == 3.5
 
 
