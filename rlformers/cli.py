@@ -1,6 +1,6 @@
 """The command line. Heavy imports happen in the command that needs them, so that --help and list are instant."""
 
-import itertools
+import shlex
 import sys
 import time
 
@@ -8,7 +8,9 @@ USAGE = """\
 usage: rlformers COMMAND ...
 
   train [KEY=VALUE ...]              train an agent; `rlformers train --help` lists the keys
-  train --multirun KEY=V1,V2 ...     train every combination, one after the other, in one W&B group
+  train --multirun KEY=V1,V2 ...     train every combination, in one W&B group; one after the other,
+                                     or as hydra/launcher=joblib|submitit_slurm says
+  report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name
   --version
 
@@ -37,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
                 sweep = [word for word in rest if word in ("-m", "--multirun")]
                 overrides = [word for word in rest if word not in sweep]
                 return _multirun(overrides) if sweep else _train(overrides)
+            case ["report", *rest]:
+                return _report(rest)
         raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
     except ValueError as error:
         print(f"rlformers: {error}", file=sys.stderr)
@@ -115,37 +119,33 @@ def _train(overrides: list[str]) -> int:
 
 
 def _multirun(overrides: list[str]) -> int:
-    from rlformers.compose import compose, parse, session
+    from rlformers.multirun import multirun
 
-    with session() as parser:
-        axes = [
-            [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [text]
-            for o, text in zip(parse(overrides, parser), overrides, strict=True)
-        ]
-    combinations = list(itertools.product(*axes))
-    configs = [compose(list(combination)) for combination in combinations]
-
-    from rlformers.experiment.build import check
-    from rlformers.experiment.run_dir import create_run_dir
-    from rlformers.experiment.train import train
-
-    for config in configs:
-        check(config)
-        if config.run_dir and len(configs) > 1:
-            raise ValueError("run_dir: the runs of a sweep need a directory each; leave it out")
-    group = f"sweep {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    lines, failed = [], 0
-    for number, (config, combination) in enumerate(zip(configs, combinations, strict=True), 1):
-        print(f"[{number}/{len(configs)}] {' '.join(combination)}", flush=True)
-        run_dir = create_run_dir(config)
-        try:
-            lines.append(f"{_outcome(train(config, run_dir, group))}  {run_dir}")
-        except Exception as error:  # one run must not take the others with it
-            failed += 1
-            lines.append(f"FAILED ({type(error).__name__}: {str(error).splitlines()[0]})  {run_dir}")
-        print(lines[-1])
-    print(f"\n{len(configs) - failed} of {len(configs)} runs finished, W&B group {group!r}:", *lines, sep="\n")
+    results = multirun(overrides)
+    failed = sum(result.error is not None for result in results)
+    print(f"\n{len(results) - failed} of {len(results)} runs finished:")
+    for result in results:
+        print(f"{_outcome(result.summary) if result.summary else f'FAILED ({result.error})'}  {result.run_dir}")
+    if failed < len(results):
+        finished = " ".join(shlex.quote(str(result.run_dir)) for result in results if result.summary)
+        print(f"compare them: rlformers report {finished} --out report")
     return 1 if failed else 0
+
+
+def _report(words: list[str]) -> int:
+    out = None
+    if "--out" in words:
+        at = words.index("--out")
+        out, words = (words[at + 1] if at + 1 < len(words) else None), words[:at] + words[at + 2 :]
+    if out is None:
+        raise ValueError("report: --out DIR is missing; usage: rlformers report RUN_DIR... --out DIR")
+
+    from rlformers.experiment.report import report
+
+    files = report(words, out)
+    print(next(file for file in files if file.name == "table.md").read_text())
+    print(*files, sep="\n")
+    return 0
 
 
 def _outcome(summary: dict) -> str:

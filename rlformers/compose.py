@@ -57,8 +57,6 @@ def compose(overrides: list[str]) -> ExperimentConfig:
                 )
             if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
                 raise ValueError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
-        # `experiment=null` is the default, but Hydra refuses to be told so.
-        parsed = [override for override in parsed if (override.key_or_group, given(override)) != ("experiment", "null")]
         groups = [override for override in parsed if override.key_or_group in ("core", "experiment")]
         typed = _hydra_compose(groups)
         for override in parsed:
@@ -87,8 +85,14 @@ def session() -> Iterator[OverridesParser]:
     """Hydra, initialised on the configs of this package; gives the parser of its overrides."""
     OmegaConf.clear_resolver("oc.env")
     store_schema()
-    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-        yield OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    # Hydra knows one application at a time, and a caller may be inside of one: its own, or a sweep of ours.
+    instance = GlobalHydra.instance()
+    outer, instance.hydra = instance.hydra, None
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+            yield OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
@@ -110,7 +114,9 @@ def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
         if override.key_or_group.split(".")[0] in FREE_NODES and not override.is_delete():
             override = parser.parse_override("++" + text.lstrip("+"))
         _check_group(override)
-        parsed.append(override)
+        # `experiment=null` is the default, but Hydra refuses to be told so.
+        if (override.key_or_group, given(override)) != ("experiment", "null"):
+            parsed.append(override)
     return parsed
 
 
@@ -132,10 +138,10 @@ def _check_group(override: Override) -> None:
     choices: Any = {"core": registry.entries, "experiment": experiments}.get(key)
     if choices is None:
         return
+    if key == "experiment" and given(override) == "null":
+        return
     names = override.sweep_string_iterator() if override.is_sweep_override() else [given(override)]
     for name in names:
-        if name == "null" and key == "experiment":
-            continue
         if name not in choices():
             raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
         if key == "core":
@@ -186,10 +192,10 @@ def _hydra_compose(overrides: list[Override]) -> DictConfig:
     try:
         return hydra.compose("train", [str(override.input_line) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(one_line(error)) from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """The complaint itself: Hydra and OmegaConf add paths, object types and advice in further lines."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(cause, "full_key", None)
@@ -205,7 +211,7 @@ def from_node(node: DictConfig) -> ExperimentConfig:
     try:
         values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(one_line(error)) from error
     values.pop("core_options")
     _check_plain({key: value for key, value in values.items() if key not in FREE_NODES}, "", finite=True)
     _check_plain({key: values[key] for key in FREE_NODES}, "", finite=False)
@@ -258,7 +264,7 @@ def load(path: Path | str) -> ExperimentConfig:
         OmegaConf.clear_resolver("oc.env")
         return from_node(OmegaConf.merge(typed_config(str(loaded["core"]["name"])), loaded))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: {_one_line(error)}") from error
+        raise ValueError(f"{path}: {one_line(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except OSError as error:

@@ -5,6 +5,7 @@ import math
 import netrc
 import os
 import re
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ class WandbLogger:
 
     def _mode(self, mode: str) -> str:
         if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+            variable = os.environ.get("WANDB_MODE", "")
+            known = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+            mode = known.get(variable) or ("online" if _has_key() else "offline")
         if mode == "online" and not _has_key():
             print("wandb: no API key (wandb login); logging offline")
             return "offline"
@@ -107,6 +110,7 @@ def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        server = urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(server or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False

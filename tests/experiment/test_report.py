@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from rlformers.cli import main
 from rlformers.compose import compose, to_yaml
 from rlformers.experiment.report import curve, find, group, read, report
 from rlformers.experiment.statistics import bootstrap_ci, iqm
@@ -104,6 +105,15 @@ def test_runs_without_finished_episodes_are_reported(tmp_path, seeds_without_an_
     summary["final_return"]["per_seed"][:seeds_without_an_episode] = [None] * seeds_without_an_episode
     (path / "summary.json").write_text(json.dumps(summary))
     assert report([path], tmp_path / "out")
+
+
+def test_the_command_prints_the_table_and_needs_out(tmp_path, capsys):
+    run = str(fake_run(tmp_path / "run"))
+    assert main(["report", run, "--out", str(tmp_path / "out")]) == 0
+    assert "| popgym/RepeatPreviousEasy | gru |" in capsys.readouterr().out
+    for words in ([run], [run, "--out"], ["--out", str(tmp_path / "out")], [run, "--outt", "x"]):
+        assert main(["report", *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_refusals_are_one_line(tmp_path):
