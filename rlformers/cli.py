@@ -61,7 +61,7 @@ def _list(what: str) -> int:
         for env in envs().values():
             print(f"{env.name:36} {env.summary}")
     elif what == "experiments":
-        from rlformers.compose import experiments
+        from rlformers.presets import experiments
 
         for name, headline in experiments().items():
             print(f"{name:28} {headline}")
@@ -72,25 +72,30 @@ def _list(what: str) -> int:
 
 def _train_help() -> int:
     import dataclasses
+    import inspect
+    import re
 
-    from rlformers.compose import experiments
     from rlformers.config import ExperimentConfig
     from rlformers.cores import registry as cores
     from rlformers.envs.registry import names
+    from rlformers.presets import experiments
 
     def show(schema: type, prefix: str) -> None:
+        # What a key means is the comment on its line.
+        notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", inspect.getsource(schema), re.MULTILINE))
         for field in dataclasses.fields(schema):
             factory = field.default_factory
             default = factory() if factory is not dataclasses.MISSING else field.default
             if field.name == "core":
-                print(f"  {'core':28} {'a core, see below':18} [gru]")
+                print(f"  {'core':30} {'NAME':12} gru           {notes['core']}")
             elif dataclasses.is_dataclass(default):
                 show(type(default), f"{prefix}{field.name}.")
             else:
                 kind = getattr(field.type, "__name__", str(field.type))
-                print(f"  {prefix + field.name:28} {kind:18} [{default}]")
+                text = f"  {prefix + field.name:30} {kind:12} {default!s:13} {notes.get(field.name, '')}"
+                print(text.rstrip())
 
-    print("usage: rlformers train [KEY=VALUE ...]\n\nkeys:")
+    print("usage: rlformers train [--multirun] [KEY=VALUE ...]\n\nkeys, with type and default:")
     show(ExperimentConfig, "")
     print("\ncores, with their options:")
     for name in cores.entries():

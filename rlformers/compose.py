@@ -25,21 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig
 from rlformers.cores import registry
+from rlformers.presets import CONFIGS, experiments
 from rlformers.schema import FREE_NODES, leaves, store_schema, type_name, typed_config
-
-CONFIGS = Path(__file__).parent / "configs"
-
-
-def experiments() -> dict[str, str]:
-    """The experiments by name, with the first line of their header."""
-    files = sorted((CONFIGS / "experiment").rglob("*.yaml"))
-    names = [file.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for file in files]
-    return {name: _headline(file) for name, file in zip(names, files, strict=True)}
-
-
-def _headline(file: Path) -> str:
-    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
-    return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
 def compose(overrides: list[str]) -> ExperimentConfig:

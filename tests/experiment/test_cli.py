@@ -61,12 +61,20 @@ def test_multirun_trains_every_combination(tmp_path, monkeypatch, capsys):
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys; from rlformers.cli import main; main(['--help']); main(['list', 'cores'])\n"
-        "main(['list', 'envs'])\n"
-        "assert not {'jax', 'gymnax', 'wandb', 'matplotlib'} & set(sys.modules)"
+        "main(['list', 'envs']); main(['list', 'experiments'])\n"
+        "assert not {'jax', 'gymnax', 'hydra', 'wandb', 'matplotlib'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for word in ("gtrxl", "popgym/RepeatPreviousEasy"):
         assert word in result.stdout
+
+
+def test_help_says_what_every_key_and_core_option_means(capsys):
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    for words in ("ppo.gae_lambda  ", "core.state_size  ", "experiment=tmaze", "env=memory/TMaze"):
+        assert words in out
+    assert "linearly to 0 over total_steps" in out and "P, of which conj_sym stores half" in out
 
 
 def test_offline_wandb_runs_are_readable(tmp_path, monkeypatch):
