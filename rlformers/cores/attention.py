@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-# Narrow windows still get blocks of this many queries: below it, the products are too small for a CPU.
-MIN_BLOCK = 32
+BLOCK = 32  # queries
 
 
 def sinusoids(M: int, width: int) -> Float[np.ndarray, "N D"]:
@@ -49,26 +48,32 @@ def keep(cache: Shaped[Array, "M *d"], valid: Int[Array, ""]) -> Shaped[Array, "
 def attend_one(
     q: Float[Array, "H d"],
     q_position: Float[Array, "H d"],
-    k: Float[Array, "N H d"],
-    v: Float[Array, "N H d"],
+    k: Float[Array, "H d"],
+    v: Float[Array, "H d"],
+    cached_k: Float[Array, "M H d"],
+    cached_v: Float[Array, "M H d"],
     r: Float[Array, "N H d"],
     length: Int[Array, ""],
 ) -> Float[Array, "H d"]:
-    """Attention of the newest token; N = M + 1 keys, its own last.
+    """Attention of one token. The cache is only read: a copy of it with the new key would double the cost.
 
     Args:
         q: Query that meets the keys, already divided by √d.
         q_position: Query that meets the positions, likewise.
-        k: Keys of the cache and of the token.
-        v: Their values.
+        k: The token's own key.
+        v: Its value.
+        cached_k: Keys of the M tokens before it.
+        cached_v: Their values.
         r: Embedded distances M .. 0.
-        length: How many keys beside its own are visible.
+        length: How many cached tokens are visible.
     """
-    N = len(k)
-    scores = (q * k + q_position * r).sum(-1)
-    visible = jnp.arange(N) >= N - 1 - length
-    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -1e30), axis=0)
-    return (weights[:, :, None] * v).sum(0)
+    M = len(cached_k)
+    cached = jnp.einsum("hd,mhd->mh", q, cached_k) + jnp.einsum("hd,mhd->mh", q_position, r[:-1])
+    own = (q * k + q_position * r[-1]).sum(-1)
+    visible = jnp.arange(M + 1) >= M - length
+    scores = jnp.where(visible[:, None], jnp.concatenate([cached, own[None]]), -1e30)
+    weights = jax.nn.softmax(scores, axis=0)
+    return jnp.einsum("mh,mhd->hd", weights[:-1], cached_v) + weights[-1, :, None] * v
 
 
 def attend(
@@ -81,7 +86,7 @@ def attend(
 ) -> Float[Array, "T H d"]:
     """Attention of T tokens; K = M + T keys, N = M + 1 distances. The cost is linear in T.
 
-    Queries are taken in blocks of C >= M, which look at the M + C keys up to their last one.
+    Queries are taken in blocks of C; each block looks at the keys of itself and of the blocks that M reaches into.
 
     Args:
         q: Queries that meet the keys, already divided by √d.
@@ -92,16 +97,21 @@ def attend(
         lengths: As `memory_lengths` gives them.
     """
     T, M = len(q), len(r) - 1
-    C = min(T, max(M, MIN_BLOCK))
-    padding = -T % C
-    q, q_position, lengths = (_pad(a, padding).reshape(-1, C, *a.shape[1:]) for a in (q, q_position, lengths))
-    k, v = (_windows(_pad(a, padding), M, C) for a in (k, v))
+    C = min(T, BLOCK)
+    if T > C:
+        before, after = -M % C, -T % C
+        r, k, v = (_pad(r, before, 0), _pad(k, before, after), _pad(v, before, after))
+        q, q_position, lengths = (_pad(a, 0, after) for a in (q, q_position, lengths))
+        M += before
+    q, q_position, lengths = (a.reshape(-1, C, *a.shape[1:]) for a in (q, q_position, lengths))
+    # Heads before tokens: every product below is then one of plain matrices.
+    q, q_position, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, q_position, _windows(k, M, C), _windows(v, M, C)))
 
-    scores = jnp.einsum("bihd,bjhd->bhij", q, k) + shift(jnp.einsum("bihd,nhd->bhin", q_position, r))
+    scores = jnp.einsum("bhid,bhjd->bhij", q, k) + shift(jnp.einsum("bhid,nhd->bhin", q_position, r))
     distance = M + np.arange(C)[:, None] - np.arange(M + C)
     visible = (distance >= 0) & (distance <= lengths[..., None])
     weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -1e30))
-    return jnp.einsum("bhij,bjhd->bihd", weights, v).reshape(-1, *q.shape[2:])[:T]
+    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *r.shape[1:])[:T]
 
 
 def shift(scores: Float[Array, "*batch C N"]) -> Float[Array, "*batch C K"]:
@@ -120,10 +130,10 @@ def _windows(a: Shaped[Array, "K *d"], M: int, C: int) -> Shaped[Array, "B W *d"
     """Overlapping windows of M + C rows that begin every C rows."""
     if len(a) == M + C:
         return a[None]
-    before = a[:-M].reshape(-1, C, *a.shape[1:])[:, :M]
-    own = a[M:].reshape(-1, C, *a.shape[1:])
-    return jnp.concatenate([before, own], axis=1)
+    blocks = a.reshape(-1, C, *a.shape[1:])
+    last = len(blocks) - M // C
+    return jnp.concatenate([blocks[i : i + last] for i in range(M // C + 1)], axis=1)
 
 
-def _pad(a: Shaped[Array, "T *d"], rows: int) -> Shaped[Array, "R *d"]:
-    return jnp.pad(a, [(0, rows)] + [(0, 0)] * (a.ndim - 1)) if rows else a
+def _pad(a: Shaped[Array, "T *d"], before: int, after: int) -> Shaped[Array, "R *d"]:
+    return jnp.pad(a, [(before, after)] + [(0, 0)] * (a.ndim - 1))

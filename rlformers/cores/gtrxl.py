@@ -139,11 +139,11 @@ class Layer(eqx.Module):
         """Consume one token. The memory is not projected again."""
         mem, k, v, valid = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)
         q, k_e, v_e = self.project(e)
-        k, v = jnp.concatenate([k, k_e[None]]), jnp.concatenate([v, v_e[None]])
-        a = attend_one(*self.queries(q, u, w), k, v, self.positions(), valid)
-        # Empty slots are 0 and stay so when all slots move by one.
-        mem = jnp.concatenate([mem[1:], e[None]])
-        return LayerState(mem, k[1:], v[1:], jnp.minimum(self.M, valid + 1)), self.feed(e, a)
+        a = attend_one(*self.queries(q, u, w), k_e, v_e, k, v, self.positions(), valid)
+        # Empty slots are 0 and stay so when all move by one. A ring buffer would not be cheaper: to empty it at a start
+        # takes the same pass over the memory.
+        mem, k, v = (jnp.concatenate([old[1:], new[None]]) for old, new in ((mem, e), (k, k_e), (v, v_e)))
+        return LayerState(mem, k, v, jnp.minimum(self.M, valid + 1)), self.feed(e, a)
 
     def scan(
         self, state: LayerState, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
