@@ -1,98 +1,276 @@
-"""Laws of every core (rlformers/cores/core.py), over a table of cores."""
+"""The laws of every core (rlformers/cores/core.py): one table of cores, one list of laws.
 
+A new core is one more row. The slow rows repeat the laws at other sizes and in float64.
+"""
+
+import functools
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers import make_core
+from rlformers.cores.registry import entries, make_core
 
-CORES = {"mlp": {}, "gru": {}, "lstm": {}, "s5": {"state_size": 8}, "gtrxl": {"memory": 6, "heads": 2}}
-WIDTH, DEPTH, T = 8, 2, 17
-SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
-LOOP = jax.jit(lambda core, state, xs, starts: jax.lax.scan(lambda s, token: core.step(s, *token), state, (xs, starts)))
-STARTS = {
-    "random": jnp.array([0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], bool),
-    "dense": jnp.ones(T, bool),
-    "absent": jnp.zeros(T, bool),
+CORES = {
+    "mlp": ("mlp", {}),
+    "gru": ("gru", {}),
+    "lstm": ("lstm", {}),
+    "s5": ("s5", {"state_size": 8, "scan": "sequential"}),
+    "s5-associative": ("s5", {"state_size": 12, "blocks": 2, "activation": "full_glu", "scan": "associative"}),
+    "gtrxl": ("gtrxl", {"memory": 8, "heads": 2}),
+    "gtrxl-long": ("gtrxl", {"memory": 50, "heads": 2, "head_size": 4, "share_uv": False, "gate": "sigtanh"}),
 }
-
-pytestmark = pytest.mark.parametrize("name", CORES)
-
-
-def setup(name):
-    core = make_core(name, WIDTH, DEPTH, key=jax.random.key(0), **CORES[name])
-    xs = jax.random.normal(jax.random.key(1), (T, WIDTH))
-    dirty, _ = SCAN(core, core.initial_state(), jax.random.normal(jax.random.key(2), (T, WIDTH)), STARTS["random"])
-    return core, xs, dirty
+ATTENTION = ("gtrxl",)  # Masked tokens have the weight 0, and 0 · NaN is NaN: they forget finite numbers only.
 
 
-def assert_close(a, b, tolerance=5e-6):
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * max(1.0, float(jnp.abs(y).max())))
+class Case(NamedTuple):
+    row: str
+    width: int = 16
+    depth: int = 2
+    lengths: tuple[int, ...] = (1, 7, 40)
+    x64: bool = False
+
+    def __str__(self):
+        return f"{self.row}-{self.width}x{self.depth}" + ("-x64" if self.x64 else "")
 
 
-def assert_equal(a, b):
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+FAST = [Case(row, depth=1 if "-" in row else 2) for row in CORES]
+SLOW = [
+    Case(row, width, depth, (1, 2, 7, 64, 257), x64)
+    for row in CORES
+    for width, depth, x64 in ((8, 1, False), (64, 3, False), (16, 2, True))
+]
+STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
+
+SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
+LOOP = jax.jit(lambda core, state, xs, starts: jax.lax.scan(lambda s, t: core.step(s, *t), state, (xs, starts)))
+PREPARE = jax.jit(lambda core, state: core.prepare(state))
+FORMS = {"scan": SCAN, "loop": LOOP}
+
+
+class Setup(NamedTuple):
+    case: Case
+    core: eqx.Module
+    dirty: NamedTuple  # a state after other tokens
+    tolerance: float  # for outputs, relative to the largest
+    gradient_tolerance: float
+
+    def tokens(self, T, seed=1):
+        return jax.random.normal(jax.random.key(seed), (T, self.case.width))
+
+
+@functools.cache
+def build(case):
+    """Parameters away from their initial values: zero biases would hide mistakes."""
+    name, options = CORES[case.row]
+    core = make_core(name, case.width, case.depth, key=jax.random.key(0), **options)
+    core = add_noise(core, 0.1)
+    xs = jax.random.normal(jax.random.key(2), (13, case.width))
+    dirty, _ = SCAN(core, core.initial_state(), xs, starts_of("absent", 13).at[4].set(True))
+    return Setup(case, core, dirty, *((1e-11, 1e-9) if case.x64 else (5e-6, 1e-4)))
+
+
+@pytest.fixture(params=FAST + [pytest.param(case, marks=pytest.mark.slow) for case in SLOW], ids=str)
+def setup(request):
+    with jax.enable_x64(True) if request.param.x64 else nullcontext():
+        yield build(request.param)
+
+
+def starts_of(pattern, T, seed=3):
+    return jax.random.bernoulli(jax.random.key(seed), STARTS[pattern], (T,))
+
+
+def add_noise(tree, size, seed=4):
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    noise = [size * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, [x + n for x, n in zip(leaves, noise, strict=True)])
+
+
+def map_floats(f, tree):
+    return jax.tree.map(lambda x: f(x) if eqx.is_inexact_array(x) else x, tree)
+
+
+def perturb(state):
+    """A state that no tokens have produced. A product: the empty slots of a memory are 0 by contract."""
+    key = jax.random.key(5)
+    return map_floats(lambda x: x * (1 + jax.random.normal(key, x.shape, x.dtype)), state)
+
+
+def largest(tree):
+    return max((float(jnp.abs(x).max()) for x in jax.tree.leaves(tree) if x.size), default=0.0)
+
+
+def assert_close(actual, expected, tolerance):
+    """Leaf by leaf, relative to the largest number of the tree: some leaves are exactly 0 and others all but."""
+    bound = tolerance * max(largest(expected), 1e-3)
+    for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=bound)
+
+
+def assert_same(actual, expected):
+    """Bit by bit."""
+    for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("starts", STARTS)
-def test_step_equals_scan(name, starts):
-    core, xs, dirty = setup(name)
-    assert_close(SCAN(core, dirty, xs, STARTS[starts]), LOOP(core, dirty, xs, STARTS[starts]))
+def test_every_core_has_a_row():
+    built_in = {name for name, entry in entries().items() if str(entry.target).startswith("rlformers.cores.")}
+    assert built_in == {name for name, _ in CORES.values()}
 
 
-def test_chain(name):
-    core, xs, dirty = setup(name)
-    starts = STARTS["random"]
-    whole = SCAN(core, dirty, xs, starts)
-    middle, first = SCAN(core, dirty, xs[:7], starts[:7])
-    last, second = SCAN(core, middle, xs[7:], starts[7:])
-    assert_close((last, jnp.concatenate([first, second])), whole)
+@pytest.mark.parametrize("pattern", STARTS)
+def test_step_equals_scan(setup, pattern):
+    for T in setup.case.lengths:
+        xs, starts = setup.tokens(T), starts_of(pattern, T)
+        for state in (setup.dirty, perturb(setup.dirty), setup.core.initial_state()):
+            (state_loop, ys_loop), (state_scan, ys_scan) = (f(setup.core, state, xs, starts) for f in (LOOP, SCAN))
+            assert_close(ys_scan, ys_loop, setup.tolerance)
+            assert_close(state_scan, state_loop, setup.tolerance)
 
 
-def test_start_forgets(name):
-    core, xs, dirty = setup(name)
-    starts = STARTS["absent"].at[5].set(True)
-    other = xs.at[:5].add(3.0)
-    state, ys = SCAN(core, dirty, xs, starts)
-    state_other, ys_other = SCAN(core, core.initial_state(), other, starts.at[2].set(True))
-    assert_equal((state, ys[5:]), (state_other, ys_other[5:]))
+def test_chain(setup):
+    for T in setup.case.lengths[1:]:
+        xs, starts = setup.tokens(T), starts_of("random", T)
+        whole, ys_whole = SCAN(setup.core, setup.dirty, xs, starts)
+        for k in range(1, T) if T < 10 else (T // 3,):
+            state, ys_1 = SCAN(setup.core, setup.dirty, xs[:k], starts[:k])
+            state, ys_2 = SCAN(setup.core, state, xs[k:], starts[k:])
+            assert_close(jnp.concatenate([ys_1, ys_2]), ys_whole, setup.tolerance)
+            assert_close(state, whole, setup.tolerance)
 
 
-def test_start_forgets_nan(name):
-    core, xs, dirty = setup(name)
-    poisoned = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x, dirty)
-    starts = STARTS["absent"].at[0].set(True)
-    assert_equal(LOOP(core, poisoned, xs, starts), LOOP(core, dirty, xs, starts))
+@pytest.mark.parametrize("form", FORMS)
+def test_start_forgets(setup, form):
+    run = FORMS[form]
+    T = setup.case.lengths[-1]
+    for t in (0, 3, T - 1):
+        starts = starts_of("random", T).at[t].set(True)
+        before = jnp.arange(T)[:, None] < t
+        state, ys = run(setup.core, setup.dirty, setup.tokens(T), starts)
+
+        other = jnp.where(before, 7 * setup.tokens(T, seed=6), setup.tokens(T))
+        other_starts = jnp.where(before[:, 0], starts_of("dense", T), starts)
+        other_state, other_ys = run(setup.core, perturb(setup.dirty), other, other_starts)
+        assert_same((other_state, other_ys[t:]), (state, ys[t:]))
+
+        for poison in (jnp.nan, jnp.inf):
+            if t and CORES[setup.case.row][0] in ATTENTION:
+                continue
+            poisoned = map_floats(lambda x, poison=poison: jnp.full_like(x, poison), setup.dirty)
+            other_state, other_ys = run(setup.core, poisoned, jnp.where(before, poison, setup.tokens(T)), starts)
+            assert_same((other_state, other_ys[t:]), (state, ys[t:]))
 
 
-def test_causal(name):
-    core, xs, dirty = setup(name)
-    _, ys = SCAN(core, dirty, xs, STARTS["random"])
-    _, changed = SCAN(core, dirty, xs.at[9:].add(1.0), STARTS["random"].at[11].set(True))
-    assert_equal(ys[:9], changed[:9])
-    if name != "mlp":
-        assert not np.array_equal(ys[9:], changed[9:])
+@pytest.mark.parametrize("form", FORMS)
+def test_causal(setup, form):
+    T = setup.case.lengths[-1]
+    xs, starts = setup.tokens(T), starts_of("random", T)
+    _, ys = FORMS[form](setup.core, setup.dirty, xs, starts)
+    for t in (1, T // 2, T - 1):
+        after = jnp.arange(T) >= t
+        other = jnp.where(after[:, None], setup.tokens(T, seed=6), xs)
+        _, other_ys = FORMS[form](setup.core, setup.dirty, other, jnp.where(after, ~starts, starts))
+        assert_same(other_ys[:t], ys[:t])
+        assert not np.array_equal(other_ys[t:], ys[t:])
 
 
-def test_gradients_of_scan_equal_those_of_a_loop(name):
-    core, xs, dirty = setup(name)
-
-    def loss(form):
-        return jax.grad(lambda core, xs: jnp.sum(jnp.sin(form(core, dirty, xs, STARTS["random"])[1])), (0, 1))
-
-    parallel, looped = loss(SCAN)(core, xs), loss(LOOP)(core, xs)
-    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(looped))
-    for x, y in zip(jax.tree.leaves(parallel), jax.tree.leaves(looped), strict=True):
-        np.testing.assert_allclose(x, y, rtol=0, atol=1e-4 * largest)
+VMAPPED = jax.jit(lambda core, states, xs, starts: jax.vmap(core.scan, (0, 1, 1), (0, 1))(states, xs, starts))
 
 
-def test_state_keeps_shapes_and_types_and_leaves_are_arrays(name):
-    core, xs, dirty = setup(name)
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(core))
-    describe = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]  # noqa: E731
-    assert describe(core.initial_state()) == describe(dirty)
-    assert describe(core.prepare(dirty)) == describe(dirty)
-    assert_close(core.prepare(dirty), dirty)
+def test_vmapped_equals_looped(setup):
+    T, B = setup.case.lengths[1], 5
+    xs = jnp.stack([setup.tokens(T, seed) for seed in range(B)], axis=1)
+    starts = jnp.stack([starts_of("random", T, seed) for seed in range(B)], axis=1)
+    empty = setup.core.initial_state()
+    states = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), setup.dirty, perturb(setup.dirty), empty, setup.dirty, empty
+    )
+    new, ys = VMAPPED(setup.core, states, xs, starts)
+    for b in range(B):
+        state, ys_b = SCAN(setup.core, jax.tree.map(lambda x, b=b: x[b], states), xs[:, b], starts[:, b])
+        assert_close(ys[:, b], ys_b, setup.tolerance)
+        assert_close(jax.tree.map(lambda x, b=b: x[b], new), state, setup.tolerance)
+
+    order = np.array([3, 0, 4, 1, 2])
+    permuted = jax.tree.map(lambda x: x[order], states)
+    new_permuted, ys_permuted = VMAPPED(setup.core, permuted, xs[:, order], starts[:, order])
+    assert_close(ys_permuted, ys[:, order], setup.tolerance)
+    assert_close(new_permuted, jax.tree.map(lambda x: x[order], new), setup.tolerance)
+
+
+def loss(core, floats, rest, xs, starts, form):
+    """Depends on every output and on every number of the last state."""
+    state, ys = form(core, eqx.combine(floats, rest), xs, starts)
+    total = jnp.sum(jnp.sin(3 * ys))
+    for leaf in jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array)):
+        total += jnp.sum(jnp.sin(leaf.real)) + jnp.sum(jnp.cos(2 * leaf.imag))
+    return total
+
+
+GRADIENT = jax.jit(jax.grad(loss, (0, 1, 3)), static_argnames="form")
+
+
+def gradient(setup, state, xs, starts, form):
+    floats, rest = eqx.partition(state, eqx.is_inexact_array)
+    of_core, of_state, of_xs = GRADIENT(setup.core, floats, rest, xs, starts, form=FORMS[form])
+    # The empty slots of a memory are 0 by contract: the derivative there is of no state that can occur.
+    return of_core, jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), of_state, floats), of_xs
+
+
+def test_gradient_of_scan_equals_gradient_of_loop(setup):
+    T = setup.case.lengths[-1]
+    xs, starts = setup.tokens(T), starts_of("random", T).at[:2].set(False)
+    scan, loop = (gradient(setup, setup.dirty, xs, starts, form) for form in FORMS)
+    assert largest(loop[2]) > 0
+    assert_close(scan, loop, setup.gradient_tolerance)
+
+
+@pytest.mark.parametrize("row", CORES)
+def test_gradients_are_finite_over_1024_tokens(row):
+    setup, T = build(Case(row, width=8, depth=1)), 1024
+    nowhere = jnp.zeros(T, bool)
+    for starts in (nowhere, nowhere.at[0].set(True), ~nowhere, nowhere.at[500:502].set(True)):
+        for leaf in jax.tree.leaves(gradient(setup, setup.core.initial_state(), setup.tokens(T), starts, "scan")):
+            assert jnp.isfinite(leaf).all()
+
+
+def test_state_keeps_shape_and_dtype(setup):
+    def describe(state):
+        return [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
+
+    xs, starts = setup.tokens(7), starts_of("random", 7)
+    initial = setup.core.initial_state()
+    floats = ("float64", "complex128") if setup.case.x64 else ("float32", "complex64")
+    assert all(x.dtype.name in (*floats, "int32") for x in jax.tree.leaves(initial))
+    for new in (
+        SCAN(setup.core, initial, xs, starts)[0],
+        setup.core.step(initial, xs[0], starts[0])[0],
+        setup.core.prepare(initial),
+    ):
+        assert jax.tree.structure(new) == jax.tree.structure(initial)
+        assert describe(new) == describe(initial)
+
+
+def test_every_leaf_is_an_array(setup):
+    assert all(eqx.is_inexact_array(leaf) and not jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(setup.core))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(setup.core.initial_state()))
+
+
+def test_output_is_independent_of_the_length(setup):
+    xs, starts = setup.tokens(setup.case.lengths[-1]), starts_of("random", setup.case.lengths[-1])
+    _, ys = SCAN(setup.core, setup.dirty, xs, starts)
+    for T in setup.case.lengths[:-1]:
+        _, prefix = SCAN(setup.core, setup.dirty, xs[:T], starts[:T])
+        assert_close(prefix, ys[:T], setup.tolerance)
+
+
+def test_prepare_changes_nothing_while_the_parameters_stay(setup):
+    for state in (setup.dirty, setup.core.initial_state()):
+        prepared = PREPARE(setup.core, state)
+        assert_close(prepared, state, setup.tolerance)
+        assert_same(PREPARE(setup.core, prepared), prepared)
