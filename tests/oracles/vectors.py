@@ -5,6 +5,8 @@ put into our modules; every size is read from the arrays.
 """
 
 import fnmatch
+import functools
+import operator
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,20 +75,13 @@ def measure(pair: Pair) -> Result:
 
 
 def put(module, **leaves):
-    """The module with these leaves; a dotted name is written with two underscores."""
+    """The module with these leaves; `a__b` is the leaf b of its field a."""
     for name, value in leaves.items():
-        parts = name.split("__")
-        node = lambda m, parts=parts: eqx_get(m, parts)  # noqa: E731
-        module = eqx.tree_at(node, module, value)
+        module = eqx.tree_at(operator.attrgetter(name.replace("__", ".")), module, value)
     return module
 
 
-def eqx_get(module, parts):
-    for part in parts:
-        module = getattr(module, part)
-    return module
-
-
+@functools.partial(jax.jit, static_argnums=0)
 def batched(run, core, x, starts, states=None):
     """Over the environments of x [T, B, D]; starts [T] or [T, B]."""
     starts = jnp.broadcast_to(starts.reshape(len(starts), -1), x.shape[:2])
@@ -149,7 +144,7 @@ def s5_ssm(d, stem) -> Iterator[Pair]:
     discretization = "bilinear" if "bilinear" in stem else "zoh"
     stored = len(d["Lambda_re"])
     core = s5_module(d, S5Config((1 + conj) * stored, conj_sym=conj, discretization=discretization))
-    Lambda_bar, B_bar = core.discretize()
+    Lambda_bar, B_bar = jax.jit(S5.discretize)(core)
     yield Pair("Lambda_bar", Lambda_bar, d["Lambda_bar"])
     yield Pair("B_bar", B_bar, d["B_bar"])
     for suffix, starts in both(d):
@@ -159,6 +154,7 @@ def s5_ssm(d, stem) -> Iterator[Pair]:
             yield Pair(f"y{suffix} ({method})", y, d[f"y{suffix}"])
 
 
+@functools.partial(jax.jit, static_argnames="method")
 def s5_run(core, x, starts, h, method):
     """The state space alone, without the layer's norm, activation and residual."""
     Lambda_bar, B_bar = core.discretize()
@@ -207,9 +203,8 @@ def gtrxl_gates(d, _) -> Iterator[Pair]:
     }
     for kind, (W, U) in W_U.items():
         leaves = {"W": W, "U": U, "b": None if kind == "input" else d["bg"]}
-        gate = put(
-            Gate(kind, x.shape[-1], 0.0, key=KEY), **{name: leaf for name, leaf in leaves.items() if leaf is not None}
-        )
+        leaves = {name: leaf for name, leaf in leaves.items() if leaf is not None}
+        gate = put(Gate(kind, x.shape[-1], 0.0, key=KEY), **leaves)
         yield Pair(f"out_{kind}", gate(x, y), d[f"out_{kind}"])
 
 
@@ -283,7 +278,7 @@ def relattn_transformer_xl(d, _) -> Iterator[Pair]:
         return a.reshape(T, E) @ d["Wo"]
 
     for name, mem in (("y_mem", d["mem"]), ("y_nomem", d["mem"][:0])):
-        y = jax.vmap(run, 1, 1)(d["x"], mem)
+        y = jax.jit(jax.vmap(run, 1, 1))(d["x"], mem)
         yield Pair(name, y, d[name])
         yield Pair(f"{name}_official", y, d[f"{name}_official"], upstream_error=5e-7)
 
