@@ -51,9 +51,9 @@ class Config:
 class Gate(eqx.Module):
     """g(x, y): how a branch y joins the stream x (the paper, section 3.2)."""
 
-    W: Any  # Float[Array, "D G"] or None  # of y
-    U: Any  # Float[Array, "D K"] or None  # of x
-    b: Any  # Float[Array, " D"] or None  # large: the stream passes, the branch does not
+    W: Any  # of y: Float[Array, "D G"] or None
+    U: Any  # of x: Float[Array, "D K"] or None
+    b: Any  # Float[Array, " D"] or None; large: the stream passes, the branch does not
     kind: str = eqx.field(static=True)
 
     def __init__(self, kind: str, width: int, bias: float, *, key: PRNGKeyArray):
