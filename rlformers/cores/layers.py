@@ -16,9 +16,21 @@ lecun_normal: Initializer = initializers.lecun_normal()
 xavier_uniform: Initializer = initializers.xavier_uniform()
 
 
+# One matrix at a time: jaxlib's batched QR (as of 0.10.2) waits for threads of the pool that it runs in, and two of
+# them at once, as under vmapped seeds, deadlock on a machine with two cores.
+_qr = jax.custom_batching.sequential_vmap(jnp.linalg.qr)
+
+
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """Orthogonal initialisation (Saxe et al. 2014)."""
-    return initializers.orthogonal(gain)
+    """Orthogonal initialisation (Saxe et al. 2014), uniform over the orthogonal matrices (Mezzadri 2007)."""
+
+    def initialise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+        rows, columns = shape
+        q, r = _qr(jax.random.normal(key, (max(shape), min(shape))))
+        q = gain * q * jnp.sign(jnp.diagonal(r))
+        return q if rows >= columns else q.T
+
+    return initialise
 
 
 def per_gate(init: Initializer, num_gates: int) -> Initializer:

@@ -1,0 +1,41 @@
+"""The README is true: its programs run, its commands are valid, the files it names exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlformers.compose import compose
+from rlformers.experiment.build import check
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)
+COMMANDS = re.findall(r"^    (rlformers .*?)(?:\s+#.*)?$", README, re.M)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["core", "env"])
+def test_programs_run(program, tmp_path):
+    (tmp_path / "program.py").write_text(program)
+    result = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0 and "final return" in result.stdout, result.stdout + result.stderr
+    assert list(tmp_path.rglob("summary.json"))
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("rlformers train ")])
+def test_train_commands_are_valid(command):
+    words = command.split()[2:]
+    if words == ["--help"]:
+        return
+    swept = [word for word in words if "," in word]
+    plain = [word for word in words if word not in ("--multirun", *swept)]
+    for choice in swept[0].split("=")[1].split(",") if swept else [None]:
+        check(compose(plain + ([f"{swept[0].split('=')[0]}={choice}"] if choice else [])))
+
+
+def test_commands_and_files_are_found():
+    assert len(COMMANDS) >= 8
+    for path in re.findall(r"\(((?:docs|tests|configs)/[^)]*)\)", README) + re.findall(r"`(tests/[^`]*)`", README):
+        assert (ROOT / path).exists(), path
