@@ -18,7 +18,7 @@ xavier_uniform: Initializer = initializers.xavier_uniform()
 
 # One matrix at a time: jaxlib's batched QR (as of 0.10.2) waits for threads of the pool that it runs in, and two of
 # them at once, as under vmapped seeds, deadlock on a machine with two cores.
-_qr = jax.custom_batching.sequential_vmap(jnp.linalg.qr)
+_qr = jax.custom_batching.sequential_vmap(lambda matrix: tuple(jnp.linalg.qr(matrix)))
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
