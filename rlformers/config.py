@@ -67,7 +67,7 @@ class PPOConfig:
     normalize_advantages: bool = True  # per minibatch
     target_kl: float = 0.0  # skip the rest of an iteration's minibatches above this KL; 0: never
     reward_scale: float = 1.0
-    normalize_rewards: bool = False  # divide by a running standard deviation of the discounted return
+    normalize_rewards: bool = True  # divide by a running standard deviation of the discounted return
     normalize_observations: bool = False  # running mean and variance, of observations that are vectors
     bptt_length: int = 0  # gradients flow through this many steps; 0: through all num_steps
     burn_in: int = 0  # the first steps of a sequence only warm the memory up: no loss on them
