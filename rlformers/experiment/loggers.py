@@ -37,7 +37,7 @@ class WandbLogger:
     """One W&B run per seed in one group, with environment steps as x axis. Never prompts and never stops training.
 
     Mode auto is online with an API key (or as WANDB_MODE says), else offline. Online without a key or a network becomes
-    offline, with one line that says so.
+    offline, and if W&B fails altogether it is left out, each with one line that says so.
     """
 
     def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, seeds: list[int]):
@@ -46,8 +46,12 @@ class WandbLogger:
         self.mode = self._mode(config.wandb.mode)
         if self.mode == "disabled":
             return
-        for seed in seeds:
-            self.runs[seed] = self._start(config, group or config.env, seed)
+        group = config.wandb.group or group or config.env
+        try:
+            for seed in seeds:
+                self.runs[seed] = self._start(config, group, seed)
+        except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
+            self._give_up(error)
 
     def _mode(self, mode: str) -> str:
         if mode == "auto":
@@ -59,18 +63,24 @@ class WandbLogger:
             return "offline"
         return mode
 
+    def _give_up(self, error: Exception) -> None:
+        print(f"wandb: {type(error).__name__}: {str(error).splitlines()[0]}; going on without it")
+        self.runs = {}
+
     def _start(self, config: ExperimentConfig, group: str, seed: int) -> Any:
         import wandb
 
         name = f"{config.core.name}-{self.run_dir.name}-seed{seed}"
+        resolved = to_dict(config)
+        resolved["wandb"]["group"] = group
         arguments: dict[str, Any] = dict(
             project=re.sub(r"[/\\#?%:]", "-", config.wandb.project),
             entity=config.wandb.entity,
-            group=config.wandb.group or group,
+            group=group,
             job_type="train",
             name=name,
             tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
-            config=to_dict(config) | {"seed": seed, "run_dir": str(self.run_dir)},
+            config=resolved | {"seed": seed, "run_dir": str(self.run_dir)},
             reinit="create_new",
         )
 
@@ -95,7 +105,10 @@ class WandbLogger:
         if not self.runs:
             return
         values = {key: value for key, value in row.items() if key not in ("seed", "step") and value is not None}
-        self.runs[int(row["seed"] or 0)].log({"env_steps": row["step"], **values})
+        try:
+            self.runs[int(row["seed"] or 0)].log({"env_steps": row["step"], **values})
+        except Exception as error:
+            self._give_up(error)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Finish the runs; say how offline ones reach the server."""
@@ -110,7 +123,11 @@ def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
-        server = urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(server or "") is not None
+        logins = netrc.netrc(os.environ.get("NETRC"))
+        if "WANDB_BASE_URL" in os.environ:
+            servers = [urllib.parse.urlsplit(os.environ["WANDB_BASE_URL"]).hostname or ""]
+        else:
+            servers = ["api.wandb.ai", "api.forge.coreweave.com"]  # the public server, before and since wandb 0.31
+        return any(logins.authenticators(server) is not None for server in servers)
     except (OSError, netrc.NetrcParseError):
         return False

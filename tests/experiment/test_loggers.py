@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlformers.compose import compose
+from rlformers.config import ExperimentConfig, WandbConfig
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 
 SUMMARY = {"final_return": {"per_seed": [0.5, None]}, "completed": True}
@@ -58,7 +59,8 @@ def test_a_key_in_netrc_is_one_for_its_server(server, mode, no_key, monkeypatch,
 def test_disabled_does_not_import_wandb(tmp_path):
     code = (
         "import sys; from pathlib import Path; from rlformers.compose import compose\n"
-        "from rlformers.experiment.loggers import WandbLogger\n"
+        "from rlformers.config import ExperimentConfig, WandbConfig
+from rlformers.experiment.loggers import WandbLogger\n"
         "logger = WandbLogger(compose(['wandb.mode=disabled']), Path('.'), None, [0])\n"
         "logger.log({'seed': 0, 'step': 1})\n"
         "assert 'wandb' not in sys.modules"
@@ -91,3 +93,28 @@ def test_an_offline_run_can_be_read_back(no_key, tmp_path, capsys):
         assert found["summary"]["env_steps"] == 16384 and found["summary"]["episode/return"] == 2 + seed
         assert "ppo/loss" not in found["summary"] and "mine" in found["tags"]
     assert seeds == {3, 4}
+
+
+@pytest.mark.parametrize("moment", ["init", "log"])
+def test_training_survives_wandb(moment, tmp_path, monkeypatch, capsys):
+    import wandb
+
+    class Run:
+        def define_metric(self, *args, **kwargs):
+            pass
+
+        def log(self, values):
+            raise OSError("disk full")
+
+    def init(**kwargs):
+        if moment == "init":
+            raise RuntimeError("broken")
+        return Run()
+
+    monkeypatch.setattr(wandb, "init", init)
+    config = ExperimentConfig(wandb=WandbConfig(mode="offline"))
+    logger = WandbLogger(config, tmp_path, None, [0])
+    logger.log({"seed": 0, "step": 1, "episode/return": 1.0})
+    logger.log({"seed": 0, "step": 2, "episode/return": 1.0})
+    logger.finish({"final_return": {"per_seed": [1.0]}, "completed": True})
+    assert capsys.readouterr().out.count("going on without it") == 1
