@@ -43,12 +43,13 @@ class WandbLogger:
     def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, seeds: list[int]):
         self.runs: dict[int, Any] = {}
         self.run_dir = run_dir
-        self.mode = self._mode(config.wandb.mode)
+        self.mode = config.wandb.mode
         if self.mode == "disabled":
             return
         group = config.wandb.group or group or config.env
         try:
-            for seed in seeds:
+            self.mode = self._mode(self.mode)
+            for seed in seeds if self.mode != "disabled" else []:
                 self.runs[seed] = self._start(config, group, seed)
         except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
             self._give_up(error)
@@ -124,10 +125,11 @@ def _has_key() -> bool:
         return True
     try:
         logins = netrc.netrc(os.environ.get("NETRC"))
-        if "WANDB_BASE_URL" in os.environ:
-            servers = [urllib.parse.urlsplit(os.environ["WANDB_BASE_URL"]).hostname or ""]
-        else:
-            servers = ["api.wandb.ai", "api.forge.coreweave.com"]  # the public server, before and since wandb 0.31
-        return any(logins.authenticators(server) is not None for server in servers)
     except (OSError, netrc.NetrcParseError):
         return False
+    import wandb
+
+    servers = [urllib.parse.urlsplit(wandb.Settings().base_url).hostname or ""]
+    if "WANDB_BASE_URL" not in os.environ:
+        servers.append("api.wandb.ai")  # the public server's name in older logins
+    return any(logins.authenticators(server) is not None for server in servers)

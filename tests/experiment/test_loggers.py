@@ -59,8 +59,7 @@ def test_a_key_in_netrc_is_one_for_its_server(server, mode, no_key, monkeypatch,
 def test_disabled_does_not_import_wandb(tmp_path):
     code = (
         "import sys; from pathlib import Path; from rlformers.compose import compose\n"
-        "from rlformers.config import ExperimentConfig, WandbConfig
-from rlformers.experiment.loggers import WandbLogger\n"
+        "from rlformers.experiment.loggers import WandbLogger\n"
         "logger = WandbLogger(compose(['wandb.mode=disabled']), Path('.'), None, [0])\n"
         "logger.log({'seed': 0, 'step': 1})\n"
         "assert 'wandb' not in sys.modules"
