@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen in the command that needs them, so that --help and list are instant."""
 
 import shlex
+import signal
 import sys
 import time
 
@@ -21,6 +22,8 @@ example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_ste
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 2 for bad input, 1 if a run of a sweep failed, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
+    if argv is None:  # a program of our own: SIGTERM unwinds like Ctrl-C, so that files and W&B runs are finished
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         match arguments:
             case [] | ["-h" | "--help"]:

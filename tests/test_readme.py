@@ -13,7 +13,7 @@ from rlformers.experiment.build import check
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)
-COMMANDS = re.findall(r"^    (rlformers .*?)(?:\s+#.*)?$", README, re.M)
+COMMANDS = re.findall(r"^(?:    |\| `)(rlformers .*?)(?:`.*|\s+#.*)?$", README, re.M)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["core", "env"])
