@@ -105,3 +105,18 @@ class LayerNorm(eqx.Module):
         centred = x - x.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         return centred * jax.lax.rsqrt(variance + self.eps) * self.scale + self.bias
+
+
+class RMSNorm(eqx.Module):
+    """Divide the last axis by its root mean square, then scale (Zhang & Sennrich 2019)."""
+
+    scale: Float[Array, " D"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, width: int, eps: float = 1e-5):
+        self.scale = jnp.ones(width)
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Apply to the last axis."""
+        return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps) * self.scale

@@ -1,47 +1,150 @@
-"""Linear recurrences h_t = a_t ⊙ h_{t-1} + b_t that start afresh where told, by two algorithms with equal results.
+"""Linear recurrences h_t = a_t h_{t-1} + b_t that start afresh where told, by four algorithms with equal results.
+
+| method      | work    | depth   | for                                                                        |
+|-------------|---------|---------|----------------------------------------------------------------------------|
+| sequential  | T       | T       | CPUs                                                                       |
+| associative | 2 T     | 2 log T | accelerators, elementwise decays                                           |
+| doubling    | T log T | log T   | accelerators, matrices: it needs powers of A alone (Hillis & Steele 1986)  |
+| chunked     | 2 T     | T / L   | long segments: the backward pass keeps one state per chunk of L tokens     |
 
 A start drops the history with `where`, never by a product with 0, so a NaN or an infinity stays in its own episode.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Inexact, PyTree
 
-METHODS = ("auto", "sequential", "associative")
+METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
+MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
+CHUNK = 32  # L
+
+Product = Callable[[Array, Array], Array]
 
 
 def linear_scan(
-    a: Inexact[Array, " *P"],
+    a: Inexact[Array, " *P"] | Inexact[Array, "T *P"],
     b: Inexact[Array, "T *P"],
     starts: Bool[Array, " T"],
     h: Inexact[Array, " *P"],
     method: str = "auto",
 ) -> tuple[Inexact[Array, " *P"], Inexact[Array, "T *P"]]:
-    """Return the last state and all states of h_t = a ⊙ (0 if starts[t] else h_{t-1}) + b_t.
+    """Return the last state and all states of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
     Args:
-        a: Decay, the same at all times.
+        a: Decay, one for all times or one for each.
         b: Inputs.
         starts: Where the history is dropped before the input is added.
         h: State before the first input.
-        method: "sequential" (T steps of `lax.scan`: fastest on CPUs), "associative" (log T steps of
-            `lax.associative_scan`: for accelerators), or "auto", which picks by backend.
+        method: One of `METHODS`; "auto" picks by backend.
     """
     if method == "auto":
         method = "sequential" if jax.default_backend() == "cpu" else "associative"
-    if method == "sequential":
-        return jax.lax.scan(lambda carry, token: _advance(a, carry, *token), h, (b, starts))
+    if method == "associative":
+        return _associative(a, b, starts, h)
+    return _scan(a, b, starts, h, method, jnp.multiply, inner=_associative)
 
-    mask = starts.reshape(starts.shape + (1,) * a.ndim)
-    b = b.at[0].set(jnp.where(starts[0], b[0], a * h + b[0]))
+
+def matrix_scan(
+    A: Inexact[Array, "*C N N"],
+    b: Inexact[Array, "T *P N"],
+    starts: Bool[Array, " T"],
+    h: Inexact[Array, "*P N"],
+    method: str = "auto",
+) -> tuple[Inexact[Array, "*P N"], Inexact[Array, "T *P N"]]:
+    """Return the last state and all states of h_t = A (0 if starts[t] else h_{t-1}) + b_t.
+
+    Args:
+        A: Matrix, the same at all times; its leading axes broadcast against those of the state.
+        b: Inputs.
+        starts: Where the history is dropped before the input is added.
+        h: State before the first input.
+        method: One of `MATRIX_METHODS`; "auto" picks by backend.
+    """
+    if method == "auto":
+        method = "sequential" if jax.default_backend() == "cpu" else "doubling"
+    return _scan(A, b, starts, h, method, partial(jnp.einsum, "...ij,...j->...i"), inner=None)
+
+
+def scan_chunks(
+    f: Callable[[Any, Any], tuple[Any, Any]], state: PyTree, xs: PyTree, chunk: int = CHUNK
+) -> tuple[PyTree, PyTree]:
+    """`f` over consecutive chunks of the segment `xs`, forgetting what it computed inside each.
+
+    Args:
+        f: From a state and a segment of any length to the next state and the outputs of the segment.
+        state: Before the first token.
+        xs: Arrays whose first axis is time.
+        chunk: Tokens per chunk; what is left over makes a shorter one.
+    """
+    T = len(jax.tree.leaves(xs)[0])
+    f = jax.checkpoint(f)
+    if chunk >= T:
+        return f(state, xs)
+    whole = T - T % chunk
+    chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), xs)
+    state, ys = jax.lax.scan(f, state, chunks)
+    ys = jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), ys)
+    if whole == T:
+        return state, ys
+    state, rest = f(state, jax.tree.map(lambda x: x[whole:], xs))
+    return state, jax.tree.map(lambda y, z: jnp.concatenate([y, z]), ys, rest)
+
+
+def _scan(
+    a: Array, b: Array, starts: Array, h: Array, method: str, product: Product, inner: Callable[..., Any] | None
+) -> tuple[Array, Array]:
+    """The algorithms that ask for nothing but `product`; it multiplies a decay by a state or by a decay."""
+    varying = product is jnp.multiply and a.ndim == b.ndim
+    match method:
+        case "sequential":
+
+            def advance(h: Array, token: Any) -> tuple[Array, Array]:
+                a_t, b_t, start = token if varying else (a, *token)
+                h = jnp.where(start, b_t, product(a_t, h) + b_t)
+                return h, h
+
+            return jax.lax.scan(advance, h, (a, b, starts) if varying else (b, starts))
+        case "doubling":
+            return _doubling(a, b, starts, h, product, varying)
+        case "chunked":
+            algorithm: Callable[..., Any] = inner or partial(_doubling, product=product, varying=False)
+
+            def f(h: Array, tokens: Any) -> tuple[Array, Array]:
+                return algorithm(*(tokens if varying else (a, *tokens)), h)
+
+            return scan_chunks(f, h, (a, b, starts) if varying else (b, starts))
+    raise ValueError(f"unknown method {method!r}")
+
+
+def _doubling(a: Array, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:
+    """After level l, b_t is the state that the last 2^l inputs of its episode have left."""
+    T = len(b)
+    b = b.at[0].set(jnp.where(starts[0], b[0], product(a[0] if varying else a, h) + b[0]))
+    blocked = starts.at[0].set(True)  # whether the inputs summed so far reach back to the beginning of the memory
+    distance = 1
+    while distance < T:
+        old = product(a[distance:] if varying else a, b[:-distance])
+        mask = blocked[distance:].reshape(-1, *[1] * (b.ndim - 1))
+        b = b.at[distance:].set(jnp.where(mask, b[distance:], b[distance:] + old))
+        blocked = blocked.at[distance:].set(blocked[distance:] | blocked[:-distance])
+        if varying:
+            a = a.at[distance:].multiply(a[:-distance])
+        else:
+            a = a * a if product is jnp.multiply else a @ a
+        distance *= 2
+    return b[-1], b
+
+
+def _associative(a: Array, b: Array, starts: Array, h: Array) -> tuple[Array, Array]:
+    mask = starts.reshape(starts.shape + (1,) * h.ndim)
+    b = b.at[0].set(jnp.where(starts[0], b[0], (a[0] if a.ndim == b.ndim else a) * h + b[0]))
     decays = jnp.broadcast_to(a, b.shape)
     _, states, _ = jax.lax.associative_scan(_compose, (decays, b, jnp.broadcast_to(mask, b.shape)))
     return states[-1], states
-
-
-def _advance(a: Array, h: Array, b: Array, start: Array) -> tuple[Array, Array]:
-    h = jnp.where(start, b, a * h + b)
-    return h, h
 
 
 def _compose(first: tuple[Array, Array, Array], second: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -13,11 +13,12 @@ from typing import ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
+from rlformers.cores.complex import complex_product, real_pair, real_product
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, Linear, lecun_normal, matmul
+from rlformers.cores.hippo import hippo_eigenbasis
+from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
 from rlformers.cores.linear_scan import METHODS, linear_scan
 from rlformers.cores.stack import Stack
 
@@ -113,8 +114,8 @@ class S5(Core[S5State]):
         """Consume a segment."""
         us = self.norm(xs)
         Lambda_bar, B_bar = self.discretize()
-        h, hs = linear_scan(Lambda_bar, _complex_product(us, B_bar), starts, state.h, self.config.scan)
-        ys = self._read(hs) + self.D * us
+        h, hs = linear_scan(Lambda_bar, complex_product(us, B_bar), starts, state.h, self.config.scan)
+        ys = self.read(hs) + self.D * us
         return S5State(h), xs + self.activate(ys)
 
     def discretize(self) -> tuple[Complex[Array, " P"], Complex[Array, "P D"]]:
@@ -128,6 +129,10 @@ class S5(Core[S5State]):
         q = 1 / (1 - dt / 2 * Lambda)
         return q * (1 + dt / 2 * Lambda), (q * dt)[:, None] * B
 
+    def read(self, h: Complex[Array, "T P"]) -> Float[Array, "T D"]:
+        """Re(C̃ h), twice where only half of the conjugate pairs is stored."""
+        return real_product(h, 2 * self.C if self.config.conj_sym else self.C)
+
     def activate(self, s: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
         """The nonlinearity between the state space and the residual."""
         match self.config.activation, self.out1, self.out2:
@@ -140,42 +145,6 @@ class S5(Core[S5State]):
                 a = jax.nn.gelu(s)
                 return out1(a) * jax.nn.sigmoid(out2(a))
         return jax.nn.gelu(s)
-
-    def _read(self, h: Complex[Array, "T P"]) -> Float[Array, "T D"]:
-        """Re(C̃ h), twice where only half of the conjugate pairs is stored."""
-        parts = jnp.concatenate([h.real, h.imag], axis=-1)
-        C = jnp.concatenate([self.C[..., 0], -self.C[..., 1]], axis=1).T
-        return matmul(parts, 2 * C if self.config.conj_sym else C)
-
-
-def _complex_product(us: Float[Array, "T D"], B: Complex[Array, "P D"]) -> Complex[Array, "T P"]:
-    """u Bᵀ as one real product with (Re B, Im B): complex GEMMs are several times slower than real ones on CPUs."""
-    re, im = jnp.split(matmul(us, jnp.concatenate([B.real, B.imag]).T), 2, axis=-1)
-    return jax.lax.complex(re, im)
-
-
-def real_pair(z: Array | np.ndarray) -> Array:
-    """Complex numbers as a last axis (re, im): optimisers and checkpoints then see ordinary real arrays."""
-    return jnp.stack([z.real, z.imag], axis=-1)
-
-
-def hippo_eigenbasis(P: int, blocks: int, conj_sym: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (P',) and eigenvectors (P, P') of the normal part of HiPPO-LegS, in `blocks` diagonal blocks.
-
-    The normal part is A + p pᵀ with A_nk = -√((2n+1)(2k+1)) below the diagonal, -(n+1) on it, and p_n = √(n+1/2);
-    its real part is -1/2 on the diagonal and skew elsewhere, hence one Hermitian eigenproblem (S5, section 3.2).
-    With `conj_sym` only the half with negative imaginary parts is returned.
-    """
-    n = np.arange(P // blocks)
-    A = -np.tril(np.sqrt(np.outer(2 * n + 1, 2 * n + 1)), -1) - np.diag(n + 1.0)
-    p = np.sqrt(n + 0.5)
-    S = A + np.outer(p, p)
-    imag, V = np.linalg.eigh(-1j * S)
-    Lambda = np.diag(S).mean() + 1j * imag
-    if conj_sym:
-        half = len(n) // 2
-        Lambda, V = Lambda[:half], V[:, :half]
-    return np.tile(Lambda, blocks), np.kron(np.eye(blocks), V)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -1,0 +1,45 @@
+"""Causal convolutions over time that carry their last inputs and do not look across starts.
+
+The buffer holds the K - 1 inputs before the present one, oldest first; those of earlier memories are 0.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rlformers.cores.layers import matmul
+
+
+def windows(
+    buffer: Float[Array, "B C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
+) -> tuple[Float[Array, "B C"], Float[Array, "T K C"]]:
+    """The next buffer, and for every token the K = B + 1 inputs that end with it, 0 where they precede its memory."""
+    T, reach = len(xs), len(buffer)
+    inputs = jnp.concatenate([buffer, xs])
+    memory = jnp.cumsum(jnp.concatenate([jnp.zeros(reach, bool), starts]))  # number of the memory of each input
+    taps = [jnp.where((memory[k : k + T] == memory[reach:])[:, None], inputs[k : k + T], 0) for k in range(reach + 1)]
+    buffer = jnp.where((memory[T:] == memory[-1])[:, None], inputs[T:], 0)
+    return buffer, jnp.stack(taps, axis=1)
+
+
+def depthwise_conv(
+    buffer: Float[Array, "B C"],
+    xs: Float[Array, "T C"],
+    starts: Bool[Array, " T"],
+    weight: Float[Array, "K C"],
+    bias: Float[Array, " C"] | None = None,
+) -> tuple[Float[Array, "B C"], Float[Array, "T C"]]:
+    """y_t = bias + Σ_k weight_k ⊙ x_{t-(K-1)+k}: each channel by itself."""
+    buffer, taps = windows(buffer, xs, starts)
+    ys = (taps * weight).sum(1)
+    return buffer, ys if bias is None else ys + bias
+
+
+def dense_conv(
+    buffer: Float[Array, "B C"],
+    xs: Float[Array, "T C"],
+    starts: Bool[Array, " T"],
+    weight: Float[Array, "K C O"],
+) -> tuple[Float[Array, "B C"], Float[Array, "T O"]]:
+    """y_t = Σ_k x_{t-(K-1)+k} weight_k: all channels together."""
+    buffer, taps = windows(buffer, xs, starts)
+    return buffer, matmul(taps.reshape(len(xs), -1), weight.reshape(-1, weight.shape[-1]))
