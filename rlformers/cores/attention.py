@@ -1,8 +1,10 @@
 """Attention of every token to itself and to the M tokens before it, what the attention cores share.
 
-A cache holds the last M tokens, newest last; slots that hold none are 0. `lengths[t]` tokens before token t belong
-to its memory, so the key at distance d is visible if 0 <= d <= lengths[t].
+A memory holds the last M inputs of a layer with their keys and values, newest last; slots that hold none are 0.
+`lengths[t]` tokens before token t belong to its memory, so the key at distance d is visible if 0 <= d <= lengths[t].
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +14,53 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 BLOCK = 32  # queries
 
 
-def sinusoids(M: int, width: int) -> Float[np.ndarray, "N D"]:
-    """Embeddings [sin(d ω), cos(d ω)], ω_i = 10000^(-2i/D), of the distances d = M .. 0 (Dai et al. 2019)."""
-    frequencies = 10000.0 ** (-np.arange(0, width, 2) / width)
-    angles = np.arange(M, -1, -1)[:, None] * frequencies
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
+class Memory(NamedTuple):
+    """What a layer remembers. The inputs stay, so that `refresh` can follow the parameters and teach them."""
+
+    mem: Float[Array, "M D"]  # inputs of the layer
+    k: Float[Array, "M H d"]  # their keys ...
+    v: Float[Array, "M H d"]  # ... and values
+    valid: Int[Array, ""]  # how many slots are filled
+
+
+def empty(M: int, D: int, H: int, d: int, dtype: jnp.dtype) -> Memory:
+    """No slot is filled."""
+    k, v = jnp.zeros((M, H, d), dtype), jnp.zeros((M, H, d), dtype)
+    return Memory(jnp.zeros((M, D), dtype), k, v, jnp.zeros((), jnp.int32))
+
+
+def forget(memory: Memory, start: Bool[Array, ""]) -> Memory:
+    """The empty memory at a start, the same memory elsewhere."""
+    return jax.tree.map(lambda old: jnp.where(start, jnp.zeros_like(old), old), memory)
+
+
+def push(memory: Memory, e: Float[Array, " D"], k: Float[Array, "H d"], v: Float[Array, "H d"]) -> Memory:
+    """The memory after one more token."""
+    # Empty slots are 0 and stay so when all move by one. A ring buffer would not be cheaper: to empty it at a start
+    # takes the same pass over the memory.
+    pairs = (memory.mem, e), (memory.k, k), (memory.v, v)
+    mem, k, v = (jnp.concatenate([old[1:], new[None]]) for old, new in pairs)
+    return Memory(mem, k, v, jnp.minimum(len(mem), memory.valid + 1))
+
+
+def extend(
+    memory: Memory,
+    es: Float[Array, "T D"],
+    k: Float[Array, "T H d"],
+    v: Float[Array, "T H d"],
+    starts: Bool[Array, " T"],
+) -> tuple[Memory, Float[Array, "K H d"], Float[Array, "K H d"], Int[Array, " T"]]:
+    """The memory after T more tokens, and what `attend` takes: the M + T keys, their values, and the lengths."""
+    M = len(memory.mem)
+    lengths, valid = memory_lengths(starts, memory.valid, M)
+    k, v = jnp.concatenate([memory.k, k]), jnp.concatenate([memory.v, v])
+    mem = keep(jnp.concatenate([memory.mem, es])[-M:], valid)
+    return Memory(mem, keep(k[-M:], valid), keep(v[-M:], valid), valid), k, v, lengths
+
+
+def refresh(memory: Memory, k: Float[Array, "M H d"], v: Float[Array, "M H d"]) -> Memory:
+    """The memory with other keys and values, those of its inputs under the present parameters."""
+    return Memory(memory.mem, keep(k, memory.valid), keep(v, memory.valid), memory.valid)
 
 
 def memory_lengths(starts: Bool[Array, " T"], valid: Int[Array, ""], M: int) -> tuple[Int[Array, " T"], Int[Array, ""]]:
@@ -32,12 +76,6 @@ def memory_lengths(starts: Bool[Array, " T"], valid: Int[Array, ""], M: int) -> 
     return jnp.minimum(M, t - first).astype(valid.dtype), jnp.minimum(M, len(starts) - first[-1]).astype(valid.dtype)
 
 
-def append(old: Shaped[Array, "M *d"], new: Shaped[Array, "T *d"], valid: Int[Array, ""]) -> Shaped[Array, "M *d"]:
-    """The cache after T more tokens, of which and of the old ones the last `valid` are kept."""
-    M = len(old)
-    return keep(jnp.concatenate([old, new])[-M:], valid)
-
-
 def keep(cache: Shaped[Array, "M *d"], valid: Int[Array, ""]) -> Shaped[Array, "M *d"]:
     """The cache with all but its `valid` newest slots set to 0."""
     M = len(cache)
@@ -45,73 +83,92 @@ def keep(cache: Shaped[Array, "M *d"], valid: Int[Array, ""]) -> Shaped[Array, "
     return jnp.where(filled.reshape(M, *[1] * (cache.ndim - 1)), cache, 0)
 
 
+class Positions(NamedTuple):
+    """Queries that meet distances: the score of the key at distance d grows by q · r_d."""
+
+    q: Float[Array, "*T H p"]
+    r: Float[Array, "N H p"]  # of the distances M .. 0
+
+
+def weigh(scores: Float[Array, "*batch"], axis: int, clip: float) -> Float[Array, "*batch"]:
+    """Softmax, or with `clip` the one of Bondarenko et al. 2023, clip((1 + γ) p - γ, 0, 1): weights can be 0."""
+    weights = jax.nn.softmax(scores, axis)
+    return jnp.clip((1 + clip) * weights - clip, 0, 1) if clip else weights
+
+
 def attend_one(
     q: Float[Array, "H d"],
-    q_position: Float[Array, "H d"],
     k: Float[Array, "H d"],
     v: Float[Array, "H d"],
     cached_k: Float[Array, "M H d"],
     cached_v: Float[Array, "M H d"],
-    r: Float[Array, "N H d"],
     length: Int[Array, ""],
+    positions: Positions | None = None,
+    clip: float = 0.0,
 ) -> Float[Array, "H d"]:
     """Attention of one token. The cache is only read: a copy of it with the new key would double the cost.
 
     Args:
-        q: Query that meets the keys, already divided by √d.
-        q_position: Query that meets the positions, likewise.
+        q: Query, already divided by √d.
         k: The token's own key.
         v: Its value.
         cached_k: Keys of the M tokens before it.
         cached_v: Their values.
-        r: Embedded distances M .. 0.
         length: How many cached tokens are visible.
+        positions: What distances add to the scores.
+        clip: See `weigh`.
     """
     M = len(cached_k)
-    cached = jnp.einsum("hd,mhd->mh", q, cached_k) + jnp.einsum("hd,mhd->mh", q_position, r[:-1])
-    own = (q * k + q_position * r[-1]).sum(-1)
+    cached, own = jnp.einsum("hd,mhd->mh", q, cached_k), (q * k).sum(-1)
+    if positions is not None:
+        cached += jnp.einsum("hp,mhp->mh", positions.q, positions.r[:-1])
+        own += (positions.q * positions.r[-1]).sum(-1)
     visible = jnp.arange(M + 1) >= M - length
     scores = jnp.where(visible[:, None], jnp.concatenate([cached, own[None]]), -1e30)
-    weights = jax.nn.softmax(scores, axis=0)
+    weights = weigh(scores, 0, clip)
     return jnp.einsum("mh,mhd->hd", weights[:-1], cached_v) + weights[-1, :, None] * v
 
 
 def attend(
     q: Float[Array, "T H d"],
-    q_position: Float[Array, "T H d"],
     k: Float[Array, "K H d"],
     v: Float[Array, "K H d"],
-    r: Float[Array, "N H d"],
     lengths: Int[Array, " T"],
+    positions: Positions | None = None,
+    clip: float = 0.0,
 ) -> Float[Array, "T H d"]:
     """Attention of T tokens; K = M + T keys, N = M + 1 distances. The cost is linear in T.
 
     Queries are taken in blocks of C; each block looks at the keys of itself and of the blocks that M reaches into.
 
     Args:
-        q: Queries that meet the keys, already divided by √d.
-        q_position: Queries that meet the positions, likewise.
+        q: Queries, already divided by √d.
         k: Keys of the cache, then of the tokens.
         v: Their values.
-        r: Embedded distances M .. 0.
         lengths: As `memory_lengths` gives them.
+        positions: What distances add to the scores.
+        clip: See `weigh`.
     """
-    T, M = len(q), len(r) - 1
+    (T, *heads), M = q.shape, len(k) - len(q)
+    # A masked value has the weight 0, but 0 · NaN is NaN. In the key such a value does no harm where it is masked,
+    # and it is as visible as before elsewhere.
+    k, v = jnp.where(jnp.isfinite(v), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
     C = min(T, BLOCK)
-    if T > C:
-        before, after = -M % C, -T % C
-        r, k, v = (_pad(r, before, 0), _pad(k, before, after), _pad(v, before, after))
-        q, q_position, lengths = (_pad(a, 0, after) for a in (q, q_position, lengths))
-        M += before
-    q, q_position, lengths = (a.reshape(-1, C, *a.shape[1:]) for a in (q, q_position, lengths))
-    # Heads before tokens: every product below is then one of plain matrices.
-    q, q_position, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, q_position, _windows(k, M, C), _windows(v, M, C)))
+    before, after = (-M % C, -T % C) if T > C else (0, 0)
+    M += before
 
-    scores = jnp.einsum("bhid,bhjd->bhij", q, k) + shift(jnp.einsum("bhid,nhd->bhin", q_position, r))
+    # Heads before tokens: every product below is then one of plain matrices.
+    def blocks(a: Float[Array, "T H p"]) -> Float[Array, "B H C p"]:
+        return jnp.swapaxes(_pad(a, 0, after).reshape(-1, C, *a.shape[1:]), 1, 2)
+
+    k, v = (jnp.swapaxes(_windows(_pad(a, before, after), M, C), 1, 2) for a in (k, v))
+    scores = jnp.einsum("bhid,bhjd->bhij", blocks(q), k)
+    if positions is not None:
+        scores += shift(jnp.einsum("bhip,nhp->bhin", blocks(positions.q), _pad(positions.r, before, 0)))
     distance = M + np.arange(C)[:, None] - np.arange(M + C)
-    visible = (distance >= 0) & (distance <= lengths[..., None])
-    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -1e30))
-    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *r.shape[1:])[:T]
+    visible = (distance >= 0) & (distance <= _pad(lengths, 0, after).reshape(-1, C, 1))
+    weights = weigh(jnp.where(visible[:, None], scores, -1e30), -1, clip)
+    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *heads)[:T]
 
 
 def shift(scores: Float[Array, "*batch C N"]) -> Float[Array, "*batch C K"]:

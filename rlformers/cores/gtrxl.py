@@ -12,18 +12,20 @@ learn from remembered tokens too. A start empties the memory.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rlformers.cores.attention import append, attend, attend_one, keep, memory_lengths, sinusoids
+from rlformers.cores.attention import Memory, Positions, attend, attend_one, empty, extend, forget, push, refresh
 from rlformers.cores.core import Core
 from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
+from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
 from rlformers.cores.stack import StackState
 
+POSITIONS = ("relative", "learned")
 GATES = ("gru", "input", "output", "highway", "sigtanh", "none")
 
 
@@ -35,14 +37,16 @@ class Config:
     heads: int = 4  # H
     head_size: int = 0  # d_h; 0 means width / heads
     ffn: int = 2  # hidden width of the feed-forward part, in widths
+    positions: str = "relative"  # r_d from sinusoids; learned: r_d itself is the parameter (Huang et al. 2019)
     gate: str = "gru"
     gate_bias: float = 2.0
     share_uv: bool = True  # one u and w for all layers, as in Transformer-XL
     final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
 
     def __post_init__(self) -> None:
-        if self.gate not in GATES:
-            raise ValueError(f"core.gate: {self.gate!r} is none of {', '.join(GATES)}")
+        for name, allowed in (("positions", POSITIONS), ("gate", GATES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
         for name, least in (("memory", 1), ("heads", 1), ("head_size", 0), ("ffn", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
@@ -88,21 +92,12 @@ class Gate(eqx.Module):
         return x + y
 
 
-class LayerState(NamedTuple):
-    """Memory of a layer, newest slot last, empty slots 0."""
-
-    mem: Float[Array, "M D"]  # inputs of the layer
-    k: Float[Array, "M H d"]  # their keys ...
-    v: Float[Array, "M H d"]  # ... and values, see `prepare`
-    valid: Int[Array, ""]  # how many slots are filled
-
-
 class Layer(eqx.Module):
     """Attention and feed-forward part, each behind its gate."""
 
     norm1: LayerNorm
     W_qkv: Linear  # c -> (q, k, v), E = H d_h each; keys need no bias (softmax ignores it), u is that of the queries
-    W_r: Linear  # D -> E
+    r: SinusoidalDistances | LearnedDistances
     W_o: Linear  # E -> D
     gate1: Gate
     norm2: LayerNorm
@@ -114,71 +109,60 @@ class Layer(eqx.Module):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_o, key_gate1, key_1, key_2, key_gate2 = jax.random.split(key, 7)
-        E = config.heads * (config.head_size or width // config.heads)
+        M, H, d = config.memory, config.heads, config.head_size or width // config.heads
+        E = H * d
         F = config.ffn * width
         self.norm1 = LayerNorm(width)
         self.W_qkv = Linear(width, 3 * E, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=False)
-        self.W_r = Linear(width, E, key=key_r, init=xavier_uniform, use_bias=False)
+        if config.positions == "learned":
+            self.r = LearnedDistances(M, H, d, key=key_r)
+        else:
+            self.r = SinusoidalDistances(M, width, H, d, key=key_r)
         self.W_o = Linear(E, width, key=key_o, init=xavier_uniform)
         self.gate1 = Gate(config.gate, width, config.gate_bias, key=key_gate1)
         self.norm2 = LayerNorm(width)
         self.W_1 = Linear(width, F, key=key_1, init=xavier_uniform)
         self.W_2 = Linear(F, width, key=key_2, init=xavier_uniform)
         self.gate2 = Gate(config.gate, width, config.gate_bias, key=key_gate2)
-        self.M, self.H = config.memory, config.heads
+        self.M, self.H = M, H
 
-    def initial_state(self) -> LayerState:
+    def initial_state(self) -> Memory:
         """No slot is filled."""
-        D, E = self.W_r.weight.shape
-        mem, kv = jnp.zeros((self.M, D), self.W_r.weight.dtype), jnp.zeros((self.M, E), self.W_r.weight.dtype)
-        return LayerState(mem, self.heads(kv), self.heads(kv), jnp.zeros((), jnp.int32))
+        E, D = self.W_o.weight.shape
+        return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
 
     def step(
-        self, state: LayerState, e: Float[Array, " D"], start: Bool[Array, ""], u: Array, w: Array
-    ) -> tuple[LayerState, Float[Array, " D"]]:
+        self, state: Memory, e: Float[Array, " D"], start: Bool[Array, ""], u: Array, w: Array
+    ) -> tuple[Memory, Float[Array, " D"]]:
         """Consume one token. The memory is not projected again."""
-        mem, k, v, valid = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)
-        q, k_e, v_e = self.project(e)
-        a = attend_one(*self.queries(q, u, w), k_e, v_e, k, v, self.positions(), valid)
-        # Empty slots are 0 and stay so when all move by one. A ring buffer would not be cheaper: to empty it at a start
-        # takes the same pass over the memory.
-        mem, k, v = (jnp.concatenate([old[1:], new[None]]) for old, new in ((mem, e), (k, k_e), (v, v_e)))
-        return LayerState(mem, k, v, jnp.minimum(self.M, valid + 1)), self.feed(e, a)
+        state = forget(state, start)
+        q, k, v = self.project(e)
+        q, positions = self.queries(q, u, w)
+        a = attend_one(q, k, v, state.k, state.v, state.valid, positions)
+        return push(state, e, k, v), self.feed(e, a)
 
     def scan(
-        self, state: LayerState, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
-    ) -> tuple[LayerState, Float[Array, "T D"]]:
+        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
+    ) -> tuple[Memory, Float[Array, "T D"]]:
         """Consume a segment."""
-        # Masking alone would let a NaN of the old memory through (0 · NaN).
-        state = jax.tree.map(lambda empty, old: jnp.where(starts[0], empty, old), self.initial_state(), state)
         q, k, v = self.project(es)
-        lengths, valid = memory_lengths(starts, state.valid, self.M)
-        k_all, v_all = jnp.concatenate([state.k, k]), jnp.concatenate([state.v, v])
-        a = attend(*self.queries(q, u, w), k_all, v_all, self.positions(), lengths)
-        state = LayerState(
-            append(state.mem, es, valid), keep(k_all[-self.M :], valid), keep(v_all[-self.M :], valid), valid
-        )
-        return state, self.feed(es, a)
+        q, positions = self.queries(q, u, w)
+        state, k, v, lengths = extend(state, es, k, v, starts)
+        return state, self.feed(es, attend(q, k, v, lengths, positions))
 
-    def prepare(self, state: LayerState) -> LayerState:
+    def prepare(self, state: Memory) -> Memory:
         """Project the memory with the present parameters."""
-        _, k, v = self.project(state.mem)
-        return LayerState(state.mem, keep(k, state.valid), keep(v, state.valid), state.valid)
+        return refresh(state, *self.project(state.mem)[1:])
 
     def project(self, e: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
         """Queries, keys and values."""
         q, k, v = jnp.split(self.W_qkv(self.norm1(e)), 3, axis=-1)
         return self.heads(q), self.heads(k), self.heads(v)
 
-    def queries(self, q: Array, u: Array, w: Array) -> tuple[Array, Array]:
-        """What meets the keys and what meets the positions."""
+    def queries(self, q: Array, u: Array, w: Array) -> tuple[Array, Positions]:
+        """What meets the keys and what meets the distances."""
         scale = q.shape[-1] ** -0.5
-        return (q + u) * scale, (q + w) * scale
-
-    def positions(self) -> Float[Array, "N H d"]:
-        """r_d for d = M .. 0."""
-        D = self.W_r.weight.shape[0]
-        return self.heads(self.W_r(jnp.asarray(sinusoids(self.M, D), self.W_r.weight.dtype)))
+        return (q + u) * scale, Positions((q + w) * scale, self.r())
 
     def heads(self, x: Float[Array, "*T E"]) -> Float[Array, "*T H d"]:
         """Split the last axis."""

@@ -120,3 +120,29 @@ class RMSNorm(eqx.Module):
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Apply to the last axis."""
         return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps) * self.scale
+
+
+FEED_FORWARD = ("gelu", "swiglu", "geglu")
+
+
+class FeedForward(eqx.Module):
+    """W_2 gelu(W_1 x), or gated (Shazeer 2020): W_2 (f(W_a x) ⊙ W_b x), f = silu (swiglu) or gelu (geglu)."""
+
+    W_1: Linear  # gated: (W_a, W_b)
+    W_2: Linear
+    kind: str = eqx.field(static=True)
+
+    def __init__(self, width: int, hidden: int, kind: str, *, key: PRNGKeyArray, init_2: Initializer = xavier_uniform):
+        key_1, key_2 = jax.random.split(key)
+        num = 1 if kind == "gelu" else 2
+        self.W_1 = Linear(width, num * hidden, key=key_1, init=per_gate(xavier_uniform, num))
+        self.W_2 = Linear(hidden, width, key=key_2, init=init_2)
+        self.kind = kind
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Apply to the last axis."""
+        h = self.W_1(x)
+        if self.kind == "gelu":
+            return self.W_2(jax.nn.gelu(h, approximate=False))
+        a, b = jnp.split(h, 2, axis=-1)
+        return self.W_2((jax.nn.silu(a) if self.kind == "swiglu" else jax.nn.gelu(a, approximate=False)) * b)

@@ -51,6 +51,8 @@ _entries = {
         Entry("lstm", "Hochreiter & Schmidhuber 1997", "long short-term memory", "rlformers.cores.lstm"),
         Entry("s5", "Smith et al. 2023, Lu et al. 2023", "diagonal state space, resettable", "rlformers.cores.s5"),
         Entry("gtrxl", "Parisotto et al. 2019", "gated Transformer-XL, cached window", "rlformers.cores.gtrxl"),
+        Entry("transformer", "Vaswani et al. 2017", "pre-norm, cached window, RoPE", "rlformers.cores.transformer"),
+        Entry("framestack", "Mnih et al. 2015", "the last k inputs: the control", "rlformers.cores.framestack"),
     )
 }
 

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm
+from rlformers.cores.layers import LayerNorm, RMSNorm
 
 
 class StackState(NamedTuple):
@@ -18,18 +19,19 @@ class Stack(Core[StackState]):
     """Feeds the output of each layer to the next. Residual paths are the layers' own affair, as in their papers."""
 
     layers: tuple[Core, ...]
-    norm: LayerNorm | None = None  # applied to the output of the last layer
+    norm: LayerNorm | RMSNorm | None = None  # applied to the output of the last layer
+    loops: int = eqx.field(static=True, default=1)  # passes through the same layers, each with memories of its own
 
     def initial_state(self) -> StackState:
         """The empty memory of every layer."""
-        return StackState(tuple(layer.initial_state() for layer in self.layers))
+        return StackState(tuple(layer.initial_state() for layer in self.layers * self.loops))
 
     def step(
         self, state: StackState, x: Float[Array, " D"], start: Bool[Array, ""]
     ) -> tuple[StackState, Float[Array, " D"]]:
         """Consume one token."""
         new = []
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
+        for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
             layer_state, x = layer.step(layer_state, x, start)
             new.append(layer_state)
         return StackState(tuple(new)), x if self.norm is None else self.norm(x)
@@ -39,12 +41,12 @@ class Stack(Core[StackState]):
     ) -> tuple[StackState, Float[Array, "T D"]]:
         """Consume a segment, layer by layer."""
         new = []
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
+        for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
             layer_state, xs = layer.scan(layer_state, xs, starts)
             new.append(layer_state)
         return StackState(tuple(new)), xs if self.norm is None else self.norm(xs)
 
     def prepare(self, state: StackState) -> StackState:
         """Refresh the caches of every layer."""
-        pairs = zip(self.layers, state.layers, strict=True)
+        pairs = zip(self.layers * self.loops, state.layers, strict=True)
         return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))

@@ -95,11 +95,25 @@ def test_blocks_equal_one_dense_block(memory, monkeypatch):
         expected[t] = np.einsum("jh,jhd->hd", weights / weights.sum(0), v[seen])
         length = min(memory, length + 1)
 
+    def attend(q, q_position, k, v, r, lengths):
+        return attention.attend(q, k, v, lengths, attention.Positions(q_position, r))
+
     arguments = [jnp.asarray(a) for a in (q, q_position, k, v, r)]
     for block in (attention.BLOCK, 1000):
         monkeypatch.setattr(attention, "BLOCK", block)
-        blocked = jax.jit(lambda *arguments: attention.attend(*arguments, lengths))(*arguments)
+        blocked = jax.jit(attend)(*arguments, lengths)
         np.testing.assert_allclose(blocked, expected, atol=2e-6)
+
+
+def test_a_value_that_is_not_finite_is_seen_by_those_whose_memory_it_is_in():
+    T = 40
+    starts = jnp.zeros(T, bool).at[jnp.array([9, 35])].set(True)
+    lengths, _ = attention.memory_lengths(starts, jnp.int32(0), M)
+    k, v = jax.random.normal(jax.random.key(0), (2, M + T, 2, 4))
+    for bad in (jnp.nan, jnp.inf):
+        y = attention.attend(k[M:], k, v.at[M + jnp.array([5, 20, 33])].set(bad), lengths)
+        seen = [*range(5, 9), *range(20, 20 + M + 1), 33, 34]
+        np.testing.assert_array_equal(~jnp.isfinite(y).all((1, 2)), np.isin(np.arange(T), seen))
 
 
 def test_shift_moves_row_i_by_i():
@@ -156,6 +170,7 @@ def test_u_and_w_are_shared_or_not():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"positions": "rope"}, "core.positions: 'rope' is none of relative, learned"),
         ({"gate": "lstm"}, "core.gate: 'lstm' is none of gru, input"),
         ({"memory": 0}, "core.memory: need at least 1, got 0"),
         ({"heads": 0}, "core.heads: need at least 1, got 0"),

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from rlformers.cores.attention import attend, sinusoids
+from rlformers.cores.attention import Positions, attend
 from rlformers.cores.gtrxl import Config as GTrXLConfig
 from rlformers.cores.gtrxl import Gate, GTrXL
 from rlformers.cores.layers import LayerNorm
+from rlformers.cores.positions import rotate, sinusoids
+from rlformers.cores.registry import make_core
 
-from .common import KEY, LOOP, SCAN, Pair, batched, put
+from .common import KEY, LOOP, SCAN, Pair, batched, both, put
 
 
 def gtrxl_gates(d, _) -> Iterator[Pair]:
@@ -30,17 +32,26 @@ def gtrxl_gates(d, _) -> Iterator[Pair]:
         yield Pair(f"out_{kind}", gate(x, y), d[f"out_{kind}"])
 
 
-def gtrxl_module(d):
-    H, D, E = int(d["n_heads"]), *d["l0_Wq"].shape
+def by_layer(d):
+    """The arrays of each layer, without the prefix of their names."""
     L = sum(bool(re.fullmatch(r"l\d+_Wq", name)) for name in d)
+    return [{name.removeprefix(f"l{i}_"): a for name, a in d.items() if name.startswith(f"l{i}_")} for i in range(L)]
+
+
+def gate_leaves(p, n):
+    W, U, b = ([p[f"gate{n}_{name}"] for name in names] for names in (("Wr", "Wz", "Wg"), ("Ur", "Uz", "Ug"), ("bg",)))
+    return {"W": jnp.concatenate(W, 1), "U": jnp.concatenate(U, 1), "b": b[0]}
+
+
+def gtrxl_module(d):
+    H, (D, E), L = int(d["n_heads"]), d["l0_Wq"].shape, len(by_layer(d))
     config = GTrXLConfig(int(d["mem_len"]), H, E // H, d["l0_mlp_W1"].shape[1] // D, share_uv=False, final_norm=False)
     core = GTrXL(D, L, config, key=KEY)
     layers = []
-    for i, layer in enumerate(core.layers):
-        p = {name.removeprefix(f"l{i}_"): a for name, a in d.items() if name.startswith(f"l{i}_")}
+    for layer, p in zip(core.layers, by_layer(d), strict=True):
         leaves = {
             "W_qkv__weight": jnp.concatenate([p["Wq"], p["Wk"], p["Wv"]], 1),
-            "W_r__weight": p["Wr"],
+            "r__W__weight": p["Wr"],
             "W_o__weight": p["Wo"],
             # Weights sum to 1, so the bias of the values passes through. Softmax ignores those of k and r.
             "W_o__bias": p["bv"] @ p["Wo"] + p["bo"],
@@ -48,10 +59,7 @@ def gtrxl_module(d):
         for n in (1, 2):
             leaves |= {f"norm{n}__scale": p[f"ln{n}_scale"], f"norm{n}__bias": p[f"ln{n}_bias"]}
             leaves |= {f"W_{n}__weight": p[f"mlp_W{n}"], f"W_{n}__bias": p[f"mlp_b{n}"]}
-            gate = {name: p[f"gate{n}_{name}"] for name in ("Wr", "Wz", "Wg", "Ur", "Uz", "Ug", "bg")}
-            leaves[f"gate{n}__W"] = jnp.concatenate([gate["Wr"], gate["Wz"], gate["Wg"]], 1)
-            leaves[f"gate{n}__U"] = jnp.concatenate([gate["Ur"], gate["Uz"], gate["Ug"]], 1)
-            leaves[f"gate{n}__b"] = gate["bg"]
+            leaves |= {f"gate{n}__{name}": a for name, a in gate_leaves(p, n).items()}
         layers.append(put(layer, **leaves))
     # The bias of the queries meets keys and positions alike: it is part of u and of w.
     b_q = jnp.stack([d[f"l{i}_bq"].reshape(H, -1) for i in range(L)])
@@ -81,23 +89,26 @@ def gtrxl_masked_resets(d, _) -> Iterator[Pair]:
             yield Pair(f"{name}_final in two segments ({form})", value, d[f"{name}_final"])
 
 
+def unbanded(q, k, v, u, w, W_r, D):
+    """Attention of q [T, E] to all that came before, k and v [K, E]. Our window has an end: zeros before the first key
+    make it so long that every distance fits."""
+    (H, size), T, M = u.shape, len(q), len(k) - 1
+    q, k, v = (a.reshape(-1, H, size) for a in (q, k, v))
+    k, v = (jnp.pad(a, ((T - 1, 0), (0, 0), (0, 0))) for a in (k, v))
+    r = (jnp.asarray(sinusoids(M, D), q.dtype) @ W_r).reshape(-1, H, size)
+    positions = Positions((q + w) * size**-0.5, r)
+    return attend((q + u) * size**-0.5, k, v, M + 1 - T + jnp.arange(T), positions).reshape(T, -1)
+
+
 def relattn_transformer_xl(d, _) -> Iterator[Pair]:
-    """Attention alone; its window has no end: the cache is padded until all distances fit."""
-    H, (D, E) = int(d["n_heads"]), d["Wq"].shape
+    """Attention alone."""
+    D = len(d["Wq"])
     norm = put(LayerNorm(D), scale=d["ln_scale"], bias=d["ln_bias"])
 
     def run(x, mem):
-        T, valid = len(x), len(mem)
-        M = valid + T - 1
-        q, k, v = (
-            (norm(a) @ W).reshape(-1, H, E // H)
-            for a, W in ((x, d["Wq"]), (jnp.concatenate([mem, x]), d["Wk"]), (jnp.concatenate([mem, x]), d["Wv"]))
-        )
-        k, v = (jnp.pad(a, ((M - valid, 0), (0, 0), (0, 0))) for a in (k, v))
-        r = (jnp.asarray(sinusoids(M, D), x.dtype) @ d["Wr"]).reshape(-1, H, E // H)
-        scale = (E // H) ** -0.5
-        a = attend((q + d["u"]) * scale, (q + d["v"]) * scale, k, v, r, valid + jnp.arange(T))
-        return a.reshape(T, E) @ d["Wo"]
+        c = norm(jnp.concatenate([mem, x]))
+        q, k, v = c[len(mem) :] @ d["Wq"], c @ d["Wk"], c @ d["Wv"]
+        return unbanded(q, k, v, d["u"], d["v"], d["Wr"], D) @ d["Wo"]
 
     for name, mem in (("y_mem", d["mem"]), ("y_nomem", d["mem"][:0])):
         y = jax.jit(jax.vmap(run, 1, 1))(d["x"], mem)
@@ -105,8 +116,75 @@ def relattn_transformer_xl(d, _) -> Iterator[Pair]:
         yield Pair(f"{name}_official", y, d[f"{name}_official"], upstream_error=5e-7)
 
 
+def gtrxl_diengine_2seg(d, _) -> Iterator[Pair]:
+    """Unlike our core: queries of inputs that are not normalised, empty slots that are seen, windows without an end."""
+    D = d["embed_W"].shape[1]
+
+    def layer(p, mem, e):
+        norm1, norm2 = (put(LayerNorm(D), scale=p[f"ln{n}_scale"], bias=p[f"ln{n}_bias"]) for n in (1, 2))
+        gate1, gate2 = (put(Gate("gru", D, 0.0, key=KEY), **gate_leaves(p, n)) for n in (1, 2))
+        c = norm1(jnp.concatenate([mem, e]))
+        q, k, v = e @ p["Wq"] + p["bq"], c @ p["Wk"] + p["bk"], c @ p["Wv"] + p["bv"]
+        a = unbanded(q, k, v, d["u"], d["v"], p["Wr"], D)  # softmax ignores the bias of r
+        o = gate1(e, jax.nn.relu(a @ p["Wo"] + p["bo"]))
+        f = jax.nn.relu(norm2(o) @ p["mlp_W1"] + p["mlp_b1"]) @ p["mlp_W2"] + p["mlp_b2"]
+        return gate2(o, jax.nn.relu(f))
+
+    @jax.jit
+    def run(x, mem):
+        def one(x, mem):  # [T, D], [L + 1, M, D]
+            streams = [jax.nn.relu(x @ d["embed_W"] + d["embed_b"])]
+            for p, past in zip(by_layer(d), mem[:-1], strict=True):
+                streams.append(layer(p, past, streams[-1]))
+            M = mem.shape[1]
+            return streams[-1], jnp.concatenate([mem, jnp.stack(streams)], 1)[:, -M:]
+
+        return jax.vmap(one, (1, 2), (1, 2))(x, mem)
+
+    mem = jnp.zeros_like(d["mem_after1"], d["x1"].dtype)
+    for i in (1, 2):
+        y, mem = run(d[f"x{i}"], mem)
+        # Upstream's own error, which shows in float64.
+        yield Pair(f"y{i}", y, d[f"y{i}"], upstream_error=1e-8)
+        yield Pair(f"mem_after{i}", mem, d[f"mem_after{i}"], upstream_error=1e-8)
+
+
+def transformer_preln(d, _) -> Iterator[Pair]:
+    H, (D, E), F, L = int(d["n_heads"]), d["l0_Wq"].shape, d["l0_W1"].shape[1], len(by_layer(d))
+    options = {"memory": len(d["x"]), "heads": H, "head_size": E // H, "ffn_ratio": F / D, "positions": "sinusoidal"}
+    core = make_core("transformer", D, L, key=KEY, **options)
+    clock, stack = core.layers
+    layers = []
+    for layer, p in zip(stack.layers, by_layer(d), strict=True):
+        leaves = {
+            f"W_qkv__{ours}": jnp.concatenate([p[f"{theirs}{name}"] for name in "qkv"], -1)
+            for ours, theirs in (("weight", "W"), ("bias", "b"))
+        }
+        leaves |= {"W_o__weight": p["Wo"], "W_o__bias": p["bo"]}
+        for n in (1, 2):
+            leaves |= {f"norm{n}__scale": p[f"ln{n}_scale"], f"norm{n}__bias": p[f"ln{n}_bias"]}
+            leaves |= {f"ffn__W_{n}__weight": p[f"W{n}"], f"ffn__W_{n}__bias": p[f"b{n}"]}
+        layers.append(put(layer, **leaves))
+    stack = put(stack, layers=tuple(layers), norm__scale=d["lnf_scale"], norm__bias=d["lnf_bias"])
+    core = put(core, layers=(clock, stack))
+    for suffix, starts in both(d):
+        for form, run in (("scan", SCAN), ("step", LOOP)):
+            yield Pair(f"y{suffix} ({form})", batched(run, core, d["x"], starts)[1], d[f"y{suffix}"])
+
+
+def rope(d, _) -> Iterator[Pair]:
+    """Ours turns the pairs (i, i + d/2); with neighbours as pairs it is the same in another order."""
+    q = d["q"]
+    yield Pair("out_half_split", rotate(q, d["positions"]), d["out_half_split"])
+    turned = rotate(jnp.concatenate([q[..., ::2], q[..., 1::2]], -1), d["positions"])
+    yield Pair("out_interleaved", jnp.stack(jnp.split(turned, 2, -1), -1).reshape(q.shape), d["out_interleaved"])
+
+
 CHECKS = {
     "gtrxl_gates": gtrxl_gates,
     "gtrxl_masked_resets": gtrxl_masked_resets,
+    "gtrxl_diengine_2seg": gtrxl_diengine_2seg,
     "relattn_transformer_xl": relattn_transformer_xl,
+    "transformer_preln": transformer_preln,
+    "rope": rope,
 }

@@ -1,0 +1,71 @@
+"""Frame stacking, the control with a memory that nothing is learned about (Mnih et al. 2015).
+
+    y_t = relu(W [x_{t-k+1}, ..., x_t] + b)
+
+Inputs of before the start are 0. Whatever is solved with k inputs needs no recurrence; on top of each other, L layers
+see L (k - 1) + 1 inputs.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.conv import dense_conv
+from rlformers.cores.core import Core
+from rlformers.cores.layers import orthogonal
+from rlformers.cores.stack import Stack
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of frame stacking."""
+
+    frames: int = 8  # k, the present one included
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"core.frames: need at least 1, got {self.frames}")
+
+
+class FrameStackState(NamedTuple):
+    """The inputs before the present one."""
+
+    buffer: Float[Array, "B D"]  # B = k - 1, oldest first
+
+
+class FrameStack(Core[FrameStackState]):
+    """One layer."""
+
+    W: Float[Array, "k D D"]
+    b: Float[Array, " D"]
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        self.W = orthogonal(2**0.5)(key, (config.frames * width, width)).reshape(config.frames, width, width)
+        self.b = jnp.zeros(width)
+
+    def initial_state(self) -> FrameStackState:
+        """Nothing came before."""
+        k, D, _ = self.W.shape
+        return FrameStackState(jnp.zeros((k - 1, D), self.W.dtype))
+
+    def step(
+        self, state: FrameStackState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[FrameStackState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: FrameStackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[FrameStackState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        buffer, ys = dense_conv(state.buffer, xs, starts, self.W)
+        return FrameStackState(buffer), jax.nn.relu(ys + self.b)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of layers."""
+    return Stack(tuple(FrameStack(width, config, key=k) for k in jax.random.split(key, num_layers)))

@@ -1,0 +1,185 @@
+"""Transformer: pre-norm, causal, every layer with a window of M tokens (Vaswani et al. 2017; Xiong et al. 2020).
+
+    c = norm_1(x)                q, k, v = W_q c + b_q, W_k c + b_k, W_v c + b_v
+    s_tj = q_t·k_j / √d_h                                                            0 <= t - j <= M
+    x' = x + W_o Σ_j softmax_j(s_t)_j v_j + b_o
+    y = x' + FF(norm_2(x'))
+
+and a norm after the last layer. Tokens know where they are as `positions` says (see positions.py): keys are cached as
+they are and turned (rope) by their slot when they are read; `relative` is Transformer-XL's
+s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h. `qk_norm` divides q and k by their root mean square, per head
+(Henry et al. 2020); `attention_gate` multiplies each head by σ(W_g c) and `clipped_softmax` lets weights be 0
+(Bondarenko et al. 2023): a head can do nothing.
+
+The window is exactly the M previous tokens and the token itself, in `step` as in `scan`. As in GTrXL the memory is the
+layer's past inputs with their keys and values beside them, which `prepare` recomputes, so that W_k and W_v learn from
+remembered tokens too. A start empties the memory.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from rlformers.cores.attention import Memory, Positions, attend, attend_one, empty, extend, forget, push, refresh
+from rlformers.cores.core import Core
+from rlformers.cores.layers import FEED_FORWARD, FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.positions import AbsolutePositions, SinusoidalDistances, alibi, rotate
+from rlformers.cores.stack import Stack
+
+POSITIONS = ("rope", "sinusoidal", "learned", "alibi", "relative", "none")
+NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the transformer."""
+
+    memory: int = 32  # M, per layer: the receptive field is L M tokens
+    memory_per_layer: tuple[int, ...] = ()  # M of each layer, bottom first; (): `memory` for all
+    heads: int = 4  # H
+    head_size: int = 0  # d_h; 0 means width / heads
+    positions: str = "rope"
+    max_position: int = 1024  # of positions=learned: later tokens share the last embedding
+    norm: str = "layernorm"
+    ffn: str = "gelu"
+    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
+    qk_norm: bool = False
+    attention_gate: bool = False
+    clipped_softmax: float = 0.0  # γ; 0: plain softmax
+    loops: int = 1  # passes through the same layers
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("positions", POSITIONS), ("norm", tuple(NORMS)), ("ffn", FEED_FORWARD)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        for name, least in (("memory", 1), ("heads", 1), ("head_size", 0), ("max_position", 1), ("loops", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        if min(self.memory_per_layer, default=1) < 1:
+            raise ValueError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
+        if not 0 < self.ffn_ratio < float("inf"):
+            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        if not 0 <= self.clipped_softmax < 1:
+            raise ValueError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
+
+
+class Layer(Core[Memory]):
+    """Attention and feed-forward part, each on a residual path."""
+
+    norm1: LayerNorm | RMSNorm
+    W_qkv: Linear  # c -> (q, k, v), E = H d_h each
+    q_norm: RMSNorm | None
+    k_norm: RMSNorm | None
+    u: Float[Array, "H d"] | None  # of positions=relative, instead of biases of W_qkv
+    w: Float[Array, "H d"] | None
+    r: SinusoidalDistances | None
+    W_g: Linear | None  # c -> H
+    W_o: Linear  # E -> D
+    norm2: LayerNorm | RMSNorm
+    ffn: FeedForward
+    M: int = eqx.field(static=True)
+    H: int = eqx.field(static=True)
+    kind: str = eqx.field(static=True)  # of positions
+    clip: float = eqx.field(static=True)
+
+    def __init__(self, width: int, M: int, depth: int, config: Config, *, key: PRNGKeyArray):
+        key_qkv, key_r, key_g, key_o, key_ffn = jax.random.split(key, 5)
+        H, d = config.heads, config.head_size or width // config.heads
+        norm, relative = NORMS[config.norm], config.positions == "relative"
+
+        def branch(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+            """So that the sum of all 2 L branches has the size of one."""
+            return xavier_uniform(key, shape) / (2 * depth) ** 0.5
+
+        self.norm1, self.norm2 = norm(width), norm(width)
+        self.W_qkv = Linear(width, 3 * H * d, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=not relative)
+        self.q_norm, self.k_norm = (RMSNorm(d), RMSNorm(d)) if config.qk_norm else (None, None)
+        self.u = self.w = jnp.zeros((H, d)) if relative else None
+        self.r = SinusoidalDistances(M, width, H, d, key=key_r) if relative else None
+        self.W_g = Linear(width, H, key=key_g) if config.attention_gate else None
+        self.W_o = Linear(H * d, width, key=key_o, init=branch)
+        self.ffn = FeedForward(width, max(1, round(config.ffn_ratio * width)), config.ffn, key=key_ffn, init_2=branch)
+        self.M, self.H, self.kind, self.clip = M, H, config.positions, config.clipped_softmax
+
+    def initial_state(self) -> Memory:
+        """No slot is filled."""
+        E, D = self.W_o.weight.shape
+        return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
+
+    def step(self, state: Memory, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[Memory, Float[Array, " D"]]:
+        """Consume one token. The memory is not projected again."""
+        state = forget(state, start)
+        c = self.norm1(x)
+        q, k, v = self.project(c)
+        slots, slot = np.arange(self.M), np.array(self.M)
+        q, positions = self.queries(q, slot)
+        keys = self.turn(k, slot), v, self.turn(state.k, slots), state.v
+        a = attend_one(q, *keys, state.valid, positions, self.clip)
+        return push(state, x, k, v), self.feed(x, c, a)
+
+    def scan(
+        self, state: Memory, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Memory, Float[Array, "T D"]]:
+        """Consume a segment."""
+        c = self.norm1(xs)
+        q, k, v = self.project(c)
+        state, k, v, lengths = extend(state, xs, k, v, starts)
+        slots = np.arange(len(k))
+        q, positions = self.queries(q, slots[self.M :])
+        return state, self.feed(xs, c, attend(q, self.turn(k, slots), v, lengths, positions, self.clip))
+
+    def prepare(self, state: Memory) -> Memory:
+        """Project the memory with the present parameters."""
+        _, k, v = self.project(self.norm1(state.mem))
+        return refresh(state, k, v)
+
+    def project(self, c: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
+        """Queries, keys and values."""
+        q, k, v = (a.reshape(*a.shape[:-1], self.H, -1) for a in jnp.split(self.W_qkv(c), 3, axis=-1))
+        return (q if self.q_norm is None else self.q_norm(q)), (k if self.k_norm is None else self.k_norm(k)), v
+
+    def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions | None]:
+        """What meets the keys and what meets the distances."""
+        scale = q.shape[-1] ** -0.5
+        if self.u is not None and self.w is not None and self.r is not None:
+            return (q + self.u) * scale, Positions((q + self.w) * scale, self.r())
+        return self.turn(q * scale, slots), alibi(q, self.M) if self.kind == "alibi" else None
+
+    def turn(self, x: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> Float[Array, "*T H d"]:
+        """Rotary positions: those of the slots that the tokens are in."""
+        return rotate(x, slots) if self.kind == "rope" else x
+
+    def feed(self, x: Float[Array, "*T D"], c: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
+        """What follows the attention."""
+        if self.W_g is not None:
+            a = jax.nn.sigmoid(self.W_g(c))[..., None] * a
+        x = x + self.W_o(a.reshape(*x.shape[:-1], -1))
+        return x + self.ffn(self.norm2(x))
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A transformer.
+
+    Raises:
+        ValueError: Heads do not fit the width, or windows the number of layers.
+    """
+    if not config.head_size and width % config.heads:
+        raise ValueError(f"core.heads: width {width} is not divisible by heads={config.heads}")
+    if config.positions == "rope" and (config.head_size or width // config.heads) % 2:
+        raise ValueError(f"core.head_size: rope needs an even one, got {config.head_size or width // config.heads}")
+    windows = config.memory_per_layer or (config.memory,) * num_layers
+    if len(windows) != num_layers:
+        raise ValueError(f"core.memory_per_layer: need one for each of {num_layers} layers, got {list(windows)}")
+    key_table, *keys = jax.random.split(key, num_layers + 1)
+    depth = num_layers * config.loops
+    layers = tuple(Layer(width, M, depth, config, key=k) for M, k in zip(windows, keys, strict=True))
+    body = Stack(layers, NORMS[config.norm](width), config.loops)
+    if config.positions not in ("sinusoidal", "learned"):
+        return body
+    learned = config.positions == "learned"
+    table = 0.02 * jax.random.normal(key_table, (config.max_position, width)) if learned else None
+    return Stack((AbsolutePositions(table), body))
