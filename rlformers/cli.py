@@ -12,7 +12,7 @@ usage: rlformers COMMAND ...
   train --multirun KEY=V1,V2 ...     train every combination, in one W&B group; one after the other,
                                      or as hydra/launcher=joblib|submitit_slurm says
   report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
-  list cores|envs|experiments        what KEY=VALUE can name
+  list cores|envs|experiments        what KEY=VALUE can name, and what each core costs
   --version
 
 example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_steps=1e6
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
 
                 print(__version__)
                 return 0
+            case ["list", "cores", *sizes]:
+                return _list_cores(sizes)
             case ["list", what]:
                 return _list(what)
             case ["train", *rest] if "--help" in rest or "-h" in rest:
@@ -53,12 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list(what: str) -> int:
-    if what == "cores":
-        from rlformers.cores.registry import entries as cores
-
-        for core in cores().values():
-            print(f"{core.name:10} {core.summary:40} {core.paper}")
-    elif what == "envs":
+    if what == "envs":
         from rlformers.envs.registry import entries as envs
 
         for env in envs().values():
@@ -70,6 +67,45 @@ def _list(what: str) -> int:
             print(f"{name:28} {headline}")
     else:
         raise ValueError(f"list: {what!r} is none of cores, envs, experiments")
+    return 0
+
+
+_COLUMNS = """ An operation is a multiply-add or an elementwise one.
+state       numbers that each environment carries
+step        operations of one token when acting
+segment     operations per token when learning from 128; what follows from parameters alone is shared by all tokens
+window      how many tokens back an output can depend on; all: to the last start
+For other sizes: rlformers list cores width=256 num_layers=2"""
+
+
+def _list_cores(words: list[str]) -> int:
+    import json
+    from importlib.resources import files
+
+    from rlformers.cores.registry import entries
+
+    sizes = {"width": 64, "num_layers": 1}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in sizes:
+            raise ValueError(f"list cores: {key!r} is none of {', '.join(sizes)}")
+        if not value.isdecimal() or int(value) < 1:
+            raise ValueError(f"{key}: need at least 1, got {value!r}")
+        sizes[key] = int(value)
+    if words:
+        from rlformers.cores.cost import measure_all
+
+        costs = measure_all(**sizes)
+    else:
+        costs = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
+
+    columns = ("state", "parameters", "step", "segment", "window")
+    print(f"{'core':18}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
+    for core in entries().values():
+        numbers = costs.get(core.name, dict.fromkeys(columns, "-"))
+        cells = ("all" if n is None else f"{n:,}" if isinstance(n, int) else n for n in map(numbers.get, columns))
+        print(f"{core.name:18}" + "".join(f"{cell:>11}" for cell in cells) + f"  {core.summary} ({core.paper})")
+    print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
     return 0
 
 

@@ -25,6 +25,11 @@ class Core(eqx.Module, Generic[State]):
     def initial_state(self) -> State:
         """The empty memory: a NamedTuple of arrays of fixed shapes, floats in float32 or complex64."""
 
+    @property
+    def window(self) -> int | None:
+        """How many tokens back an output can depend on; None: as far as the last start."""
+        return None
+
     @abc.abstractmethod
     def step(self, state: State, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[State, Float[Array, " D"]]:
         """Consume one token."""

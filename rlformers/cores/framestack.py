@@ -46,6 +46,11 @@ class FrameStack(Core[FrameStackState]):
         self.W = orthogonal(2**0.5)(key, (config.frames * width, width)).reshape(config.frames, width, width)
         self.b = jnp.zeros(width)
 
+    @property
+    def window(self) -> int | None:
+        """k - 1."""
+        return len(self.W) - 1
+
     def initial_state(self) -> FrameStackState:
         """Nothing came before."""
         k, D, _ = self.W.shape

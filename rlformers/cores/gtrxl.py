@@ -189,6 +189,11 @@ class GTrXL(Core[StackState]):
         self.u = self.w = jnp.zeros(shape)
         self.norm = LayerNorm(width) if config.final_norm else None
 
+    @property
+    def window(self) -> int | None:
+        """L M."""
+        return sum(layer.M for layer in self.layers)
+
     def initial_state(self) -> StackState:
         """The empty memory of every layer."""
         return StackState(tuple(layer.initial_state() for layer in self.layers))

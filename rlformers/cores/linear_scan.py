@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Inexact, PyTree
 
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
+FUSED_METHODS = ("auto", "sequential", "associative", "chunked")
 CHUNK = 32  # L
 
 Product = Callable[[Array, Array], Array]
@@ -67,6 +68,52 @@ def matrix_scan(
     if method == "auto":
         method = "sequential" if jax.default_backend() == "cpu" else "doubling"
     return _scan(A, b, starts, h, method, partial(jnp.einsum, "...ij,...j->...i"), inner=None)
+
+
+def fused_scan(
+    element: Callable[[Any], tuple[Array, Array]],
+    read: Callable[[Array, Any], Array],
+    tokens: PyTree,
+    starts: Bool[Array, " T"],
+    h: Inexact[Array, " *P"],
+    method: str = "auto",
+) -> tuple[Inexact[Array, " *P"], Inexact[Array, "T *Q"]]:
+    """Return the last state and what is read of every state of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
+
+    For states much larger than the tokens: decays, inputs and states are made where they are used, and the backward
+    pass keeps one state per chunk and makes them again.
+
+    Args:
+        element: From a token to a_t and b_t.
+        read: From a state and its token to the output.
+        tokens: Arrays whose first axis is time.
+        starts: Where the history is dropped before the token is consumed.
+        h: State before the first token.
+        method: One of `FUSED_METHODS`; "auto" picks by backend.
+    """
+
+    def advance(h: Array, token: Any) -> tuple[Array, Array]:
+        a, b = element(token[0])
+        h = jnp.where(token[1], b, a * h + b)
+        return h, read(h, token[0])
+
+    def sequential(h: Array, chunk: Any) -> tuple[Array, Array]:
+        return jax.lax.scan(advance, h, chunk)
+
+    def associative(h: Array, chunk: Any) -> tuple[Array, Array]:
+        h, hs = _associative(*jax.vmap(element)(chunk[0]), chunk[1], h)
+        return h, jax.vmap(read)(hs, chunk[0])
+
+    if method == "auto":
+        method = "sequential" if jax.default_backend() == "cpu" else "chunked"
+    match method:
+        case "sequential":
+            return scan_chunks(sequential, h, (tokens, starts))
+        case "associative":
+            return associative(h, (tokens, starts))
+        case "chunked":
+            return scan_chunks(associative, h, (tokens, starts))
+    raise ValueError(f"unknown method {method!r}")
 
 
 def scan_chunks(

@@ -28,6 +28,11 @@ class MLP(Core[MLPState]):
     def __init__(self, width: int, *, key: PRNGKeyArray):
         self.W = Linear(width, width, key=key, init=orthogonal(2**0.5))
 
+    @property
+    def window(self) -> int | None:
+        """An output depends on its own token alone."""
+        return 0
+
     def initial_state(self) -> MLPState:
         """Nothing."""
         return MLPState()

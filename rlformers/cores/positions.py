@@ -93,6 +93,11 @@ class AbsolutePositions(Core[Clock]):
 
     table: Float[Array, "N D"] | None
 
+    @property
+    def window(self) -> int | None:
+        """Other tokens do not matter."""
+        return 0
+
     def initial_state(self) -> Clock:
         """p = 0: the next token is the first."""
         return Clock(jnp.zeros((), jnp.int32))

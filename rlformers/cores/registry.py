@@ -53,6 +53,9 @@ _entries = {
         Entry("gtrxl", "Parisotto et al. 2019", "gated Transformer-XL, cached window", "rlformers.cores.gtrxl"),
         Entry("transformer", "Vaswani et al. 2017", "pre-norm, cached window, RoPE", "rlformers.cores.transformer"),
         Entry("framestack", "Mnih et al. 2015", "the last k inputs: the control", "rlformers.cores.framestack"),
+        Entry("lmu", "Voelker et al. 2019", "Legendre memory of sliding windows", "rlformers.cores.lmu"),
+        Entry("lmuformer", "Liu et al. 2024", "causal convolutions and LMUs", "rlformers.cores.lmuformer"),
+        Entry("spiking_lmuformer", "Liu et al. 2024", "LMUFormer of spikes", "rlformers.cores.spiking_lmuformer"),
     )
 }
 
@@ -75,6 +78,11 @@ def entries() -> dict[str, Entry]:
         for point in importlib.metadata.entry_points(group="rlformers.cores")
     }
     return plugins | _entries
+
+
+def built_in() -> tuple[str, ...]:
+    """The names of the cores of this package."""
+    return tuple(name for name, entry in _entries.items() if str(entry.target).startswith(f"{__package__}."))
 
 
 def load(name: str) -> Definition:

@@ -22,6 +22,12 @@ class Stack(Core[StackState]):
     norm: LayerNorm | RMSNorm | None = None  # applied to the output of the last layer
     loops: int = eqx.field(static=True, default=1)  # passes through the same layers, each with memories of its own
 
+    @property
+    def window(self) -> int | None:
+        """The sum of the layers' windows."""
+        windows = [layer.window for layer in self.layers * self.loops]
+        return None if None in windows else sum(window for window in windows if window is not None)
+
     def initial_state(self) -> StackState:
         """The empty memory of every layer."""
         return StackState(tuple(layer.initial_state() for layer in self.layers * self.loops))

@@ -105,6 +105,11 @@ class Layer(Core[Memory]):
         self.ffn = FeedForward(width, max(1, round(config.ffn_ratio * width)), config.ffn, key=key_ffn, init_2=branch)
         self.M, self.H, self.kind, self.clip = M, H, config.positions, config.clipped_softmax
 
+    @property
+    def window(self) -> int | None:
+        """M."""
+        return self.M
+
     def initial_state(self) -> Memory:
         """No slot is filled."""
         E, D = self.W_o.weight.shape

@@ -1,0 +1,187 @@
+"""LMU: Legendre memory unit (Voelker et al. 2019; parallel form of Chilkuri & Eliasmith 2021).
+
+Each of C channels holds the last θ_c inputs u_c as coefficients of N Legendre polynomials (rlformers/cores/hippo.py):
+
+    m_c = Ā_c m_c + B̄_c u_c                        Ā_c, B̄_c: constants of θ_c and N, zero-order hold
+
+* `parallel`, the default: u depends on x alone, and the memory is a linear system,
+
+    u = f_u(W_u x + b_u)      y = f_o(W_o [m, x] + b_o)      out = in + y, x = LayerNorm(in)
+
+* `voelker`, the original cell with one channel; u sees the old h and m, h the new m,
+
+    u = e_x x + e_h h + e_m m      h = tanh(W_x x + W_h h + W_m m)      out = h
+
+* `keras`, the general cell of keras-lmu: the same with C channels, and biases added to u and inside tanh.
+
+A start replaces m and h by 0. [m, x] counts the coefficients of the first channel first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.core import Core
+from rlformers.cores.hippo import delay_memory, log_spaced_windows
+from rlformers.cores.layers import LayerNorm, Linear
+from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
+from rlformers.cores.lmu_cells import RecurrentLMU
+from rlformers.cores.stack import Stack
+
+CELLS = ("parallel", "voelker", "keras")
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "identity": lambda x: x,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "tanh": jnp.tanh,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the LMU."""
+
+    cell: str = "parallel"
+    channels: int = 0  # C; 0 means 1 for the cell "voelker" and 8 for the others
+    order: int = 16  # N, polynomials per channel: details of θ / N tokens are lost
+    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
+    theta_max: float = 128.0
+    learn_theta: bool = False  # of the cells "voelker" and "keras"
+    input_activation: str = "identity"  # f_u of the cell "parallel"
+    output_activation: str = "gelu"  # f_o of the cell "parallel"
+    scan: str = "auto"  # of the cell "parallel"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("cell", CELLS),
+            ("input_activation", tuple(ACTIVATIONS)),
+            ("output_activation", tuple(ACTIVATIONS)),
+            ("scan", MATRIX_METHODS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        check_windows(self.channels or 1, self.order, self.theta_min, self.theta_max)
+        if self.cell == "voelker" and self.channels > 1:
+            raise ValueError(
+                f"core.channels: core.cell=voelker has 1, got {self.channels}; core.cell=keras has any number"
+            )
+        if self.cell == "parallel" and self.learn_theta:
+            raise ValueError("core.learn_theta: core.cell=parallel has constant windows; use voelker or keras")
+
+    @property
+    def thetas(self) -> tuple[float, ...]:
+        """The window of each channel."""
+        return log_spaced_windows(self.theta_min, self.theta_max, self.channels or (1 if self.cell == "voelker" else 8))
+
+
+def check_windows(channels: int, order: int, theta_min: float, theta_max: float) -> None:
+    """Refuse what is no memory.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    for name, value in (("channels", channels), ("order", order)):
+        if value < 1:
+            raise ValueError(f"core.{name}: need at least 1, got {value}")
+    if not 1 <= theta_min <= theta_max:
+        raise ValueError(f"core.theta_min: need 1 <= theta_min <= theta_max, got {theta_min} and {theta_max}")
+
+
+class MemoryState(NamedTuple):
+    """The coefficients."""
+
+    m: Float[Array, "C N"]
+
+
+class ParallelLMU(Core[MemoryState]):
+    """The parallel cell alone, without norm and residual."""
+
+    W_u: Linear  # D -> C
+    W_o: Linear  # (m, x) -> D
+    thetas: tuple[float, ...] = eqx.field(static=True)
+    order: int = eqx.field(static=True)
+    f_u: str = eqx.field(static=True)
+    f_o: str = eqx.field(static=True)
+    method: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        width: int,
+        thetas: tuple[float, ...],
+        order: int,
+        f_u: str,
+        f_o: str,
+        method: str,
+        *,
+        key: PRNGKeyArray,
+    ):
+        key_u, key_o = jax.random.split(key)
+        self.W_u = Linear(width, len(thetas), key=key_u)
+        self.W_o = Linear(len(thetas) * order + width, width, key=key_o)
+        self.thetas, self.order, self.f_u, self.f_o, self.method = thetas, order, f_u, f_o, method
+
+    def initial_state(self) -> MemoryState:
+        """m = 0."""
+        return MemoryState(jnp.zeros((len(self.thetas), self.order), self.W_u.weight.dtype))
+
+    def step(
+        self, state: MemoryState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[MemoryState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[MemoryState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        A, B = (jnp.asarray(a, xs.dtype) for a in delay_memory(self.order, self.thetas))
+        us = ACTIVATIONS[self.f_u](self.W_u(xs))
+        m, ms = matrix_scan(A, us[..., None] * B, starts, state.m, self.method)
+        features = jnp.concatenate([ms.reshape(len(xs), -1), xs], axis=-1)
+        return MemoryState(m), ACTIVATIONS[self.f_o](self.W_o(features))
+
+
+class ResidualLMU(Core[MemoryState]):
+    """A layer: norm, parallel cell, residual."""
+
+    norm: LayerNorm
+    cell: ParallelLMU
+
+    def initial_state(self) -> MemoryState:
+        """m = 0."""
+        return self.cell.initial_state()
+
+    def step(
+        self, state: MemoryState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[MemoryState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, y = self.cell.step(state, self.norm(x), start)
+        return state, x + y
+
+    def scan(
+        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[MemoryState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        state, ys = self.cell.scan(state, self.norm(xs), starts)
+        return state, xs + ys
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of LMU layers."""
+
+    def layer(key: PRNGKeyArray) -> Core:
+        if config.cell != "parallel":
+            biases = config.cell == "keras"
+            return RecurrentLMU(width, config.thetas, config.order, biases, config.learn_theta, key=key)
+        f_u, f_o = config.input_activation, config.output_activation
+        return ResidualLMU(
+            LayerNorm(width), ParallelLMU(width, config.thetas, config.order, f_u, f_o, config.scan, key=key)
+        )
+
+    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

@@ -1,0 +1,208 @@
+"""LMUFormer: convolutional embedding, LMUs as token mixers, convolutional channel mixers (Liu et al. 2024).
+
+    z = norm(relu(conv(x))), four times        x_0 = z + conv(z)
+    x' = x + norm(W_p LMU(x) + b_p)            LMU: the parallel cell of rlformers/cores/lmu.py, f_u = f_o = relu
+    y = x' + relu(norm(W_2 gelu(norm(W_1 x' + b_1)) + b_2))
+
+conv has three taps and no bias. The paper's look one token ahead each; here all are causal, and each carries its own
+last two inputs, which are 0 before a start. norm is the paper's BatchNorm no more, whose statistics would differ
+between acting and learning; `frozen_bn` is what it becomes when its statistics are constants.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.conv import dense_conv
+from rlformers.cores.core import Core
+from rlformers.cores.hippo import log_spaced_windows
+from rlformers.cores.layers import LayerNorm, Linear, RMSNorm, lecun_normal
+from rlformers.cores.linear_scan import MATRIX_METHODS
+from rlformers.cores.lmu import MemoryState, ParallelLMU, check_windows
+
+NORMS = ("layer", "rms", "frozen_bn")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of LMUFormer."""
+
+    channels: int = 8  # C; the paper has one
+    order: int = 16  # N, polynomials per channel
+    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
+    theta_max: float = 128.0
+    ffn: int = 4  # hidden width of the channel mixer, in widths
+    norm: str = "layer"
+    final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        if self.scan not in MATRIX_METHODS:
+            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(MATRIX_METHODS)}")
+        if self.ffn < 1:
+            raise ValueError(f"core.ffn: need at least 1, got {self.ffn}")
+        check_windows(self.channels, self.order, self.theta_min, self.theta_max)
+
+
+def check_norm(norm: str) -> None:
+    """Refuse unknown norms.
+
+    Raises:
+        ValueError: The name is none of `NORMS`.
+    """
+    if norm not in NORMS:
+        raise ValueError(f"core.norm: {norm!r} is none of {', '.join(NORMS)}")
+
+
+class FrozenBatchNorm(eqx.Module):
+    """BatchNorm with constant statistics: an affine map per channel, which they are folded into."""
+
+    scale: Float[Array, " D"]
+    bias: Float[Array, " D"]
+
+    @classmethod
+    def of(cls, mean: Array, var: Array, scale: Array, bias: Array, eps: float = 1e-5) -> "FrozenBatchNorm":
+        """The map (x - mean) / √(var + eps) scale + bias."""
+        scale = scale * jax.lax.rsqrt(var + eps)
+        return cls(scale, bias - mean * scale)
+
+    def __call__(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
+        """Apply to the last axis."""
+        return x * self.scale + self.bias
+
+
+Norm = LayerNorm | RMSNorm | FrozenBatchNorm
+
+
+def make_norm(kind: str, width: int) -> Norm:
+    """A norm by name, at first with scale 1 and bias 0."""
+    match kind:
+        case "layer":
+            return LayerNorm(width)
+        case "rms":
+            return RMSNorm(width)
+    return FrozenBatchNorm(jnp.ones(width), jnp.zeros(width))
+
+
+def conv_kernel(key: PRNGKeyArray, width: int) -> Float[Array, "3 D D"]:
+    """Three taps; the fan-in counts all of them."""
+    return lecun_normal(key, (3 * width, width)).reshape(3, width, width)
+
+
+class Embedding(eqx.Module):
+    """Causal convolutions: each output sees 11 tokens, and x_0 knows their order."""
+
+    convs: tuple[Float[Array, "3 D D"], ...]
+    norms: tuple[Norm, ...]
+    rpe: Float[Array, "3 D D"]  # the paper's relative position embedding
+
+    def __init__(self, width: int, norm: str, *, key: PRNGKeyArray):
+        *keys, key_rpe = jax.random.split(key, 5)
+        self.convs = tuple(conv_kernel(k, width) for k in keys)
+        self.norms = tuple(make_norm(norm, width) for _ in keys)
+        self.rpe = conv_kernel(key_rpe, width)
+
+    def initial_state(self) -> tuple[Float[Array, "2 D"], ...]:
+        """Nothing before the first token, for every convolution."""
+        return tuple(jnp.zeros((2, kernel.shape[1]), kernel.dtype) for kernel in (*self.convs, self.rpe))
+
+    def scan(
+        self, state: tuple[Float[Array, "2 D"], ...], xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[tuple[Float[Array, "2 D"], ...], Float[Array, "T D"]]:
+        """Consume a segment."""
+        new = []
+        for buffer, kernel, norm in zip(state[:-1], self.convs, self.norms, strict=True):
+            buffer, ys = dense_conv(buffer, xs, starts, kernel)
+            xs = norm(jax.nn.relu(ys))
+            new.append(buffer)
+        buffer, positions = dense_conv(state[-1], xs, starts, self.rpe)
+        return (*new, buffer), xs + positions
+
+
+class Block(eqx.Module):
+    """Token mixer and channel mixer."""
+
+    lmu: ParallelLMU
+    W_p: Linear
+    norm_p: Norm
+    W_1: Linear
+    norm_1: Norm
+    W_2: Linear
+    norm_2: Norm
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_lmu, key_p, key_1, key_2 = jax.random.split(key, 4)
+        thetas = log_spaced_windows(config.theta_min, config.theta_max, config.channels)
+        self.lmu = ParallelLMU(width, thetas, config.order, "relu", "relu", config.scan, key=key_lmu)
+        self.W_p = Linear(width, width, key=key_p)
+        self.norm_p = make_norm(config.norm, width)
+        self.W_1 = Linear(width, config.ffn * width, key=key_1)
+        self.norm_1 = make_norm(config.norm, config.ffn * width)
+        self.W_2 = Linear(config.ffn * width, width, key=key_2)
+        self.norm_2 = make_norm(config.norm, width)
+
+    def scan(
+        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[MemoryState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        state, ys = self.lmu.scan(state, xs, starts)
+        xs = xs + self.norm_p(self.W_p(ys))
+        return state, xs + self.mix(xs)
+
+    def mix(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
+        """The channel mixer: every token by itself."""
+        hidden = jax.nn.gelu(self.norm_1(self.W_1(x)), approximate=False)
+        return jax.nn.relu(self.norm_2(self.W_2(hidden)))
+
+
+class LMUFormerState(NamedTuple):
+    """The last two inputs of every convolution, oldest first, and the memories of the blocks."""
+
+    embedding: tuple[Float[Array, "2 D"], ...]
+    blocks: tuple[MemoryState, ...]
+
+
+class LMUFormer(Core[LMUFormerState]):
+    """Embedding and blocks."""
+
+    embedding: Embedding
+    blocks: tuple[Block, ...]
+    norm: LayerNorm | None
+
+    def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
+        key_embedding, key_blocks = jax.random.split(key)
+        self.embedding = Embedding(width, config.norm, key=key_embedding)
+        self.blocks = tuple(Block(width, config, key=k) for k in jax.random.split(key_blocks, num_layers))
+        self.norm = LayerNorm(width) if config.final_norm else None
+
+    def initial_state(self) -> LMUFormerState:
+        """The empty memory of every part."""
+        return LMUFormerState(self.embedding.initial_state(), tuple(block.lmu.initial_state() for block in self.blocks))
+
+    def step(
+        self, state: LMUFormerState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[LMUFormerState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[LMUFormerState, Float[Array, "T D"]]:
+        """Consume a segment, part by part."""
+        embedding, xs = self.embedding.scan(state.embedding, xs, starts)
+        new = []
+        for block, memory in zip(self.blocks, state.blocks, strict=True):
+            memory, xs = block.scan(memory, xs, starts)
+            new.append(memory)
+        return LMUFormerState(embedding, tuple(new)), xs if self.norm is None else self.norm(xs)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """An LMUFormer; the layers are the blocks, the embedding comes once."""
+    return LMUFormer(width, num_layers, config, key=key)

@@ -1,0 +1,138 @@
+"""Mamba: selective state space S6 (Gu & Dao 2023), resettable.
+
+    (u', z) = W_in RMSNorm(x)      u = silu(conv(u'))      (δ, B, C) = W_x u      Δ = softplus(W_Δ δ + b_Δ)
+    h_t = exp(Δ_t A) ⊙ h_{t-1} + Δ_t u_t B_tᵀ      s_t = h_t C_t + D ⊙ u_t      y = x + W_out (s ⊙ silu(z))
+
+E channels with N states each, A = -exp(A_log) of shape (E, N). B is discretised by Euler's rule, as in the authors'
+code (state-spaces/mamba, `mamba_simple.py`), not by the zero-order hold of the paper's equation 4. A start replaces h
+and the past of the convolution by 0, so that Δ, B, C of a first token depend on that token alone.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.conv import depthwise_conv
+from rlformers.cores.core import Core
+from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
+from rlformers.cores.stack import Stack
+from rlformers.cores.time_steps import check_time_steps, time_step_bias
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of Mamba."""
+
+    state_size: int = 16  # N
+    expand: int = 2  # E / D
+    conv_size: int = 4  # K, tokens that the convolution sees
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    final_norm: bool = True
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("state_size", "expand", "conv_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        check_time_steps(self.dt_min, self.dt_max)
+        if self.scan not in FUSED_METHODS:
+            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(FUSED_METHODS)}")
+
+
+class MambaState(NamedTuple):
+    """The last inputs of the convolution, oldest first, and the state of the linear system."""
+
+    conv: Float[Array, "B E"]  # B = K - 1
+    h: Float[Array, "E N"]
+
+
+class Mamba(Core[MambaState]):
+    """One layer: norm, convolution, selective state space, gate, residual."""
+
+    norm: RMSNorm
+    W_in: Linear  # x -> (u', z)
+    conv_weight: Float[Array, "K E"]
+    conv_bias: Float[Array, " E"]
+    W_x: Linear  # u -> (δ, B, C)
+    W_dt: Linear
+    A_log: Float[Array, "E N"]
+    D: Float[Array, " E"]
+    W_out: Linear
+    scan_method: str = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_in, key_conv, key_x, key_dt, key_bias, key_out = jax.random.split(key, 6)
+        E, N, K, R = config.expand * width, config.state_size, config.conv_size, -(-width // 16)
+        self.norm = RMSNorm(width)
+        self.W_in = Linear(width, 2 * E, key=key_in, use_bias=False)
+        self.conv_weight, self.conv_bias = jnp.split(uniform(key_conv, (K + 1, E), K**-0.5), (K,))
+        self.W_x = Linear(E, R + 2 * N, key=key_x, use_bias=False)
+        W_dt = Linear(R, E, key=key_dt, init=lambda k, shape: uniform(k, shape, R**-0.5))
+        self.W_dt = eqx.tree_at(lambda w: w.bias, W_dt, time_step_bias(key_bias, E, config.dt_min, config.dt_max))
+        self.A_log = jnp.broadcast_to(jnp.log(jnp.arange(1.0, N + 1)), (E, N))
+        self.D = jnp.ones(E)
+        self.W_out = Linear(E, width, key=key_out, use_bias=False)
+        self.scan_method = config.scan
+
+    def initial_state(self) -> MambaState:
+        """Zeros."""
+        return MambaState(jnp.zeros_like(self.conv_weight[1:]), jnp.zeros_like(self.A_log))
+
+    def step(
+        self, state: MambaState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[MambaState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[MambaState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        us, zs = jnp.split(self.W_in(self.norm(xs)), 2, axis=-1)
+        conv, us = depthwise_conv(state.conv, us, starts, self.conv_weight, self.conv_bias)
+        us = jax.nn.silu(us)
+        R, N = self.W_dt.weight.shape[0], self.A_log.shape[1]
+        deltas, Bs, Cs = jnp.split(self.W_x(us), (R, R + N), axis=-1)
+        dts = jax.nn.softplus(self.W_dt(deltas))
+        h, ss = selective_scan(-jnp.exp(self.A_log), dts, Bs, Cs, us, starts, state.h, self.scan_method)
+        return MambaState(conv, h), xs + self.W_out((ss + self.D * us) * jax.nn.silu(zs))
+
+
+def selective_scan(
+    A: Float[Array, "E N"],
+    dts: Float[Array, "T E"],
+    Bs: Float[Array, "T N"],
+    Cs: Float[Array, "T N"],
+    us: Float[Array, "T E"],
+    starts: Bool[Array, " T"],
+    h: Float[Array, "E N"],
+    method: str,
+) -> tuple[Float[Array, "E N"], Float[Array, "T E"]]:
+    """The last state and all outputs h_t C_t of h_t = exp(Δ_t A) ⊙ h_{t-1} + Δ_t u_t B_tᵀ."""
+
+    def element(token: tuple[Array, ...]) -> tuple[Array, Array]:
+        dt, B, _, u = token
+        return jnp.exp(dt[:, None] * A), jnp.outer(dt * u, B)
+
+    def read(h: Array, token: tuple[Array, ...]) -> Array:
+        return h @ token[2]
+
+    return fused_scan(element, read, (dts, Bs, Cs, us), starts, h, method)
+
+
+def uniform(key: PRNGKeyArray, shape: tuple[int, ...], bound: float) -> Array:
+    """Between -bound and bound."""
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of Mamba layers."""
+    layers = tuple(Mamba(width, config, key=k) for k in jax.random.split(key, num_layers))
+    return Stack(layers, RMSNorm(width) if config.final_norm else None)

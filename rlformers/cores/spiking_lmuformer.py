@@ -1,0 +1,252 @@
+"""Spiking LMUFormer: what the parts send each other are spikes, 0 or 1 (Liu et al. 2024, the form "MS").
+
+    LIF:   v' = v + (x - v) / τ        s = [v' >= V]        v = (1 - s) v'
+    SLMU:  u = LIF(norm(W_u s + b_u))  m = Ā m + B̄ u        y = LIF(norm(W_h [LIF(norm(m)), s] + b_h))
+
+    z = LIF(norm(conv(x))), three times;  z = conv(z)       x_0 = z + conv(LIF(norm(z)))
+    x' = x + norm(W_p SLMU(LIF_½(norm(x))) + b_p)
+    y = x' + W_2 LIF(norm(W_1 LIF(norm(x')) + b_1)) + b_2   out = LayerNorm(y)
+
+V = 1, for LIF_½ it is ½. The derivative of s is that of a sigmoid of slope α = 4, and none flows through the reset
+1 - s. Convolutions and norms as in rlformers/cores/lmuformer.py. A start replaces membranes v, memories m and inputs
+of convolutions by 0. A difference in the last bit can flip a spike, hence `scan` is `step` over time and nothing is
+hoisted out of it: acting and learning then run one program on each token.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.conv import dense_conv
+from rlformers.cores.core import Core
+from rlformers.cores.hippo import delay_memory, log_spaced_windows
+from rlformers.cores.layers import LayerNorm, Linear
+from rlformers.cores.lmu import check_windows
+from rlformers.cores.lmuformer import Norm, check_norm, conv_kernel, make_norm
+
+ALPHA = 4.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the spiking LMUFormer."""
+
+    channels: int = 8  # C; the paper has one
+    order: int = 16  # N, polynomials per channel
+    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
+    theta_max: float = 128.0
+    tau: float = 2.0  # time constant of the membranes, in tokens
+    ffn: int = 4  # hidden width of the channel mixer, in widths
+    norm: str = "layer"
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        if self.tau < 1:
+            raise ValueError(f"core.tau: need at least 1, got {self.tau}")
+        if self.ffn < 1:
+            raise ValueError(f"core.ffn: need at least 1, got {self.ffn}")
+        check_windows(self.channels, self.order, self.theta_min, self.theta_max)
+        if self.channels == 1 and self.norm != "frozen_bn":
+            raise ValueError(f"core.channels: need at least 2 with core.norm={self.norm}: one number has no spread")
+
+
+@jax.custom_jvp
+def spike(excess: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    """1 where a membrane is not below its threshold."""
+    return (excess >= 0).astype(excess.dtype)
+
+
+@spike.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    sigma = jax.nn.sigmoid(ALPHA * primals[0])
+    return spike(primals[0]), ALPHA * sigma * (1 - sigma) * tangents[0]
+
+
+def lif(
+    v: Float[Array, "*N"], x: Float[Array, "*N"], tau: float, threshold: float = 1.0
+) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
+    """Leaky integrate and fire: the next membrane and the spikes."""
+    v = v + (x - v) / tau
+    s = spike(v - threshold)
+    # A choice by the value of s, not a product with it: no derivative flows through the reset.
+    return jnp.where(s > 0, 0, v), s
+
+
+class CellState(NamedTuple):
+    """Membranes v and memory m."""
+
+    v_u: Float[Array, " C"]
+    m: Float[Array, "C N"]
+    v_m: Float[Array, " M"]
+    v_h: Float[Array, " D"]
+
+
+class SpikingLMU(eqx.Module):
+    """The cell: spikes in, spikes out."""
+
+    W_u: Linear  # D -> C
+    norm_u: Norm
+    norm_m: Norm
+    W_h: Linear  # (m, x) -> D
+    norm_h: Norm
+    thetas: tuple[float, ...] = eqx.field(static=True)
+    order: int = eqx.field(static=True)
+    tau: float = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_u, key_h = jax.random.split(key)
+        M = config.channels * config.order
+        self.W_u = Linear(width, config.channels, key=key_u)
+        self.norm_u = make_norm(config.norm, config.channels)
+        self.norm_m = make_norm(config.norm, M)
+        self.W_h = Linear(M + width, width, key=key_h)
+        self.norm_h = make_norm(config.norm, width)
+        self.thetas = log_spaced_windows(config.theta_min, config.theta_max, config.channels)
+        self.order, self.tau = config.order, config.tau
+
+    def initial_state(self) -> CellState:
+        """All 0."""
+        C, D = len(self.thetas), self.W_h.weight.shape[1]
+        zeros = jnp.zeros((C, self.order), self.W_u.weight.dtype)
+        return CellState(zeros[:, 0], zeros, zeros.reshape(-1), jnp.zeros(D, zeros.dtype))
+
+    def step(self, state: CellState, x: Float[Array, " D"]) -> tuple[CellState, Float[Array, " D"]]:
+        """Consume the spikes of one token."""
+        A, B = (jnp.asarray(a, x.dtype) for a in delay_memory(self.order, self.thetas))
+        v_u, u = lif(state.v_u, self.norm_u(self.W_u(x)), self.tau)
+        m = jnp.einsum("cij,cj->ci", A, state.m) + B * u[:, None]
+        v_m, s = lif(state.v_m, self.norm_m(m.reshape(-1)), self.tau)
+        v_h, y = lif(state.v_h, self.norm_h(self.W_h(jnp.concatenate([s, x]))), self.tau)
+        return CellState(v_u, m, v_m, v_h), y
+
+
+class BlockState(NamedTuple):
+    """Membranes in front of the cell, W_1 and W_2, and the cell."""
+
+    v_x: Float[Array, " D"]
+    cell: CellState
+    v_1: Float[Array, " D"]
+    v_2: Float[Array, " F"]
+
+
+class Block(eqx.Module):
+    """Token mixer and channel mixer; the residual stream is not made of spikes."""
+
+    norm_x: Norm
+    cell: SpikingLMU
+    W_p: Linear
+    norm_p: Norm
+    norm_1: Norm
+    W_1: Linear
+    norm_2: Norm
+    W_2: Linear
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_cell, key_p, key_1, key_2 = jax.random.split(key, 4)
+        F = config.ffn * width
+        self.norm_x, self.norm_p, self.norm_1 = (make_norm(config.norm, width) for _ in range(3))
+        self.norm_2 = make_norm(config.norm, F)
+        self.cell = SpikingLMU(width, config, key=key_cell)
+        self.W_p = Linear(width, width, key=key_p)
+        self.W_1 = Linear(width, F, key=key_1)
+        self.W_2 = Linear(F, width, key=key_2)
+
+    def initial_state(self) -> BlockState:
+        """All 0."""
+        D, F = self.W_1.weight.shape
+        zeros = jnp.zeros(D + F, self.W_1.weight.dtype)
+        return BlockState(zeros[:D], self.cell.initial_state(), zeros[:D], zeros[D:])
+
+    def step(self, state: BlockState, x: Float[Array, " D"]) -> tuple[BlockState, Float[Array, " D"]]:
+        """Consume one token."""
+        tau = self.cell.tau
+        v_x, s = lif(state.v_x, self.norm_x(x), tau, threshold=0.5)
+        cell, s = self.cell.step(state.cell, s)
+        x = x + self.norm_p(self.W_p(s))
+        v_1, s = lif(state.v_1, self.norm_1(x), tau)
+        v_2, s = lif(state.v_2, self.norm_2(self.W_1(s)), tau)
+        return BlockState(v_x, cell, v_1, v_2), x + self.W_2(s)
+
+
+class EmbeddingState(NamedTuple):
+    """The last two inputs of every convolution, oldest first, and the membranes behind the first four."""
+
+    inputs: tuple[Float[Array, "2 D"], ...]
+    v: tuple[Float[Array, " D"], ...]
+
+
+class Embedding(eqx.Module):
+    """Causal convolutions of spikes, the first of real numbers."""
+
+    convs: tuple[Float[Array, "3 D D"], ...]  # the last is the paper's relative position embedding
+    norms: tuple[Norm, ...]
+    tau: float = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        self.convs = tuple(conv_kernel(k, width) for k in jax.random.split(key, 5))
+        self.norms = tuple(make_norm(config.norm, width) for _ in range(4))
+        self.tau = config.tau
+
+    def initial_state(self) -> EmbeddingState:
+        """All 0."""
+        zeros = jnp.zeros((2, self.convs[0].shape[1]), self.convs[0].dtype)
+        return EmbeddingState((zeros,) * 5, (zeros[0],) * 4)
+
+    def step(self, state: EmbeddingState, x: Float[Array, " D"]) -> tuple[EmbeddingState, Float[Array, " D"]]:
+        """Consume one token."""
+        no_start = jnp.zeros(1, bool)
+        buffer, z = dense_conv(state.inputs[0], x[None], no_start, self.convs[0])
+        inputs, membranes, before = [buffer], [], z
+        for norm, v, buffer, kernel in zip(self.norms, state.v, state.inputs[1:], self.convs[1:], strict=True):
+            before = z
+            v, s = lif(v, norm(before[0]), self.tau)
+            buffer, z = dense_conv(buffer, s[None], no_start, kernel)
+            membranes.append(v)
+            inputs.append(buffer)
+        return EmbeddingState(tuple(inputs), tuple(membranes)), (before + z)[0]
+
+
+class SpikingState(NamedTuple):
+    """The states of the embedding and of the blocks."""
+
+    embedding: EmbeddingState
+    blocks: tuple[BlockState, ...]
+
+
+class SpikingLMUFormer(Core[SpikingState]):
+    """Embedding and blocks."""
+
+    embedding: Embedding
+    blocks: tuple[Block, ...]
+    norm: LayerNorm
+
+    def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
+        key_embedding, key_blocks = jax.random.split(key)
+        self.embedding = Embedding(width, config, key=key_embedding)
+        self.blocks = tuple(Block(width, config, key=k) for k in jax.random.split(key_blocks, num_layers))
+        self.norm = LayerNorm(width)
+
+    def initial_state(self) -> SpikingState:
+        """All 0."""
+        return SpikingState(self.embedding.initial_state(), tuple(block.initial_state() for block in self.blocks))
+
+    def step(
+        self, state: SpikingState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[SpikingState, Float[Array, " D"]]:
+        """Consume one token."""
+        state = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)
+        embedding, x = self.embedding.step(state.embedding, x)
+        new = []
+        for block, block_state in zip(self.blocks, state.blocks, strict=True):
+            block_state, x = block.step(block_state, x)
+            new.append(block_state)
+        return SpikingState(embedding, tuple(new)), self.norm(x)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A spiking LMUFormer; the layers are the blocks, the embedding comes once."""
+    return SpikingLMUFormer(width, num_layers, config, key=key)
