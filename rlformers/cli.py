@@ -138,8 +138,13 @@ def _train_help() -> int:
     show(ExperimentConfig, "")
     print("\ncores, with their options:")
     for name in cores.entries():
+        try:
+            options = cores.load(name).Config
+        except ValueError as error:  # a broken plug-in
+            print(f"  core={name:25} {error}")
+            continue
         print(f"  core={name}")
-        show(cores.load(name).Config, "  core.")
+        show(options, "  core.")
     print("\nexperiments:\n  " + "\n  ".join(f"experiment={name}" for name in experiments()))
     print("\nenvironments:\n  " + "\n  ".join(f"env={name}" for name in names()))
     return 0
