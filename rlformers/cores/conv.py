@@ -3,8 +3,10 @@
 The buffer holds the K - 1 inputs before the present one, oldest first; those of earlier memories are 0.
 """
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.layers import matmul
 
@@ -43,3 +45,24 @@ def dense_conv(
     """y_t = Σ_k x_{t-(K-1)+k} weight_k: all channels together."""
     buffer, taps = windows(buffer, xs, starts)
     return buffer, matmul(taps.reshape(len(xs), -1), weight.reshape(-1, weight.shape[-1]))
+
+
+class DepthwiseConv(eqx.Module):
+    """`depthwise_conv` with its parameters, uniform within ±1/√K as in torch."""
+
+    weight: Float[Array, "K C"]
+    bias: Float[Array, " C"] | None
+
+    def __init__(self, channels: int, size: int, *, key: PRNGKeyArray, use_bias: bool = True):
+        parameters = jax.random.uniform(key, (size + 1, channels), minval=-(size**-0.5), maxval=size**-0.5)
+        self.weight, self.bias = parameters[:size], parameters[size] if use_bias else None
+
+    def empty(self) -> Float[Array, "B C"]:
+        """The buffer before the first input."""
+        return jnp.zeros_like(self.weight[1:])
+
+    def __call__(
+        self, buffer: Float[Array, "B C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "B C"], Float[Array, "T C"]]:
+        """The next buffer and the outputs."""
+        return depthwise_conv(buffer, xs, starts, self.weight, self.bias)

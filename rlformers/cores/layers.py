@@ -89,13 +89,16 @@ class Linear(eqx.Module):
 
 
 class LayerNorm(eqx.Module):
-    """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016)."""
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
 
-    scale: Float[Array, " D"]
-    bias: Float[Array, " D"]
+    Axes before the last one have parameters of their own if the width is a shape.
+    """
+
+    scale: Float[Array, "*groups D"]
+    bias: Float[Array, "*groups D"]
     eps: float = eqx.field(static=True)
 
-    def __init__(self, width: int, eps: float = 1e-5):
+    def __init__(self, width: int | tuple[int, ...], eps: float = 1e-5):
         self.scale = jnp.ones(width)
         self.bias = jnp.zeros(width)
         self.eps = eps
@@ -110,10 +113,10 @@ class LayerNorm(eqx.Module):
 class RMSNorm(eqx.Module):
     """Divide the last axis by its root mean square, then scale (Zhang & Sennrich 2019)."""
 
-    scale: Float[Array, " D"]
+    scale: Float[Array, "*groups D"]
     eps: float = eqx.field(static=True)
 
-    def __init__(self, width: int, eps: float = 1e-5):
+    def __init__(self, width: int | tuple[int, ...], eps: float = 1e-5):
         self.scale = jnp.ones(width)
         self.eps = eps
 

@@ -56,6 +56,10 @@ _entries = {
         Entry("lmu", "Voelker et al. 2019", "Legendre memory of sliding windows", "rlformers.cores.lmu"),
         Entry("lmuformer", "Liu et al. 2024", "causal convolutions and LMUs", "rlformers.cores.lmuformer"),
         Entry("spiking_lmuformer", "Liu et al. 2024", "LMUFormer of spikes", "rlformers.cores.spiking_lmuformer"),
+        Entry("mamba2", "Dao & Gu 2024", "state space of matrices, scalar decays", "rlformers.cores.mamba2"),
+        Entry("linear_attention", "Katharopoulos et al. 2020", "mean by content", "rlformers.cores.linear_attention"),
+        Entry("mlstm", "Beck et al. 2024", "xLSTM's matrix memory, exponential gates", "rlformers.cores.mlstm"),
+        Entry("deltanet", "Yang et al. 2024", "matrix memory that erases, gated", "rlformers.cores.deltanet"),
     )
 }
 

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, RMSNorm
+from rlformers.cores.layers import FeedForward, LayerNorm, RMSNorm
 
 
 class StackState(NamedTuple):
@@ -56,3 +56,38 @@ class Stack(Core[StackState]):
         """Refresh the caches of every layer."""
         pairs = zip(self.layers * self.loops, state.layers, strict=True)
         return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))
+
+
+class Residual(Core[Any]):
+    """Around a core that its paper puts on a residual path: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x'))."""
+
+    norm: LayerNorm | RMSNorm
+    core: Core
+    norm_ffn: LayerNorm | RMSNorm | None = None  # without it and `ffn`, y = x'
+    ffn: FeedForward | None = None
+
+    @property
+    def window(self) -> int | None:
+        """That of the core."""
+        return self.core.window
+
+    def initial_state(self) -> Any:
+        """The empty memory of the core."""
+        return self.core.initial_state()
+
+    def step(self, state: Any, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[Any, Float[Array, " D"]]:
+        """Consume one token."""
+        state, y = self.core.step(state, self.norm(x), start)
+        return state, self._finish(x + y)
+
+    def scan(self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]) -> tuple[Any, Float[Array, "T D"]]:
+        """Consume a segment."""
+        state, ys = self.core.scan(state, self.norm(xs), starts)
+        return state, self._finish(xs + ys)
+
+    def prepare(self, state: Any) -> Any:
+        """Refresh the caches of the core."""
+        return self.core.prepare(state)
+
+    def _finish(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
+        return x if self.norm_ffn is None or self.ffn is None else x + self.ffn(self.norm_ffn(x))

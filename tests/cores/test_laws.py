@@ -52,6 +52,15 @@ CORES = {
     "lmuformer": ("lmuformer", {"channels": 2, "order": 6, "theta_max": 20.0, "ffn": 2}),
     "lmuformer-frozen": ("lmuformer", {"channels": 1, "order": 6, "theta_max": 20.0, "norm": "frozen_bn", "ffn": 1}),
     "spiking_lmuformer": ("spiking_lmuformer", {"channels": 3, "order": 4, "theta_max": 20.0, "ffn": 1}),
+    "mamba2": ("mamba2", {"state_size": 5, "head_size": 8}),
+    "mamba2-groups": ("mamba2", {"state_size": 3, "head_size": 4, "groups": 2, "conv_size": 2, "chunk": 9}),
+    "linear_attention": ("linear_attention", {"heads": 2}),
+    "linear_attention-rms": ("linear_attention", {"heads": 4, "normaliser": "rms", "head_size": 3, "chunk": 40}),
+    "linear_attention-plain": ("linear_attention", {"heads": 2, "decay": False, "conv_size": 1, "chunk": 1}),
+    "mlstm": ("mlstm", {"heads": 2}),
+    "mlstm-chunk": ("mlstm", {"heads": 4, "block_size": 2, "conv_size": 2, "chunk": 9}),
+    "deltanet": ("deltanet", {"heads": 2, "expand": 1}),
+    "deltanet-ungated": ("deltanet", {"heads": 2, "head_size": 3, "gate": False, "chunk": 9}),
 }
 
 

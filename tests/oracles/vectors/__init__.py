@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import attention, gated, lmu, s5
+from . import attention, gated, lmu, matrix, s5
 from .common import Pair
 
-CHECKS = {pattern: function for module in (attention, gated, lmu, s5) for pattern, function in module.CHECKS.items()}
+CHECKS = {pattern: function for module in (attention, gated, lmu, matrix, s5) for pattern, function in module.CHECKS.items()}
 
 
 class Result(NamedTuple):

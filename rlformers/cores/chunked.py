@@ -1,0 +1,111 @@
+"""Recurrences of matrix memories that start afresh where told, by products of matrices over chunks of L tokens.
+
+    S_t = a_t S_{t-1} + k_t v_tᵀ        y_t = q_tᵀ S_t
+
+one memory S of K x V per head. With the sums of log decays l = log a between two tokens of a chunk (Dao & Gu 2024)
+
+    W_ts = exp(Σ_{s<r<=t} l_r)        y_t = W_t0 q_tᵀ S_0 + Σ_{s<=t} W_ts (q_t·k_s) v_s
+    S_L = W_L0 S_0 + Σ_s W_Ls k_s v_sᵀ
+
+where S_0 is the memory carried into the chunk. Work is linear in T, and the backward pass keeps one S per chunk.
+A pair of tokens with a start between them has no weight. Every sum is taken afresh for each s, never as a difference
+of two, in which the rounding of earlier memories would stay; then what follows a start is the same bit by bit.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rlformers.cores.linear_scan import scan_chunks
+
+
+def check_chunk(chunk: int) -> None:
+    """The option of the same name.
+
+    Raises:
+        ValueError: Less than one token.
+    """
+    if chunk < 1:
+        raise ValueError(f"core.chunk: need at least 1, got {chunk}")
+
+
+def memory_scan(
+    q: Float[Array, "T H K"],
+    k: Float[Array, "T H K"],
+    v: Float[Array, "T H V"],
+    log_decays: Float[Array, "T H"],
+    starts: Bool[Array, " T"],
+    S: Float[Array, "H K V"],
+    chunk: int,
+) -> tuple[Float[Array, "H K V"], Float[Array, "T H V"]]:
+    """The last memory and what every token reads.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        log_decays: log a, at most 0.
+        starts: Where the memory is emptied before the token is consumed.
+        S: Memory before the first token.
+        chunk: L.
+    """
+
+    def advance(S: Array, tokens: tuple[Array, ...]) -> tuple[Array, Array]:
+        q, k, v, log_decays, starts = tokens
+        if len(starts) == 1:
+            S, y = memory_step(q[0], k[0], v[0], jnp.exp(log_decays[0]), starts[0], S)
+            return S, y[None]
+        seen = visible(starts)
+        return read_and_write(weights_of(decay_sums(log_decays), seen), seen, q, k, v, S)
+
+    return scan_chunks(advance, S, (q, k, v, log_decays, starts), chunk)
+
+
+def memory_step(
+    q: Float[Array, "H K"],
+    k: Float[Array, "H K"],
+    v: Float[Array, "H V"],
+    decay: Float[Array, " H"],
+    start: Bool[Array, ""],
+    S: Float[Array, "H K V"],
+) -> tuple[Float[Array, "H K V"], Float[Array, "H V"]]:
+    """`memory_scan` of one token, as the recurrence has it; `decay` is a itself."""
+    S = decay[:, None, None] * jnp.where(start, 0, S) + k[:, :, None] * v[:, None]
+    return S, jnp.einsum("hk,hkv->hv", q, S)
+
+
+def visible(starts: Bool[Array, " L"]) -> Bool[Array, "L C"]:
+    """Which of the C = L + 1 sources token t sees: the carried memory (column 0), then the tokens of the chunk."""
+    L = len(starts)
+    memory = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(starts)])  # number of the memory of each source
+    return (jnp.arange(L + 1) <= jnp.arange(1, L + 1)[:, None]) & (memory == memory[1:, None])
+
+
+def decay_sums(log_decays: Float[Array, "L H"]) -> Float[Array, "H L C"]:
+    """Σ_{s<r<=t} l_r from the sources of `visible` to the tokens; good where they are visible."""
+    L = len(log_decays)
+    after = jnp.arange(1, L + 1)[:, None] > jnp.arange(L + 1)
+    return jnp.cumsum(jnp.where(after, log_decays.T[:, :, None], 0), axis=1)
+
+
+def weights_of(log_weights: Float[Array, "H L C"], seen: Bool[Array, "L C"]) -> Float[Array, "H L C"]:
+    """Their exponentials, 0 for what is not seen."""
+    return jnp.where(seen, jnp.exp(log_weights), 0)
+
+
+def read_and_write(
+    weights: Float[Array, "H L C"],
+    seen: Bool[Array, "L C"],
+    q: Float[Array, "L H K"],
+    k: Float[Array, "L H K"],
+    v: Float[Array, "L H V"],
+    S: Float[Array, "H K V"],
+) -> tuple[Float[Array, "H K V"], Float[Array, "L H V"]]:
+    """The memory after a chunk, and what its tokens read; weights are finite or in a row of NaNs of their memory."""
+    # A value that is not seen has the weight 0, but 0 · NaN is NaN. In the key it does no harm where it is not seen.
+    k, v = jnp.where(jnp.isfinite(v).all(-1, keepdims=True), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
+    q, k, v = (jnp.swapaxes(a, 0, 1) for a in (q, k, v))  # heads first: every product is one of plain matrices
+    scores = jnp.where(seen[:, 1:], weights[..., 1:] * (q @ jnp.swapaxes(k, 1, 2)), 0)
+    ys = scores @ v + jnp.where(seen[:, :1], weights[..., :1] * (q @ S), 0)
+    k = jnp.where(seen[-1, 1:, None], weights[:, -1, 1:, None] * k, 0)
+    S = jnp.where(seen[-1, 0], weights[:, -1, :1, None] * S, 0) + jnp.swapaxes(k, 1, 2) @ v
+    return S, jnp.swapaxes(ys, 0, 1)

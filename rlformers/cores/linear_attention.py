@@ -1,0 +1,142 @@
+"""Linear attention: a Transformer layer whose memory has a fixed size (Katharopoulos et al. 2020), resettable.
+
+    q, k, v = W_q c, W_k c, W_v c      φ(u) = elu(u) + 1      c = LayerNorm(x)
+    S_t = a S_{t-1} + φ(k_t) v_tᵀ      n_t = a n_{t-1} + φ(k_t)
+    x' = x + W_o (φ(q_t)ᵀ S_t / φ(q_t)ᵀ n_t)      y = x' + FF(LayerNorm(x'))
+
+per head. a = 1 in the paper: a mean over the whole past that knows nothing of order. `decay` learns
+a = exp(-exp(log_rate)) per head, as RetNet has it fixed (Sun et al. 2023); `conv_size` > 1 lets a short causal
+convolution mix neighbours into q, k, v (Yang et al. 2024). With `normaliser=rms` every head's φ(q)ᵀ S is divided
+by its root mean square instead of φ(q)ᵀ n (Qin et al. 2022). A start replaces S, n and the convolution's past by 0.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.chunked import check_chunk, memory_scan
+from rlformers.cores.conv import DepthwiseConv
+from rlformers.cores.core import Core
+from rlformers.cores.layers import FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.stack import Residual, Stack
+
+NORMALISERS = ("sum", "rms")
+TIMES = (2.0, 512.0)  # tokens after which the fastest and the slowest head have forgotten all but 1/e
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of linear attention."""
+
+    heads: int = 4  # H
+    head_size: int = 0  # of keys and values; 0 means width / heads
+    normaliser: str = "sum"
+    decay: bool = True
+    conv_size: int = 4  # K, tokens that the convolution sees; 1: none
+    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
+    chunk: int = 16  # tokens that are taken at once
+
+    def __post_init__(self) -> None:
+        if self.normaliser not in NORMALISERS:
+            raise ValueError(f"core.normaliser: {self.normaliser!r} is none of {', '.join(NORMALISERS)}")
+        for name, least in (("heads", 1), ("head_size", 0), ("conv_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        if not 0 < self.ffn_ratio < float("inf"):
+            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        check_chunk(self.chunk)
+
+
+class LinearAttentionState(NamedTuple):
+    """The last inputs of the convolution, oldest first, and the memories of the heads."""
+
+    conv: Float[Array, "B C"]  # B = K - 1
+    S: Float[Array, "H K V"]
+    n: Float[Array, "H K"]
+
+
+class LinearAttention(Core[LinearAttentionState]):
+    """What stands on the residual path."""
+
+    W_qkv: Linear
+    conv: DepthwiseConv | None
+    log_rate: Float[Array, " H"] | None
+    norm: RMSNorm | None
+    W_o: Linear
+    config: Config = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_qkv, key_conv, key_o = jax.random.split(key, 3)
+        H = config.heads
+        E = H * (config.head_size or width // H)
+        if E == 0:
+            raise ValueError(f"core.heads: {H} heads are more than the width {width}; give core.head_size")
+        self.W_qkv = Linear(width, 3 * E, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=False)
+        self.conv = DepthwiseConv(3 * E, config.conv_size, key=key_conv) if config.conv_size > 1 else None
+        self.log_rate = -jnp.log(jnp.geomspace(*TIMES, H)) if config.decay else None
+        self.norm = RMSNorm((H, E // H)) if config.normaliser == "rms" else None
+        self.W_o = Linear(E, width, key=key_o, use_bias=False)
+        self.config = config
+
+    def initial_state(self) -> LinearAttentionState:
+        """Zeros."""
+        W, H = self.W_qkv.weight, self.config.heads
+        d = W.shape[1] // (3 * H)
+        buffer = jnp.zeros((0, W.shape[1]), W.dtype) if self.conv is None else self.conv.empty()
+        return LinearAttentionState(buffer, jnp.zeros((H, d, d), W.dtype), jnp.zeros((H, d), W.dtype))
+
+    def step(
+        self, state: LinearAttentionState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[LinearAttentionState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: LinearAttentionState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[LinearAttentionState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        T, H = len(xs), self.config.heads
+        buffer, qkvs = state.conv, self.W_qkv(xs)
+        if self.conv is not None:
+            buffer, qkvs = self.conv(buffer, qkvs, starts)
+            qkvs = jax.nn.silu(qkvs)
+        q, k, v = (a.reshape(T, H, -1) for a in jnp.split(qkvs, 3, axis=-1))
+        log_decays = jnp.zeros(H, q.dtype) if self.log_rate is None else -jnp.exp(self.log_rate)
+        S, n, reads, sums = attend(q, k, v, log_decays, starts, state.S, state.n, self.config.chunk)
+        # φ(q)ᵀ n is at least φ(q)ᵀ φ(k) of the token itself: small only where both saturate.
+        ys = reads / jnp.maximum(sums, 1e-6) if self.norm is None else self.norm(reads)
+        return LinearAttentionState(buffer, S, n), self.W_o(ys.reshape(T, -1))
+
+
+def attend(
+    q: Float[Array, "T H K"],
+    k: Float[Array, "T H K"],
+    v: Float[Array, "T H V"],
+    log_decays: Float[Array, " H"],
+    starts: Bool[Array, " T"],
+    S: Float[Array, "H K V"],
+    n: Float[Array, "H K"],
+    chunk: int,
+) -> tuple[Float[Array, "H K V"], Float[Array, "H K"], Float[Array, "T H V"], Float[Array, "T H 1"]]:
+    """The last S and n, and what all tokens read of them: n is the memory of one more value, which is always 1."""
+    q, k = jax.nn.elu(q) + 1, jax.nn.elu(k) + 1
+    v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
+    S = jnp.concatenate([S, n[..., None]], axis=-1)
+    S, ys = memory_scan(q, k, v, jnp.broadcast_to(log_decays, v.shape[:2]), starts, S, chunk)
+    return S[..., :-1], S[..., -1], ys[..., :-1], ys[..., -1:]
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of layers of linear attention."""
+
+    def layer(key: PRNGKeyArray) -> Core:
+        key_mixer, key_ffn = jax.random.split(key)
+        ffn = FeedForward(width, round(config.ffn_ratio * width), "gelu", key=key_ffn)
+        return Residual(LayerNorm(width), LinearAttention(width, config, key=key_mixer), LayerNorm(width), ffn)
+
+    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)), LayerNorm(width))
