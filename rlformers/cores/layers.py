@@ -88,6 +88,13 @@ class Linear(eqx.Module):
         return y if self.bias is None else y + self.bias
 
 
+def standardize(x: Float[Array, "*batch D"], eps: float = 1e-5) -> Float[Array, "*batch D"]:
+    """Mean 0 and variance 1 over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + eps)
+
+
 class LayerNorm(eqx.Module):
     """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
 
@@ -105,9 +112,7 @@ class LayerNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Apply to the last axis."""
-        centred = x - x.mean(-1, keepdims=True)
-        variance = jnp.square(centred).mean(-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + self.eps) * self.scale + self.bias
+        return standardize(x, self.eps) * self.scale + self.bias
 
 
 class RMSNorm(eqx.Module):
@@ -149,3 +154,17 @@ class FeedForward(eqx.Module):
             return self.W_2(jax.nn.gelu(h, approximate=False))
         a, b = jnp.split(h, 2, axis=-1)
         return self.W_2((jax.nn.silu(a) if self.kind == "swiglu" else jax.nn.gelu(a, approximate=False)) * b)
+
+
+class GLU(eqx.Module):
+    """Gated linear unit: (W_a x + b_a) ⊙ σ(W_b x + b_b) (Dauphin et al. 2017)."""
+
+    W: Linear  # (W_a, W_b)
+
+    def __init__(self, width: int, *, key: PRNGKeyArray):
+        self.W = Linear(width, 2 * width, key=key, init=per_gate(lecun_normal, 2))
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Apply to the last axis."""
+        a, b = jnp.split(self.W(x), 2, axis=-1)
+        return a * jax.nn.sigmoid(b)

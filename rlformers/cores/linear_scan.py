@@ -27,7 +27,7 @@ Product = Callable[[Array, Array], Array]
 
 
 def linear_scan(
-    a: Inexact[Array, " *P"] | Inexact[Array, "T *P"],
+    a: Inexact[Array, "..."],
     b: Inexact[Array, "T *P"],
     starts: Bool[Array, " T"],
     h: Inexact[Array, " *P"],
@@ -36,7 +36,7 @@ def linear_scan(
     """Return the last state and all states of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
     Args:
-        a: Decay, one for all times or one for each.
+        a: Decay (*P), one for all times, or (T, *P), one for each.
         b: Inputs.
         starts: Where the history is dropped before the input is added.
         h: State before the first input.

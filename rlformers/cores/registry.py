@@ -49,6 +49,12 @@ _entries = {
         Entry("mlp", "-", "no memory: the control", "rlformers.cores.mlp"),
         Entry("gru", "Cho et al. 2014", "gated recurrent unit", "rlformers.cores.gru"),
         Entry("lstm", "Hochreiter & Schmidhuber 1997", "long short-term memory", "rlformers.cores.lstm"),
+        Entry(
+            "mingru", "Feng et al. 2024", "GRU without h in its gates: a linear recurrence", "rlformers.cores.mingru"
+        ),
+        Entry("lru", "Orvieto et al. 2023", "linear recurrent unit", "rlformers.cores.lru"),
+        Entry("ffm", "Morad et al. 2023", "fast and forgetful memory: fading, turning traces", "rlformers.cores.ffm"),
+        Entry("s4d", "Gu et al. 2022", "diagonal state space per feature", "rlformers.cores.s4d"),
         Entry("s5", "Smith et al. 2023, Lu et al. 2023", "diagonal state space, resettable", "rlformers.cores.s5"),
         Entry("gtrxl", "Parisotto et al. 2019", "gated Transformer-XL, cached window", "rlformers.cores.gtrxl"),
         Entry("transformer", "Vaswani et al. 2017", "pre-norm, cached window, RoPE", "rlformers.cores.transformer"),

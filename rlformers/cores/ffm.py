@@ -1,0 +1,105 @@
+"""FFM: fast and forgetful memory (Morad et al. 2023).
+
+    g = (W_g x + b) ⊙ σ(W_i x + b)      γ_mc = exp(-|α_m| + i ω_c)      S_t = γ ⊙ S_{t-1} + g_t 1ᵀ
+    z = W_z [Re S, Im S] + b            o = σ(W_o x + b)
+    y = LN(z) ⊙ o + (W_s x + b) ⊙ (1 - o)
+
+Each of the m traces decays at its own rate α and is written at c frequencies ω, which say when. LN has no parameters.
+This is the form of the paper and its torch code, where the norm comes before the output gate. |α| is not bounded:
+the authors bound it because their sum divides by powers of γ, which no scan here does. A start replaces S by 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+
+from rlformers.cores.core import Core
+from rlformers.cores.layers import Linear, standardize
+from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.stack import Stack
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of FFM."""
+
+    traces: int = 32  # m
+    contexts: int = 4  # c
+    max_period: float = (
+        1024.0  # tokens: the slowest frequency, and the time after which 1 % of the slowest trace is left
+    )
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scan not in METHODS:
+            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
+        for name, least in (("traces", 1), ("contexts", 1), ("max_period", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+
+
+class FFMState(NamedTuple):
+    """The traces."""
+
+    S: Complex[Array, "M C"]
+
+
+class FFM(Core[FFMState]):
+    """One layer."""
+
+    slow_fields: ClassVar[tuple[str, ...]] = ("alpha", "omega")
+
+    W_g: Linear
+    W_i: Linear
+    W_o: Linear
+    W_s: Linear
+    W_z: Linear
+    alpha: Float[Array, " M"]
+    omega: Float[Array, " C"]
+    config: Config = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_g, key_i, key_o, key_s, key_z = jax.random.split(key, 5)
+        M, C = config.traces, config.contexts
+        self.W_g = Linear(width, M, key=key_g)
+        self.W_i = Linear(width, M, key=key_i)
+        self.W_o = Linear(width, width, key=key_o)
+        self.W_s = Linear(width, width, key=key_s)
+        self.W_z = Linear(2 * M * C, width, key=key_z)
+        self.alpha = jnp.linspace(0.5, jnp.log(100.0) / config.max_period, M)
+        self.omega = 2 * jnp.pi / jnp.linspace(1.0, config.max_period, C)
+        self.config = config
+
+    def initial_state(self) -> FFMState:
+        """S = 0."""
+        zeros = jnp.zeros((len(self.alpha), len(self.omega)), self.alpha.dtype)
+        return FFMState(jax.lax.complex(zeros, zeros))
+
+    def step(
+        self, state: FFMState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[FFMState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: FFMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[FFMState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        g = self.W_g(xs) * jax.nn.sigmoid(self.W_i(xs))
+        gamma = jnp.exp(jax.lax.complex(*jnp.broadcast_arrays(-jnp.abs(self.alpha)[:, None], self.omega)))
+        inputs = jnp.broadcast_to(g[..., None], (*g.shape, len(self.omega)))
+        S, traces = linear_scan(gamma, inputs.astype(gamma.dtype), starts, state.S, self.config.scan)
+        parts = jnp.stack([traces.real, traces.imag], axis=-1)
+        z = standardize(self.W_z(parts.reshape(len(xs), -1)), eps=1e-5)
+        o = jax.nn.sigmoid(self.W_o(xs))
+        return FFMState(S), z * o + self.W_s(xs) * (1 - o)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of FFM layers."""
+    return Stack(tuple(FFM(width, config, key=k) for k in jax.random.split(key, num_layers)))

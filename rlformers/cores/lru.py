@@ -1,0 +1,114 @@
+"""LRU: linear recurrent unit (Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences").
+
+    λ = exp(-exp(ν) + i exp(θ))      h_t = λ ⊙ h_{t-1} + exp(γ) ⊙ B u_t      s_t = Re(C h_t) + D ⊙ u_t
+    y = x + GLU(GELU(s))             u = LayerNorm(x)                        GLU(a) = (W a + b) ⊙ σ(V a + c)
+
+|λ| < 1 whatever ν is. λ starts uniform on the part of the ring r_min ≤ |λ| ≤ r_max with phases below max_phase, and
+exp(γ) at √(1 - |λ|²), which gives h the variance of its inputs. The paper normalises by batch; statistics of a batch
+differ between acting and learning, hence the LayerNorm. A start replaces h by 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+
+from rlformers.cores.complex import complex_product, real_product
+from rlformers.cores.core import Core
+from rlformers.cores.layers import GLU, LayerNorm
+from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.stack import Residual, Stack
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the LRU."""
+
+    state_size: int = 64  # P complex numbers
+    r_min: float = 0.9
+    r_max: float = 0.999
+    max_phase: float = 6.28
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scan not in METHODS:
+            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
+        if self.state_size < 1:
+            raise ValueError(f"core.state_size: need at least 1, got {self.state_size}")
+        if not 0 <= self.r_min < self.r_max < 1:
+            raise ValueError(f"core.r_min: need 0 <= r_min < r_max < 1, got {self.r_min} and {self.r_max}")
+        if self.max_phase <= 0:
+            raise ValueError(f"core.max_phase: need more than 0, got {self.max_phase}")
+
+
+class LRUState(NamedTuple):
+    """The state of the linear system."""
+
+    h: Complex[Array, " P"]
+
+
+class LRU(Core[LRUState]):
+    """What stands on the residual path."""
+
+    # Trained with the learning rate of the group "ssm": the paper, too, slows the recurrent parameters down.
+    slow_fields: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B")
+
+    nu_log: Float[Array, " P"]  # ν
+    theta_log: Float[Array, " P"]  # θ
+    gamma_log: Float[Array, " P"]  # γ
+    B: Float[Array, "P D 2"]  # (re, im)
+    C: Float[Array, "D P 2"]
+    D: Float[Array, " D"]
+    glu: GLU  # (W, V)
+    config: Config = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_r, key_phase, key_B, key_C, key_D, key_out = jax.random.split(key, 6)
+        P = config.state_size
+        # Away from 0, where the logarithms end.
+        square = jax.random.uniform(key_r, (P,), minval=max(config.r_min**2, 1e-6), maxval=config.r_max**2)
+        phase = jax.random.uniform(key_phase, (P,), minval=1e-4 * config.max_phase, maxval=config.max_phase)
+        self.nu_log = jnp.log(-0.5 * jnp.log(square))
+        self.theta_log = jnp.log(phase)
+        self.gamma_log = 0.5 * jnp.log1p(-square)
+        self.B = jax.random.normal(key_B, (P, width, 2)) / (2 * width) ** 0.5
+        self.C = jax.random.normal(key_C, (width, P, 2)) / P**0.5
+        self.D = jax.random.normal(key_D, (width,))
+        self.glu = GLU(width, key=key_out)
+        self.config = config
+
+    def initial_state(self) -> LRUState:
+        """h = 0."""
+        return LRUState(jax.lax.complex(jnp.zeros_like(self.nu_log), jnp.zeros_like(self.nu_log)))
+
+    def step(
+        self, state: LRUState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[LRUState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[LRUState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        state, ys = self.recur(state, xs, starts)
+        return state, self.glu(jax.nn.gelu(ys + self.D * xs))
+
+    def recur(
+        self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[LRUState, Float[Array, "T D"]]:
+        """The recurrence alone: Re(C h)."""
+        decay = jnp.exp(jax.lax.complex(-jnp.exp(self.nu_log), jnp.exp(self.theta_log)))
+        B = jnp.exp(self.gamma_log)[:, None] * jax.lax.complex(self.B[..., 0], self.B[..., 1])
+        h, hs = linear_scan(decay, complex_product(xs, B), starts, state.h, self.config.scan)
+        return LRUState(h), real_product(hs, self.C)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of LRU layers."""
+    keys = jax.random.split(key, num_layers)
+    return Stack(tuple(Residual(LayerNorm(width), LRU(width, config, key=k)) for k in keys))

@@ -1,0 +1,118 @@
+"""S4D: diagonal structured state space (Gu et al. 2022), one small system per channel.
+
+    A = -exp(log_A_real) + i A_imag      Ā = exp(A Δ)      B̄ = (Ā - 1) / A
+    h_t = Ā ⊙ h_{t-1} + B̄ u_t            s_t = 2 Re(Σ_n C_n h_tn) + D u_t          for each channel of u = LayerNorm(x)
+    y = x + GLU(GELU(s))                 GLU(a) = (W a + b) ⊙ σ(V a + c)
+
+Half of the conjugate pairs is stored, hence the factor 2; B is 1, for C absorbs it. This is the form of S4 that can
+start afresh inside a segment: the convolution of the full one cannot. A start replaces h by 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+
+from rlformers.cores.core import Core
+from rlformers.cores.hippo import hippo_eigenbasis
+from rlformers.cores.layers import GLU, LayerNorm
+from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.stack import Residual, Stack
+
+INITS = ("lin", "inv", "legs")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of S4D."""
+
+    state_size: int = 16  # 2 N per channel: conjugate pairs, of which half is stored
+    init: str = "lin"
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("init", INITS), ("scan", METHODS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        if self.state_size < 2 or self.state_size % 2:
+            raise ValueError(f"core.state_size: need an even number (conjugate pairs), got {self.state_size}")
+        if not 0 < self.dt_min <= self.dt_max:
+            raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}")
+
+
+class S4DState(NamedTuple):
+    """The states of the linear systems."""
+
+    h: Complex[Array, "D N"]
+
+
+class S4D(Core[S4DState]):
+    """What stands on the residual path."""
+
+    # Trained with the learning rate of the group "ssm", as in the paper's code.
+    slow_fields: ClassVar[tuple[str, ...]] = ("log_dt", "log_A_real", "A_imag")
+
+    log_dt: Float[Array, " D"]
+    log_A_real: Float[Array, "D N"]
+    A_imag: Float[Array, "D N"]
+    C: Float[Array, "D N 2"]  # (re, im)
+    D: Float[Array, " D"]
+    glu: GLU  # (W, V)
+    config: Config = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        key_dt, key_C, key_D, key_out = jax.random.split(key, 4)
+        A = jnp.asarray(initial_frequencies(config.init, config.state_size))
+        shape = (width, config.state_size // 2)
+        self.log_dt = jax.random.uniform(key_dt, (width,), minval=jnp.log(config.dt_min), maxval=jnp.log(config.dt_max))
+        self.log_A_real = jnp.full(shape, jnp.log(0.5))
+        self.A_imag = jnp.broadcast_to(A.astype(self.log_dt.dtype), shape)
+        self.C = jax.random.normal(key_C, (*shape, 2)) * 0.5**0.5
+        self.D = jax.random.normal(key_D, (width,))
+        self.glu = GLU(width, key=key_out)
+        self.config = config
+
+    def initial_state(self) -> S4DState:
+        """h = 0."""
+        return S4DState(jax.lax.complex(jnp.zeros_like(self.A_imag), jnp.zeros_like(self.A_imag)))
+
+    def step(
+        self, state: S4DState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[S4DState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: S4DState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[S4DState, Float[Array, "T D"]]:
+        """Consume a segment."""
+        A = jax.lax.complex(-jnp.exp(self.log_A_real), self.A_imag)
+        z = A * jnp.exp(self.log_dt)[:, None]
+        # expm1: exp(z) - 1 loses 4 digits in float32 at the smallest steps.
+        h, hs = linear_scan(jnp.exp(z), xs[..., None] * (jnp.expm1(z) / A), starts, state.h, self.config.scan)
+        ys = 2 * (hs.real * self.C[..., 0] - hs.imag * self.C[..., 1]).sum(-1) + self.D * xs
+        return S4DState(h), self.glu(jax.nn.gelu(ys, approximate=False))
+
+
+def initial_frequencies(init: str, N: int) -> np.ndarray:
+    """Imaginary parts of the N / 2 stored eigenvalues; the real parts are -1/2 by all three formulas."""
+    n = np.arange(N // 2)
+    match init:
+        case "inv":
+            return N / np.pi * (N / (2 * n + 1) - 1)
+        case "legs":
+            return -hippo_eigenbasis(N, 1, conj_sym=True)[0].imag
+    return np.pi * n
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of S4D layers."""
+    keys = jax.random.split(key, num_layers)
+    return Stack(tuple(Residual(LayerNorm(width), S4D(width, config, key=k)) for k in keys))

@@ -1,0 +1,71 @@
+"""Diagonal linear recurrences: LRU, S4D, FFM, minGRU."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+from rlformers.cores import ffm, lru, mingru, s4d
+
+from .common import KEY, Pair, batched, both, put
+
+
+def forms(f):
+    """`f(core, state, xs, starts)` over a segment, and token by token."""
+
+    def loop(core, state, xs, starts):
+        def step(state, token):
+            state, ys = f(core, state, *token)
+            return state, ys[0]
+
+        return jax.lax.scan(step, state, (xs[:, None], starts[:, None]))
+
+    return (("scan", f), ("step", loop))
+
+
+def compare(d, core, f, last=None, skip=0.0) -> Iterator[Pair]:
+    """Outputs and, by the name `last` in the state, final states, with and without resets."""
+    for suffix, starts in both(d):
+        for form, run in forms(f):
+            state, y = batched(run, core, d["x"], starts)
+            yield Pair(f"y{suffix} ({form})", y + skip, d[f"y{suffix}"])
+            if f"h_final{suffix}" in d:
+                yield Pair(f"h_final{suffix} ({form})", getattr(state, last), d[f"h_final{suffix}"])
+
+
+def pair(z):
+    return jnp.stack([z.real, z.imag], axis=-1)
+
+
+def lru_layer(d, _) -> Iterator[Pair]:
+    core = lru.LRU(d["x"].shape[-1], lru.Config(len(d["nu_log"])), key=KEY)
+    core = put(core, **{name: d[name] for name in ("nu_log", "theta_log", "gamma_log")}, B=pair(d["B"]), C=pair(d["C"]))
+    # The file's D is a matrix and not square.
+    yield from compare(d, core, lru.LRU.recur, "h", skip=d["x"] @ d["D"].T)
+
+
+def s4d_layer(d, _) -> Iterator[Pair]:
+    width, N = d["A_imag"].shape
+    core = s4d.S4D(width, s4d.Config(2 * N), key=KEY)
+    core = put(core, **{name: d[name] for name in ("log_dt", "log_A_real", "A_imag", "C", "D")})
+    core = put(core, glu__W__weight=d["W_out"], glu__W__bias=d["b_out"])
+    yield from compare(d, core, s4d.S4D.scan, "h")
+
+
+def ffm_layer(d, _) -> Iterator[Pair]:
+    core = ffm.FFM(d["x"].shape[-1], ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
+    core = put(core, alpha=d["alpha"], omega=d["omega"])
+    for ours, name in (("W_g", "pre"), ("W_i", "ing"), ("W_o", "outg"), ("W_s", "skip"), ("W_z", "mix")):
+        core = put(core, **{f"{ours}__weight": d[f"W_{name}"], f"{ours}__bias": d[f"b_{name}"]})
+    yield from compare(d, core, ffm.FFM.scan, "S")
+
+
+def mingru_cell(d, _) -> Iterator[Pair]:
+    width, hidden = d["W_h"].shape
+    core = mingru.MinGRU(width, mingru.Config(), key=KEY)
+    core = put(core, W__weight=jnp.concatenate([d["W_z"], d["W_h"]], axis=1), W__bias=jnp.zeros(2 * hidden))
+    core = put(core, W_o__weight=jnp.zeros((hidden, width)))
+    yield from compare(d, core, mingru.MinGRU.recur, "h")
+
+
+CHECKS = {"lru": lru_layer, "s4d_layer": s4d_layer, "ffm": ffm_layer, "mingru": mingru_cell}
