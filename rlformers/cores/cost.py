@@ -36,7 +36,7 @@ def cost(core: Core, width: int) -> Cost:
         core: With inputs of size `width`.
         width: D.
     """
-    state = jax.eval_shape(core.initial_state)
+    state = jax.eval_shape(lambda core: core.initial_state(), core)
     xs, starts = jax.ShapeDtypeStruct((SEGMENT, width), jnp.float32), jax.ShapeDtypeStruct((SEGMENT,), bool)
     x, start = jax.ShapeDtypeStruct((width,), jnp.float32), jax.ShapeDtypeStruct((), bool)
     return Cost(
