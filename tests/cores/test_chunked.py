@@ -27,18 +27,18 @@ BETAS = jax.nn.sigmoid(normal(5, T, H))
 
 @functools.partial(jax.jit, static_argnames="chunk")
 def memory(tokens, S, chunk):
-    return memory_scan(*tokens, STARTS, S, chunk)
+    return memory_scan(*tokens, jnp.asarray(STARTS), S, chunk)
 
 
 @functools.partial(jax.jit, static_argnames="chunk")
 def delta(tokens, S, chunk):
-    return delta_scan(*tokens, BETAS, STARTS, S, chunk)
+    return delta_scan(*tokens, BETAS, jnp.asarray(STARTS), S, chunk)
 
 
 @functools.partial(jax.jit, static_argnames="chunk")
 def mlstm(tokens, S, chunk):
     q, k, v, f = tokens
-    state, ys = mlstm_scan(q, k, v, BETAS, f, STARTS, Memory(S, S[..., 0], jnp.zeros(H)), chunk)
+    state, ys = mlstm_scan(q, k, v, BETAS, f, jnp.asarray(STARTS), Memory(S, S[..., 0], jnp.zeros(H)), chunk)
     return state.C, ys
 
 
