@@ -14,7 +14,7 @@ VECTORS = Path(__file__).parents[1] / "data" / "vectors"
 SCRIPT = Path(__file__).with_name("check_vectors.py")
 
 
-@pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.slow), True], ids=["float32", "float64"])
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.npz")), ids=lambda path: path.stem)
 def test_vectors(path, x64):
     with jax.enable_x64(True) if x64 else nullcontext():
