@@ -11,6 +11,7 @@ from rlformers.cores.linear_scan import MATRIX_METHODS, METHODS, linear_scan, ma
 
 LENGTHS = (1, 2, 7, 40, 100)  # shorter and longer than a chunk, none a multiple of it
 P, C, N = 3, 2, 4
+SOME = ((2, 40), pytest.param((1, 7, 100), marks=pytest.mark.slow))
 OTHERS = ("associative", "doubling", "chunked")
 ELEMENTWISE = [(method, varying, dtype) for method in OTHERS for varying in (False, True) for dtype in "fF"]
 MATRIX = [(method, leading, dtype) for method in ("doubling", "chunked") for leading, dtype in (((), "f"), ((C,), "F"))]
@@ -89,8 +90,9 @@ def test_sequential_scan_is_the_loop(T):
 
 
 @pytest.mark.parametrize(("method", "varying", "dtype"), ELEMENTWISE)
-def test_elementwise_methods_agree(method, varying, dtype):
-    for T in LENGTHS:
+@pytest.mark.parametrize("lengths", SOME, ids=str)
+def test_elementwise_methods_agree(method, varying, dtype, lengths):
+    for T in lengths:
         arguments = elementwise(T, varying, dtype)
         states, gradients = run_with_gradients(linear_scan, *arguments, method)
         assert_close(states, loop(*arguments), 2e-6)
@@ -98,8 +100,9 @@ def test_elementwise_methods_agree(method, varying, dtype):
 
 
 @pytest.mark.parametrize(("method", "leading", "dtype"), MATRIX)
-def test_matrix_methods_agree(method, leading, dtype):
-    for T in LENGTHS:
+@pytest.mark.parametrize("lengths", SOME, ids=str)
+def test_matrix_methods_agree(method, leading, dtype, lengths):
+    for T in lengths:
         arguments = matrices(T, leading, dtype)
         states, gradients = run_with_gradients(matrix_scan, *arguments, method)
         assert_close(states, loop(*arguments, matvec), 2e-6)
