@@ -53,10 +53,15 @@ def s4d_layer(d, _) -> Iterator[Pair]:
 
 
 def ffm_layer(d, _) -> Iterator[Pair]:
+    inputs, outputs = d["W_skip"].shape
+    more = max(outputs - inputs, 0)  # a core has as many inputs as outputs: those added are 0
+    d = d | {"x": jnp.pad(d["x"], ((0, 0), (0, 0), (0, more)))}
     core = ffm.FFM(d["x"].shape[-1], ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
     core = put(core, alpha=d["alpha"], omega=d["omega"])
     for ours, name in (("W_g", "pre"), ("W_i", "ing"), ("W_o", "outg"), ("W_s", "skip"), ("W_z", "mix")):
-        core = put(core, **{f"{ours}__weight": d[f"W_{name}"], f"{ours}__bias": d[f"b_{name}"]})
+        weight = d[f"W_{name}"]
+        weight = weight if name == "mix" else jnp.pad(weight, ((0, more), (0, 0)))
+        core = put(core, **{f"{ours}__weight": weight, f"{ours}__bias": d[f"b_{name}"]})
     yield from compare(d, core, ffm.FFM.scan, "S")
 
 
