@@ -49,7 +49,7 @@ def lmu_matrices(d, _) -> Iterator[Pair]:
     yield Pair("B_bar", B_bar, d["B_bar"][:, 0])
     yield Pair("A_bar_f32", A_bar.astype(np.float32), d["A_bar_f32"])
     yield Pair("B_bar_f32", B_bar.astype(np.float32), d["B_bar_f32"][:, 0])
-    yield Pair("decode_matrix", delay_decoder(order, d["decode_r"]), d["decode_matrix"])
+    yield Pair("decode_matrix", delay_decoder(order, np.asarray(d["decode_r"])), d["decode_matrix"])
     A_bar, B_bar = jnp.asarray(A_bar, d["u"].dtype), jnp.asarray(B_bar, d["u"].dtype)
     impulse = jnp.zeros((d["impulse"].shape[1], 1), B_bar.dtype).at[0].set(1)
     for method in MATRIX_METHODS:
