@@ -94,7 +94,7 @@ def fused_scan(
 
     def advance(h: Array, token: Any) -> tuple[Array, Array]:
         a, b = element(token[0])
-        h = jnp.where(token[1], b, a * h + b)
+        h = a * jnp.where(token[1], jnp.zeros_like(h), h) + b
         return h, read(h, token[0])
 
     def sequential(h: Array, chunk: Any) -> tuple[Array, Array]:

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rlformers.cores.conv import depthwise_conv
+from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, RMSNorm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
-from rlformers.cores.stack import Stack
+from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
 
@@ -53,12 +53,10 @@ class MambaState(NamedTuple):
 
 
 class Mamba(Core[MambaState]):
-    """One layer: norm, convolution, selective state space, gate, residual."""
+    """What stands on the residual path."""
 
-    norm: RMSNorm
     W_in: Linear  # x -> (u', z)
-    conv_weight: Float[Array, "K E"]
-    conv_bias: Float[Array, " E"]
+    conv: DepthwiseConv
     W_x: Linear  # u -> (δ, B, C)
     W_dt: Linear
     A_log: Float[Array, "E N"]
@@ -68,21 +66,24 @@ class Mamba(Core[MambaState]):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_in, key_conv, key_x, key_dt, key_bias, key_out = jax.random.split(key, 6)
-        E, N, K, R = config.expand * width, config.state_size, config.conv_size, -(-width // 16)
-        self.norm = RMSNorm(width)
+        E, N, R = config.expand * width, config.state_size, -(-width // 16)
+
+        def uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+            return jax.random.uniform(key, shape, minval=-(R**-0.5), maxval=R**-0.5)
+
+        W_dt = Linear(R, E, key=key_dt, init=uniform)
         self.W_in = Linear(width, 2 * E, key=key_in, use_bias=False)
-        self.conv_weight, self.conv_bias = jnp.split(uniform(key_conv, (K + 1, E), K**-0.5), (K,))
+        self.conv = DepthwiseConv(E, config.conv_size, key=key_conv)
         self.W_x = Linear(E, R + 2 * N, key=key_x, use_bias=False)
-        W_dt = Linear(R, E, key=key_dt, init=lambda k, shape: uniform(k, shape, R**-0.5))
         self.W_dt = eqx.tree_at(lambda w: w.bias, W_dt, time_step_bias(key_bias, E, config.dt_min, config.dt_max))
-        self.A_log = jnp.broadcast_to(jnp.log(jnp.arange(1.0, N + 1)), (E, N))
+        self.A_log = jnp.tile(jnp.log(jnp.arange(1.0, N + 1)), (E, 1))
         self.D = jnp.ones(E)
         self.W_out = Linear(E, width, key=key_out, use_bias=False)
         self.scan_method = config.scan
 
     def initial_state(self) -> MambaState:
         """Zeros."""
-        return MambaState(jnp.zeros_like(self.conv_weight[1:]), jnp.zeros_like(self.A_log))
+        return MambaState(self.conv.empty(), jnp.zeros_like(self.A_log))
 
     def step(
         self, state: MambaState, x: Float[Array, " D"], start: Bool[Array, ""]
@@ -95,14 +96,14 @@ class Mamba(Core[MambaState]):
         self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MambaState, Float[Array, "T D"]]:
         """Consume a segment."""
-        us, zs = jnp.split(self.W_in(self.norm(xs)), 2, axis=-1)
-        conv, us = depthwise_conv(state.conv, us, starts, self.conv_weight, self.conv_bias)
+        us, zs = jnp.split(self.W_in(xs), 2, axis=-1)
+        conv, us = self.conv(state.conv, us, starts)
         us = jax.nn.silu(us)
         R, N = self.W_dt.weight.shape[0], self.A_log.shape[1]
         deltas, Bs, Cs = jnp.split(self.W_x(us), (R, R + N), axis=-1)
         dts = jax.nn.softplus(self.W_dt(deltas))
         h, ss = selective_scan(-jnp.exp(self.A_log), dts, Bs, Cs, us, starts, state.h, self.scan_method)
-        return MambaState(conv, h), xs + self.W_out((ss + self.D * us) * jax.nn.silu(zs))
+        return MambaState(conv, h), self.W_out((ss + self.D * us) * jax.nn.silu(zs))
 
 
 def selective_scan(
@@ -127,12 +128,8 @@ def selective_scan(
     return fused_scan(element, read, (dts, Bs, Cs, us), starts, h, method)
 
 
-def uniform(key: PRNGKeyArray, shape: tuple[int, ...], bound: float) -> Array:
-    """Between -bound and bound."""
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
-
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba layers."""
-    layers = tuple(Mamba(width, config, key=k) for k in jax.random.split(key, num_layers))
+    keys = jax.random.split(key, num_layers)
+    layers = tuple(Residual(RMSNorm(width), Mamba(width, config, key=k)) for k in keys)
     return Stack(layers, RMSNorm(width) if config.final_norm else None)

@@ -62,9 +62,12 @@ _entries = {
         Entry("lmu", "Voelker et al. 2019", "Legendre memory of sliding windows", "rlformers.cores.lmu"),
         Entry("lmuformer", "Liu et al. 2024", "causal convolutions and LMUs", "rlformers.cores.lmuformer"),
         Entry("spiking_lmuformer", "Liu et al. 2024", "LMUFormer of spikes", "rlformers.cores.spiking_lmuformer"),
+        Entry("mamba", "Gu & Dao 2023", "selective state space S6", "rlformers.cores.mamba"),
         Entry("mamba2", "Dao & Gu 2024", "state space of matrices, scalar decays", "rlformers.cores.mamba2"),
+        Entry("mamba3", "Lahoti et al. 2026", "state space that turns, trapezoidal rule", "rlformers.cores.mamba3"),
         Entry("linear_attention", "Katharopoulos et al. 2020", "mean by content", "rlformers.cores.linear_attention"),
         Entry("mlstm", "Beck et al. 2024", "xLSTM's matrix memory, exponential gates", "rlformers.cores.mlstm"),
+        Entry("slstm", "Beck et al. 2024", "xLSTM's mixing memory, exponential gates", "rlformers.cores.slstm"),
         Entry("deltanet", "Yang et al. 2024", "matrix memory that erases, gated", "rlformers.cores.deltanet"),
     )
 }

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import attention, diagonal, gated, lmu, matrix, s5
+from . import attention, diagonal, gated, lmu, mamba, matrix, s5
 from .common import Pair
 
 CHECKS = {
     pattern: function
-    for module in (attention, diagonal, gated, lmu, matrix, s5)
+    for module in (attention, diagonal, gated, lmu, mamba, matrix, s5)
     for pattern, function in module.CHECKS.items()
 }
 

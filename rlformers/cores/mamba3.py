@@ -1,0 +1,187 @@
+"""Mamba-3: selective state space with rotations and the trapezoidal rule (Lahoti et al. 2026), single input and output.
+
+    (z, v, B, C, δ, a, λ', φ) = W_in RMSNorm(x)      k = RMSNorm(B) + b_B      q = RMSNorm(C) + b_C
+    Δ = softplus(δ + b_Δ)      A = -max(f(a), 1e-4)      λ = σ(λ')      θ = π tanh(φ) Δ      d = exp(A Δ - i θ)
+    h_t = d_t ⊙ h_{t-1} + (1 - λ_t) Δ_t d_t ⊙ v_{t-1} k_{t-1}ᵀ + λ_t Δ_t v_t k_tᵀ      s_t = Re(h_t q̄_t) + D v_t
+    y = x + W_out (s ⊙ silu(z))
+
+f(a) = 1 + a for a >= 0, 1 / (1 - a) for a < 0. Heads of P channels; their N real states are N/2 complex numbers, of
+which the first ones rotate by θ (all heads by the same φ) and the others stand. The authors' code (state-spaces/mamba,
+`mamba3.py`) keeps h real and turns k and q by the angle Σ θ since the start instead: the same numbers, but an angle
+that grows. There is no convolution; the term with t-1 does its work. A start replaces h, k and v by 0.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+
+from rlformers.cores.core import Core
+from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
+from rlformers.cores.stack import Residual, Stack
+from rlformers.cores.time_steps import check_time_steps, time_step_bias
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of Mamba-3."""
+
+    state_size: int = 16  # N, two real numbers per complex one
+    head_size: int = 16  # P
+    expand: int = 2  # channels of all heads / width
+    rotating: float = 0.5  # fraction of the state that rotates
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    final_norm: bool = True
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("head_size", "expand"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        if self.state_size < 2 or self.state_size % 2:
+            raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
+        if not 0 <= self.rotating <= 1:
+            raise ValueError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
+        check_time_steps(self.dt_min, self.dt_max)
+        if self.scan not in FUSED_METHODS:
+            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(FUSED_METHODS)}")
+
+
+class Mamba3State(NamedTuple):
+    """The state of the linear system and the last input, which the trapezoidal rule needs again."""
+
+    h: Complex[Array, "H P M"]  # M = N / 2
+    k: Complex[Array, "H M"]
+    v: Float[Array, "H P"]
+
+
+class Steps(NamedTuple):
+    """What discretises the system, per head."""
+
+    decay: Complex[Array, "T H M"]  # d
+    dt: Float[Array, "T H"]  # Δ
+    mix: Float[Array, "T H"]  # λ
+
+
+class Mamba3(Core[Mamba3State]):
+    """What stands on the residual path."""
+
+    W_in: Linear  # x -> (z, v, B, C, δ, a, λ', φ)
+    B_norm: RMSNorm
+    C_norm: RMSNorm
+    B_bias: Float[Array, "H N"]
+    C_bias: Float[Array, "H N"]
+    dt_bias: Float[Array, " H"]
+    D: Float[Array, " H"]
+    W_out: Linear
+    scan_method: str = eqx.field(static=True)
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        E, P, N = config.expand * width, config.head_size, config.state_size
+        if E % P:
+            raise ValueError(f"core.head_size: {P} does not divide the {E} channels")
+        H, angles = E // P, round(config.rotating * N / 2)
+        key_in, key_bias, key_out = jax.random.split(key, 3)
+        self.W_in = Linear(width, 2 * E + 2 * N + 3 * H + angles, key=key_in, use_bias=False)
+        self.B_norm, self.C_norm = RMSNorm(N), RMSNorm(N)
+        self.B_bias, self.C_bias = jnp.ones((H, N)), jnp.ones((H, N))
+        self.dt_bias = time_step_bias(key_bias, H, config.dt_min, config.dt_max)
+        self.D = jnp.ones(H)
+        self.W_out = Linear(E, width, key=key_out, use_bias=False)
+        self.scan_method = config.scan
+
+    def initial_state(self) -> Mamba3State:
+        """Zeros."""
+        k = jnp.zeros_like(pairs(self.B_bias))
+        v = jnp.zeros((len(self.D), self.W_out.weight.shape[0] // len(self.D)))
+        return Mamba3State(v[:, :, None] * k[:, None], k, v)
+
+    def step(
+        self, state: Mamba3State, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[Mamba3State, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: Mamba3State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Mamba3State, Float[Array, "T D"]]:
+        """Consume a segment."""
+        (H, N), E = self.B_bias.shape, self.W_out.weight.shape[0]
+        ends = list(itertools.accumulate((E, E, N, N, H, H, H)))
+        zs, vs, Bs, Cs, deltas, As, mixes, phis = jnp.split(self.W_in(xs), ends, axis=-1)
+        vs = vs.reshape(len(xs), H, E // H)
+        ks = pairs(self.B_norm(Bs)[:, None] + self.B_bias)
+        qs = pairs(self.C_norm(Cs)[:, None] + self.C_bias)
+        dts = jax.nn.softplus(deltas + self.dt_bias)
+        steps = discretize(-jnp.maximum(positive(As), 1e-4) * dts, dts, mixes, phis[:, None], N // 2)
+        state, ss = trapezoidal_scan(steps, ks, qs, vs, starts, state, self.scan_method)
+        ss = (ss + self.D[:, None] * vs).reshape(len(xs), E)
+        return state, self.W_out(ss * jax.nn.silu(zs))
+
+
+def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T M"]:
+    """Neighbours as real and imaginary parts."""
+    return jax.lax.complex(x[..., ::2], x[..., 1::2])
+
+
+def positive(a: Float[Array, "*T"]) -> Float[Array, "*T"]:
+    """1 + a for a >= 0 and 1 / (1 - a) for a < 0."""
+    return jnp.maximum(a, 0) + 1 / (1 - jnp.minimum(a, 0))
+
+
+def discretize(
+    log_decays: Float[Array, "T H"],
+    dts: Float[Array, "T H"],
+    mixes: Float[Array, "T H"],
+    phis: Float[Array, "T #H R"],
+    num_pairs: int,
+) -> Steps:
+    """The decays d = exp(A Δ - i θ), of which the first R rotate, from A Δ, Δ, λ' and φ."""
+    thetas = jnp.pi * jnp.tanh(phis) * dts[..., None]
+    thetas = jnp.pad(thetas, ((0, 0), (0, 0), (0, num_pairs - thetas.shape[-1])))
+    radii = jnp.exp(log_decays)[..., None]
+    return Steps(jax.lax.complex(radii * jnp.cos(thetas), -radii * jnp.sin(thetas)), dts, jax.nn.sigmoid(mixes))
+
+
+def trapezoidal_scan(
+    steps: Steps,
+    ks: Complex[Array, "T H M"],
+    qs: Complex[Array, "T H M"],
+    vs: Float[Array, "T H P"],
+    starts: Bool[Array, " T"],
+    state: Mamba3State,
+    method: str,
+) -> tuple[Mamba3State, Float[Array, "T H P"]]:
+    """The last state and all Re(h_t q̄_t)."""
+
+    def element(token: tuple[Array, ...]) -> tuple[Array, Array]:
+        decay, k, v, k_old, v_old, _ = token
+        return decay[:, None], v[:, :, None] * k[:, None] + v_old[:, :, None] * k_old[:, None]
+
+    def read(h: Array, token: tuple[Array, ...]) -> Array:
+        q = token[-1]
+        return jnp.einsum("hpm,hm->hp", h.real, q.real) + jnp.einsum("hpm,hm->hp", h.imag, q.imag)
+
+    def previous(first: Array, later: Array) -> Array:
+        old = jnp.concatenate([first[None], later[:-1]])
+        return jnp.where(starts[:, None, None], jnp.zeros_like(old), old)
+
+    decays, dts, mixes = steps
+    ks_old = ((1 - mixes) * dts)[..., None] * decays * previous(state.k, ks)
+    tokens = (decays, (mixes * dts)[..., None] * ks, vs, ks_old, previous(state.v, vs), qs)
+    h, ss = fused_scan(element, read, tokens, starts, state.h, method)
+    return Mamba3State(h, ks[-1], vs[-1]), ss
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of Mamba-3 layers."""
+    keys = jax.random.split(key, num_layers)
+    layers = tuple(Residual(RMSNorm(width), Mamba3(width, config, key=k)) for k in keys)
+    return Stack(layers, RMSNorm(width) if config.final_norm else None)

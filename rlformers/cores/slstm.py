@@ -1,0 +1,134 @@
+"""sLSTM: the memory of xLSTM that mixes its units, with exponential gates (Beck et al. 2024), resettable.
+
+    x' = LayerNorm(x)      c' = silu(conv(x'))
+    i, f = W_if c' + R_if h_{t-1} + b_if      z, o = W_zo x' + R_zo h_{t-1} + b_zo
+    m_t = max(log σ(f) + m_{t-1}, i)      i' = exp(i - m_t)      f' = exp(log σ(f) + m_{t-1} - m_t)
+    c_t = f' c_{t-1} + i' tanh(z)      n_t = f' n_{t-1} + i'      h_t = σ(o) c_t / n_t
+    x'' = x + LayerNorm(h_t)      y = x'' + FF(LayerNorm(x''))
+
+W, R and the LayerNorm of h are per head, so that only the units of a head mix. c_t / n_t is a weighted mean of the
+tanh(z) so far; the stabiliser m changes no h: it keeps the exponentials in range, and n_t >= 1. A start replaces c, n,
+h and the past of the convolution by 0 and m by -1e30.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlformers.cores.conv import DepthwiseConv
+from rlformers.cores.core import Core
+from rlformers.cores.layers import FeedForward, LayerNorm, lecun_normal
+from rlformers.cores.mlstm import NEVER
+from rlformers.cores.stack import Residual, Stack
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the sLSTM."""
+
+    heads: int = 4  # H
+    conv_size: int = 4  # tokens that the input and forget gates see
+    ffn: float = 4 / 3  # hidden units of the feed-forward part / D
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "conv_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        if self.ffn <= 0:
+            raise ValueError(f"core.ffn: need more than 0, got {self.ffn}")
+
+
+class Cell(NamedTuple):
+    """The units of the heads."""
+
+    c: Float[Array, "H d"]
+    n: Float[Array, "H d"]
+    m: Float[Array, "H d"]
+    h: Float[Array, "H d"]
+
+
+class SLSTMState(NamedTuple):
+    """The last inputs of the convolution, oldest first, and the units."""
+
+    conv: Float[Array, "B D"]
+    cell: Cell
+
+
+class SLSTM(Core[SLSTMState]):
+    """What stands on the residual path."""
+
+    conv: DepthwiseConv
+    W_if: Float[Array, "H d I"]  # I = 2 d
+    W_zo: Float[Array, "H d I"]
+    R: Float[Array, "H d G"]  # h -> (i, f, z, o), G = 4 d
+    b: Float[Array, "H G"]
+    norm: LayerNorm
+
+    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+        H, (d, rest) = config.heads, divmod(width, config.heads)
+        if rest:
+            raise ValueError(f"core.heads: {H} does not divide the width {width}")
+        key_conv, *keys = jax.random.split(key, 3)
+        self.conv = DepthwiseConv(width, config.conv_size, key=key_conv)
+        self.W_if, self.W_zo = (lecun_normal(k, (d, 2 * width)).reshape(d, H, 2 * d).swapaxes(0, 1) for k in keys)
+        # As in the authors' code. The gradient of R is not 0 where R is.
+        self.R = jnp.zeros((H, d, 4 * d))
+        # Forget gates from 0.95 to 0.998.
+        self.b = jnp.zeros((H, 4 * d)).at[:, d : 2 * d].set(jnp.linspace(3.0, 6.0, d))
+        self.norm = LayerNorm((H, d))
+
+    def initial_state(self) -> SLSTMState:
+        """Nothing written."""
+        zeros = jnp.zeros_like(self.norm.scale)
+        return SLSTMState(self.conv.empty(), Cell(zeros, zeros, jnp.full_like(zeros, NEVER), zeros))
+
+    def step(
+        self, state: SLSTMState, x: Float[Array, " D"], start: Bool[Array, ""]
+    ) -> tuple[SLSTMState, Float[Array, " D"]]:
+        """Consume one token."""
+        state, ys = self.scan(state, x[None], start[None])
+        return state, ys[0]
+
+    def scan(
+        self, state: SLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[SLSTMState, Float[Array, "T D"]]:
+        """Consume a segment; the products with x are taken for all tokens at once."""
+        conv, us = self.conv(state.conv, xs, starts)
+        by_heads = (-1, *self.norm.scale.shape)
+        inputs = product(jax.nn.silu(us).reshape(by_heads), self.W_if), product(xs.reshape(by_heads), self.W_zo)
+        gates = jnp.concatenate(inputs, axis=-1) + self.b
+        cell, hs = jax.lax.scan(lambda cell, token: self._advance(cell, *token), state.cell, (gates, starts))
+        return SLSTMState(conv, cell), self.norm(hs).reshape(xs.shape)
+
+    def _advance(
+        self, cell: Cell, gates: Float[Array, "H G"], start: Bool[Array, ""]
+    ) -> tuple[Cell, Float[Array, "H d"]]:
+        initial = self.initial_state().cell
+        c, n, m, h = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), initial, cell)
+        i, f, z, o = jnp.split(gates + product(h, self.R), 4, axis=-1)
+        carried = jax.nn.log_sigmoid(f) + m
+        m = jnp.maximum(carried, i)
+        write, keep = jnp.exp(i - m), jnp.exp(carried - m)
+        c = keep * c + write * jnp.tanh(z)
+        n = keep * n + write
+        h = jax.nn.sigmoid(o) * c / n
+        return Cell(c, n, m, h), h
+
+
+def product(x: Float[Array, "*T H i"], W: Float[Array, "H i o"]) -> Float[Array, "*T H o"]:
+    """Each head with its own matrix."""
+    return jnp.einsum("...hi,hio->...ho", x, W)
+
+
+def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
+    """A stack of sLSTM blocks."""
+    layers = []
+    for layer_key in jax.random.split(key, num_layers):
+        key_core, key_ffn = jax.random.split(layer_key)
+        ffn = FeedForward(width, max(1, round(config.ffn * width)), "geglu", key=key_ffn)
+        core = SLSTM(width, config, key=key_core)
+        layers.append(Residual(LayerNorm(width), core, LayerNorm(width), ffn))
+    return Stack(tuple(layers), LayerNorm(width))
