@@ -9,6 +9,7 @@ This is the form of the paper and its torch code, where the norm comes before th
 the authors bound it because their sum divides by powers of γ, which no scan here does. A start replaces S by 0.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -37,7 +38,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.scan not in METHODS:
             raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
-        for name, least in (("traces", 1), ("contexts", 1), ("max_period", 1)):
+        for name, least in (("traces", 1), ("contexts", 1), ("max_period", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
 
@@ -70,8 +71,9 @@ class FFM(Core[FFMState]):
         self.W_o = Linear(width, width, key=key_o)
         self.W_s = Linear(width, width, key=key_s)
         self.W_z = Linear(2 * M * C, width, key=key_z)
-        self.alpha = jnp.linspace(0.5, jnp.log(100.0) / config.max_period, M)
-        self.omega = 2 * jnp.pi / jnp.linspace(1.0, config.max_period, C)
+        # Evenly spaced in the logarithm: with even spacing nearly all are slow, and lags of a few tokens look alike.
+        self.alpha = jnp.geomspace(0.5, math.log(100) / config.max_period, M)
+        self.omega = 2 * jnp.pi / jnp.geomspace(2.0, config.max_period, C)
         self.config = config
 
     def initial_state(self) -> FFMState:

@@ -1,11 +1,12 @@
 """minGRU: gated recurrent unit whose gates do not see the state (Feng et al. 2024, "Were RNNs all we needed?").
 
-    z = σ(W_z u + b_z)      h̃ = g(W_h u + b_h)      h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t      u = RMSNorm(x)
-    x' = x + W_o h          y = x' + FF(RMSNorm(x'))
+    z = σ(W_z u + b_z)      h̃ = g(W_h u + b_h)      h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
+    u = conv(RMSNorm(x))    x' = x + W_o h                  y = x' + FF(RMSNorm(x'))
 
 g(a) = a + 1/2 for a ≥ 0 and σ(a) below: positive, as the paper needs for its logarithms. Here the recurrence is taken
 as it stands: its decays are in (0, 1), so nothing overflows, it is more exact in float32, and a start has no logarithm.
-The second line is the paper's block for language models without its convolution. A start replaces h by 0.
+The second line is the paper's block for language models; conv is causal, over `conv_size` tokens, each channel by
+itself. Without it one layer is blind to the order of tokens. A start replaces h and the past of the convolution by 0.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, Linear, RMSNorm, lecun_normal, per_gate
 from rlformers.cores.linear_scan import METHODS, linear_scan
@@ -27,41 +29,48 @@ class Config:
     """Options of minGRU."""
 
     expansion: int = 2  # size of h per width
+    conv_size: int = 4  # K, tokens that the convolution sees; 1: none
     ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     scan: str = "auto"
 
     def __post_init__(self) -> None:
         if self.scan not in METHODS:
             raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
-        if self.expansion < 1:
-            raise ValueError(f"core.expansion: need at least 1, got {self.expansion}")
+        for name in ("expansion", "conv_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
         if not 0 < self.ffn_ratio < float("inf"):
             raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
 
 
 class MinGRUState(NamedTuple):
-    """The hidden state."""
+    """The last inputs of the convolution, oldest first, and the hidden state."""
 
+    conv: Float[Array, "B D"]  # B = K - 1
     h: Float[Array, " H"]
 
 
 class MinGRU(Core[MinGRUState]):
     """What stands on the residual path."""
 
+    conv: DepthwiseConv | None
     W: Linear  # u -> (z, h)
     W_o: Linear
     config: Config = eqx.field(static=True)
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
-        key_W, key_o = jax.random.split(key)
+        key_conv, key_W, key_o = jax.random.split(key, 3)
         H = config.expansion * width
+        self.conv = DepthwiseConv(width, config.conv_size, key=key_conv) if config.conv_size > 1 else None
         self.W = Linear(width, 2 * H, key=key_W, init=per_gate(lecun_normal, 2))
         self.W_o = Linear(H, width, key=key_o)
         self.config = config
 
     def initial_state(self) -> MinGRUState:
-        """h = 0."""
-        return MinGRUState(jnp.zeros_like(self.W_o.weight[:, 0]))
+        """Zeros."""
+        W_o = self.W_o.weight
+        buffer = jnp.zeros((0, W_o.shape[1]), W_o.dtype) if self.conv is None else self.conv.empty()
+        return MinGRUState(buffer, jnp.zeros_like(W_o[:, 0]))
 
     def step(
         self, state: MinGRUState, x: Float[Array, " D"], start: Bool[Array, ""]
@@ -74,18 +83,18 @@ class MinGRU(Core[MinGRUState]):
         self, state: MinGRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MinGRUState, Float[Array, "T D"]]:
         """Consume a segment."""
-        state, hs = self.recur(state, xs, starts)
-        return state, self.W_o(hs)
+        buffer, us = (state.conv, xs) if self.conv is None else self.conv(state.conv, xs, starts)
+        h, hs = self.recur(state.h, us, starts)
+        return MinGRUState(buffer, h), self.W_o(hs)
 
     def recur(
-        self, state: MinGRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[MinGRUState, Float[Array, "T H"]]:
-        """The recurrent unit without W_o."""
-        z, a = jnp.split(self.W(xs), 2, axis=-1)
+        self, h: Float[Array, " H"], us: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, " H"], Float[Array, "T H"]]:
+        """The recurrent unit alone."""
+        z, a = jnp.split(self.W(us), 2, axis=-1)
         g = jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))
         # σ(-z), not 1 - σ(z): a decay near 0 keeps its digits.
-        h, hs = linear_scan(jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * g, starts, state.h, self.config.scan)
-        return MinGRUState(h), hs
+        return linear_scan(jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * g, starts, h, self.config.scan)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -12,7 +12,7 @@ from rlformers.cores.ffm import FFM, Config
 def test_slowest_trace_keeps_a_hundredth_of_the_period():
     core = FFM(4, Config(traces=3, contexts=5, max_period=200.0), key=jax.random.key(0))
     np.testing.assert_allclose(jnp.exp(-jnp.abs(core.alpha[-1]) * 200), 0.01, rtol=1e-4)
-    np.testing.assert_allclose(2 * np.pi / core.omega[jnp.array([0, -1])], [1, 200], rtol=1e-5)
+    np.testing.assert_allclose(2 * np.pi / core.omega[jnp.array([0, -1])], [2, 200], rtol=1e-5)
 
 
 def test_a_token_turns_and_fades_in_the_traces():
@@ -31,7 +31,7 @@ def test_a_token_turns_and_fades_in_the_traces():
         ({"scan": "cumsum"}, "core.scan: 'cumsum' is none of auto, sequential"),
         ({"traces": 0}, "core.traces: need at least 1, got 0"),
         ({"contexts": 0}, "core.contexts: need at least 1, got 0"),
-        ({"max_period": 0.5}, "core.max_period: need at least 1, got 0.5"),
+        ({"max_period": 1.0}, "core.max_period: need at least 2, got 1.0"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -25,15 +25,18 @@ def linear(layer, x):
 
 
 def test_layer_in_float64():
-    stack = make(Config(expansion=3, ffn_ratio=1.5), 4, 1, jax.random.key(0))
+    stack = make(Config(expansion=3, conv_size=3, ffn_ratio=1.5), 4, 1, jax.random.key(0))
     layer = stack.layers[0]
+    conv = layer.core.conv
     xs = np.random.default_rng(0).standard_normal((20, 4))
     starts = np.arange(20) % 7 == 3
     _, ys = stack.scan(stack.initial_state(), jnp.asarray(xs, "f"), jnp.asarray(starts))
-    h = np.zeros(12)
+    h, past = np.zeros(12), [np.zeros(4)] * 3
     for x, start, y in zip(xs, starts, ys, strict=True):
-        z, a = np.split(linear(layer.core.W, rms_norm(layer.norm, x)), 2)
-        h = np.where(start, 0, h)
+        h, past = (np.zeros(12), [np.zeros(4)] * 3) if start else (h, past)
+        past = [*past[1:], rms_norm(layer.norm, x)]
+        u = np.asarray(conv.bias) + sum(p * w for p, w in zip(past, np.asarray(conv.weight), strict=True))
+        z, a = np.split(linear(layer.core.W, u), 2)
         h = (1 - sigmoid(z)) * h + sigmoid(z) * np.where(a >= 0, a + 0.5, sigmoid(a))
         x = x + linear(layer.core.W_o, h)
         u = linear(layer.ffn.W_1, rms_norm(layer.norm_ffn, x))
@@ -45,6 +48,7 @@ def test_layer_in_float64():
     [
         ({"scan": "log"}, "core.scan: 'log' is none of auto, sequential"),
         ({"expansion": 0}, "core.expansion: need at least 1, got 0"),
+        ({"conv_size": 0}, "core.conv_size: need at least 1, got 0"),
         ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
     ],
 )

@@ -70,7 +70,12 @@ def mingru_cell(d, _) -> Iterator[Pair]:
     core = mingru.MinGRU(width, mingru.Config(), key=KEY)
     core = put(core, W__weight=jnp.concatenate([d["W_z"], d["W_h"]], axis=1), W__bias=jnp.zeros(2 * hidden))
     core = put(core, W_o__weight=jnp.zeros((hidden, width)))
-    yield from compare(d, core, mingru.MinGRU.recur, "h")
+
+    def recur(core, state, xs, starts):
+        h, hs = core.recur(state.h, xs, starts)
+        return state._replace(h=h), hs
+
+    yield from compare(d, core, recur, "h")
 
 
 CHECKS = {"lru": lru_layer, "s4d_layer": s4d_layer, "ffm": ffm_layer, "mingru": mingru_cell}
