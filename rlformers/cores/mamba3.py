@@ -36,7 +36,7 @@ class Config:
     expand: int = 2  # channels of all heads / width
     rotating: float = 0.5  # fraction of the state that rotates
     dt_min: float = 1e-3
-    dt_max: float = 1e-1
+    dt_max: float = 1.0
     final_norm: bool = True
     scan: str = "auto"
 

@@ -67,7 +67,8 @@ class SLSTM(Core[SLSTMState]):
     b: Float[Array, "H G"]
     norm: LayerNorm
 
-    def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
+    def __init__(self, width: int, config: Config, depth: float = 0.0, *, key: PRNGKeyArray):
+        """`depth` goes from 0 for the bottom layer of a stack to 1 for the top one."""
         H, (d, rest) = config.heads, divmod(width, config.heads)
         if rest:
             raise ValueError(f"core.heads: {H} does not divide the width {width}")
@@ -76,8 +77,9 @@ class SLSTM(Core[SLSTMState]):
         self.W_if, self.W_zo = (lecun_normal(k, (d, 2 * width)).reshape(d, H, 2 * d).swapaxes(0, 1) for k in keys)
         # As in the authors' code. The gradient of R is not 0 where R is.
         self.R = jnp.zeros((H, d, 4 * d))
-        # Forget gates from 0.95 to 0.998.
-        self.b = jnp.zeros((H, 4 * d)).at[:, d : 2 * d].set(jnp.linspace(3.0, 6.0, d))
+        # Forget gates from 0.993 to 0.001 in each head; more of them are large in higher layers.
+        forget = 5.0 - 12.0 * jnp.linspace(0.0, 1.0, d) ** (0.3 + 1.3 * depth)
+        self.b = jnp.zeros((H, 4 * d)).at[:, d : 2 * d].set(forget)
         self.norm = LayerNorm((H, d))
 
     def initial_state(self) -> SLSTMState:
@@ -126,9 +128,9 @@ def product(x: Float[Array, "*T H i"], W: Float[Array, "H i o"]) -> Float[Array,
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of sLSTM blocks."""
     layers = []
-    for layer_key in jax.random.split(key, num_layers):
+    for layer, layer_key in enumerate(jax.random.split(key, num_layers)):
         key_core, key_ffn = jax.random.split(layer_key)
         ffn = FeedForward(width, max(1, round(config.ffn * width)), "geglu", key=key_ffn)
-        core = SLSTM(width, config, key=key_core)
+        core = SLSTM(width, config, layer / max(num_layers - 1, 1), key=key_core)
         layers.append(Residual(LayerNorm(width), core, LayerNorm(width), ffn))
     return Stack(tuple(layers), LayerNorm(width))

@@ -89,13 +89,15 @@ def test_extreme_gates_are_finite(gate, size):
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradients))
 
 
-def test_initial_values():
-    core = SLSTM(64, Config(), key=jax.random.key(0))
+@pytest.mark.parametrize("depth, half_way", [(0.0, 5 - 12 * 0.5**0.3), (1.0, 5 - 12 * 0.5**1.6)])
+def test_initial_values(depth, half_way):
+    core = SLSTM(68, Config(), depth, key=jax.random.key(0))
     np.testing.assert_array_equal(core.R, 0)
     i, f, z, o = jnp.split(core.b, 4, axis=-1)
     np.testing.assert_array_equal(jnp.stack([i, z, o]), 0)
-    np.testing.assert_allclose(f, np.tile(np.linspace(3, 6, 16), (4, 1)), rtol=1e-6)
-    assert 0.9 < core.W_if.std() * 4 < 1.1 and 0.9 < core.W_zo.std() * 4 < 1.1  # 16 inputs each
+    np.testing.assert_allclose(f[:, [0, 8, 16]], np.tile([5, half_way, -7], (4, 1)), rtol=1e-5)
+    for W in (core.W_if, core.W_zo):
+        assert 0.9 < W.std() * 17**0.5 < 1.1
 
 
 @pytest.mark.parametrize(
