@@ -16,10 +16,10 @@ demo: $(VENV)/.installed
 	@echo "      $(BIN)/rlformers list envs"
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

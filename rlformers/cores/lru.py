@@ -100,7 +100,7 @@ class LRU(Core[LRUState]):
 
     def recur(
         self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[LRUState, Float[Array, "T D"]]:
+    ) -> tuple[LRUState, Float[Array, "T O"]]:
         """The recurrence alone: Re(C h)."""
         decay = jnp.exp(jax.lax.complex(-jnp.exp(self.nu_log), jnp.exp(self.theta_log)))
         B = jnp.exp(self.gamma_log)[:, None] * jax.lax.complex(self.B[..., 0], self.B[..., 1])

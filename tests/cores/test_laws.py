@@ -130,7 +130,12 @@ def build(case):
     return Setup(case, core, dirty, *((1e-11, 1e-9) if case.x64 else (5e-6, 1e-4)))
 
 
-@pytest.fixture(params=FAST + [pytest.param(case, marks=pytest.mark.slow) for case in SLOW], ids=str)
+def marked(case, *marks):
+    """One worker has all tests of a case, so that its programs are compiled once."""
+    return pytest.param(case, marks=[pytest.mark.xdist_group(str(case)), *marks])
+
+
+@pytest.fixture(params=[marked(c) for c in FAST] + [marked(c, pytest.mark.slow) for c in SLOW], ids=str)
 def setup(request):
     with jax.enable_x64(True) if request.param.x64 else nullcontext():
         yield build(request.param)

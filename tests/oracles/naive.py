@@ -144,7 +144,7 @@ def gtrxl_layer(layer, tokens, u, w):
         q = c[-1] @ W_q[:, columns]
         scores = []
         for j, c_j in enumerate(c):
-            r = position(len(c) - 1 - j, D) @ f64(layer.W_r.weight)[:, columns]
+            r = position(len(c) - 1 - j, D) @ f64(layer.r.W.weight)[:, columns]
             scores.append(((q + u[i]) @ (c_j @ W_k[:, columns]) + (q + w[i]) @ r) / np.sqrt(d_h))
         weights = np.exp(scores - np.max(scores))
         weights /= weights.sum()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlformers.cores.attention import Positions, attend
 from rlformers.cores.gtrxl import Config as GTrXLConfig
@@ -175,8 +176,8 @@ def transformer_preln(d, _) -> Iterator[Pair]:
 def rope(d, _) -> Iterator[Pair]:
     """Ours turns the pairs (i, i + d/2); with neighbours as pairs it is the same in another order."""
     q = d["q"]
-    yield Pair("out_half_split", rotate(q, d["positions"]), d["out_half_split"])
-    turned = rotate(jnp.concatenate([q[..., ::2], q[..., 1::2]], -1), d["positions"])
+    yield Pair("out_half_split", rotate(q, np.asarray(d["positions"])), d["out_half_split"])
+    turned = rotate(jnp.concatenate([q[..., ::2], q[..., 1::2]], -1), np.asarray(d["positions"]))
     yield Pair("out_interleaved", jnp.stack(jnp.split(turned, 2, -1), -1).reshape(q.shape), d["out_interleaved"])
 
 
