@@ -17,104 +17,20 @@ import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from rlformers.envs import gymnax_catalogue
+from rlformers.envs.adapters import catalogue as adapters
+from rlformers.envs.entry import Entry
+from rlformers.envs.memory import catalogue as memory
+from rlformers.envs.meta import catalogue as meta
+from rlformers.envs.popgym import catalogue as popgym
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
-GYMNAX_IDS = {
-    "CartPole-v1": "balance a pole; mask the velocities for memory",
-    "Pendulum-v1": "swing up a pendulum with a limited torque",
-    "Acrobot-v1": "swing up a two-link arm",
-    "MountainCar-v0": "gather momentum to leave a valley",
-    "MountainCarContinuous-v0": "the same with a continuous force",
-    "Asterix-MinAtar": "collect gold, avoid enemies; images 10x10",
-    "Breakout-MinAtar": "break bricks with a ball; images 10x10",
-    "Freeway-MinAtar": "cross a road; images 10x10",
-    "Seaquest-MinAtar": "rescue divers before the oxygen ends; images 10x10",
-    "SpaceInvaders-MinAtar": "shoot the advancing aliens; images 10x10",
-    "Catch-bsuite": "catch a falling ball",
-    "DeepSea-bsuite": "deep exploration: one path of many pays",
-    "MemoryChain-bsuite": "recall a bit after memory_length steps (never truncated)",
-    "UmbrellaChain-bsuite": "credit for a choice chain_length steps ago (never truncated)",
-    "DiscountingChain-bsuite": "choose among rewards of different delay",
-    "MNISTBandit-bsuite": "classify digits by trial; downloads MNIST",
-    "SimpleBandit-bsuite": "bandit of 11 arms, always the same",
-    "FourRooms-misc": "find a goal in four rooms",
-    "MetaMaze-misc": "meta-RL: a hidden goal in a maze, many visits per episode",
-    "PointRobot-misc": "meta-RL: a hidden goal on a half circle",
-    "BernoulliBandit-misc": "meta-RL: bandit of two arms, p or 1 - p",
-    "GaussianBandit-misc": "meta-RL: a safe and a gaussian arm",
-    "Reacher-misc": "reach a target with a jointed arm",
-    "Swimmer-misc": "collect targets, avoid urchins",
-    "Pong-misc": "pong against a simple opponent; images 30x40",
-    "FrozenLake-misc": "cross slippery ice; integer observations",
-}
-
-
-class Entry(NamedTuple):
-    """One line of the registry."""
-
-    name: str
-    summary: str
-    target: str | Callable[..., Any]  # "module:constructor", imported on first use, or the constructor itself
-    kwargs: dict[str, Any] = {}  # arguments that the name stands for; `env_kwargs` override them
-    previous_action: bool = False  # show the agent its last action and a start flag
-
-
-def _levels(family: str, module: str, summary: str, argument: str, values: tuple[Any, Any, Any]) -> list[Entry]:
-    """popgym's Easy, Medium and Hard of one family."""
-    target = f"rlformers.envs.popgym.{module}:{family}"
-    arguments = argument.split()
-    return [
-        Entry(f"popgym/{family}{level}", summary.format(value), target, dict(zip(arguments, value, strict=True)), True)
-        for level, value in zip(("Easy", "Medium", "Hard"), values, strict=True)
-    ]
-
-
 _entries = {
-    entry.name: entry
-    for entry in (
-        *_levels(
-            "RepeatFirst",
-            "repeat_first",
-            "name the suit of the first card, {0[0]} deck(s) long",
-            "num_decks",
-            ((1,), (8,), (16,)),
-        ),
-        *_levels(
-            "RepeatPrevious",
-            "repeat_previous",
-            "name the suit of the {0[1]}th last card, {0[0]} deck(s) long",
-            "num_decks k",
-            ((1, 4), (2, 32), (3, 64)),
-        ),
-        *_levels(
-            "PositionOnlyCartPole",
-            "position_only_cartpole",
-            "balance a pole without seeing velocities, {0[0]} steps",
-            "max_steps_in_episode",
-            ((200,), (400,), (600,)),
-        ),
-        *_levels(
-            "PositionOnlyPendulum",
-            "position_only_pendulum",
-            "swing up a pendulum without seeing the velocity, {0[0]} steps",
-            "max_steps_in_episode",
-            ((200,), (150,), (100,)),
-        ),
-        Entry("memory/TMaze", "recall a cue at the end of a corridor", "rlformers.envs.memory.tmaze:TMaze"),
-        Entry(
-            "memory/ActiveTMaze",
-            "the same, with the cue a step in the wrong direction",
-            "rlformers.envs.memory.tmaze:TMaze",
-            {"active": True},
-        ),
-        *(
-            Entry(f"gymnax/{name}", summary, "rlformers.envs.gymnax_adapter:make_gymnax", {"env_id": name})
-            for name, summary in GYMNAX_IDS.items()
-        ),
-    )
+    entry.name: entry for catalogue in (popgym, memory, meta, gymnax_catalogue, adapters) for entry in catalogue.ENTRIES
 }
 
 
@@ -125,6 +41,8 @@ def register_env(
     summary: str = "",
     kwargs: dict[str, Any] | None = None,
     previous_action: bool = False,
+    length: str = "",
+    best: str = "",
 ) -> None:
     """Add an environment under a new id.
 
@@ -134,13 +52,15 @@ def register_env(
         summary: One line for `rlformers list envs`.
         kwargs: Arguments that the id stands for.
         previous_action: Whether `make_env` adds the previous action and a start flag to its observations.
+        length: Steps of an episode, for the list.
+        best: Return of the best policy, for the list.
 
     Raises:
         ValueError: The id is taken.
     """
     if name in entries():
         raise ValueError(f"env: {name!r} is already registered")
-    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action)
+    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best)
 
 
 def entries() -> dict[str, Entry]:
@@ -207,6 +127,9 @@ def _load(entry: Entry) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
+        if entry.extra and isinstance(error, ModuleNotFoundError):
+            needs = f"needs {error.name}: pip install 'rlformers[{entry.extra}]'"
+            raise ValueError(f"env: {entry.name!r} {needs}") from error
         raise ValueError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
 
 

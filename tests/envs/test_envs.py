@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.registry import GYMNAX_IDS, make_env, names, replace_params
+from rlformers.envs.gymnax_catalogue import GYMNAX_IDS
+from rlformers.envs.registry import make_env, names, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 
 TABLE = [

@@ -1,0 +1,5 @@
+"""The environments of other packages."""
+
+from rlformers.envs.entry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

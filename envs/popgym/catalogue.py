@@ -1,0 +1,68 @@
+"""The environments of POPGym, each in three difficulties. Lengths and ceilings: measured in popgym 1.0.7."""
+
+from typing import Any
+
+from rlformers.envs.entry import Entry
+
+
+def _levels(
+    family: str,
+    module: str,
+    summary: str,
+    arguments: str,
+    values: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]],
+    lengths: tuple[str, str, str],
+    best: tuple[str, str, str] = ("1", "1", "1"),
+) -> list[Entry]:
+    """Easy, Medium and Hard of one family: `arguments` of its constructor take `values`, which `summary` may show."""
+    target = f"rlformers.envs.popgym.{module}:{family}"
+    levels = zip(("Easy", "Medium", "Hard"), values, lengths, best, strict=True)
+    return [
+        Entry(
+            f"popgym/{family}{level}",
+            summary.format(*value),
+            target,
+            dict(zip(arguments.split(), value, strict=True)),
+            previous_action=True,
+            length=length,
+            best=ceiling,
+        )
+        for level, value, length, ceiling in levels
+    ]
+
+
+ENTRIES: tuple[Entry, ...] = (
+    *_levels(
+        "RepeatFirst",
+        "repeat_first",
+        "name the suit of the first card, {} deck(s) long",
+        "num_decks",
+        ((1,), (8,), (16,)),
+        ("51", "415", "831"),
+    ),
+    *_levels(
+        "RepeatPrevious",
+        "repeat_previous",
+        "name the suit of the {1}th last card, {0} deck(s) long",
+        "num_decks k",
+        ((1, 4), (2, 32), (3, 64)),
+        ("51", "103", "155"),
+    ),
+    *_levels(
+        "PositionOnlyCartPole",
+        "position_only_cartpole",
+        "balance a pole without seeing velocities, {} steps",
+        "max_steps_in_episode",
+        ((200,), (400,), (600,)),
+        ("8-200", "8-400", "8-600"),
+    ),
+    *_levels(
+        "PositionOnlyPendulum",
+        "position_only_pendulum",
+        "swing up a pendulum without seeing the velocity, {} steps",
+        "max_steps_in_episode",
+        ((200,), (150,), (100,)),
+        ("200", "150", "100"),
+        ("0.911", "0.882", "0.823"),
+    ),
+)
