@@ -56,13 +56,14 @@ def plot(groups: "list[Group]", out: Path) -> list[Path]:
             panel.set_axis_off()
         for panel in panels[: len(envs) : columns]:
             panel.set_ylabel("episode return")
+        marks = "; ○ unfinished" if any(not run.finished for g in groups for run in g.runs) else ""
         figure.legend(
             [handles[label] for label in labels],
             labels,
             loc="outside lower center",
             ncols=min(len(labels), 2 * columns),
             frameon=False,
-            title="mean over seeds with 95 % bootstrap band; a point is a mean over 2 % of the steps; ○ unfinished",
+            title="mean over seeds with 95 % bootstrap band; a point is a mean over 2 % of the steps" + marks,
             title_fontsize=8,
         )
         paths = [out / f"learning_curves.{kind}" for kind in ("png", "pdf")]
