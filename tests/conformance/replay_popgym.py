@@ -10,13 +10,15 @@ default all environments of the file that are registered are replayed. Exit code
 
 import argparse
 import copy
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from rlformers.envs.registry import make_env, names
 
@@ -26,7 +28,6 @@ TOLERANCE = 1e-5  # of float32 observations and rewards; integers must be equal
 class Episode(NamedTuple):
     """A recorded episode of T steps."""
 
-    name: str
     obs: np.ndarray  # [T + 1, n], row 0 from the reset
     action: np.ndarray  # [T, m]
     reward: np.ndarray  # [T]
@@ -34,42 +35,50 @@ class Episode(NamedTuple):
     hidden: dict[str, np.ndarray]
 
 
-def episodes(data: Any, env_name: str) -> Iterator[Episode]:
+def episodes(data: Any, env_name: str) -> dict[str, Episode]:
     """All episodes of an environment in the file."""
     fields = {key.removeprefix(f"{env_name}/"): data[key] for key in data if key.startswith(f"{env_name}/")}
     expert = {key.removeprefix("expert/"): fields.pop(key) for key in list(fields) if key.startswith("expert/")}
-    lengths = fields["T"].astype(int)
-    start = np.concatenate([[0], np.cumsum(lengths)])
-    for i, length in enumerate(lengths):
-        steps = slice(start[i], start[i] + length)
-        obs = fields["obs"][start[i] + i : start[i] + i + length + 1]  # one row more per earlier episode
-        hidden = {key: value[i] for key, value in fields.items() if key.startswith("h_")}
-        yield Episode(f"random {i}", obs, fields["action"][steps], _reward(fields)[steps], fields["end"][i], hidden)
+    found = {}
+    start = np.concatenate([[0], np.cumsum(fields["T"].astype(int))])
+    for i, (first, last) in enumerate(itertools.pairwise(start)):
+        obs = fields["obs"][first + i : last + i + 1]  # one row more per earlier episode
+        hidden = {
+            key: value[first:last] if key == "h_states" else value[i]
+            for key, value in fields.items()
+            if key.startswith("h_")
+        }
+        end = fields["end"][i]
+        found[f"random {i}"] = Episode(obs, fields["action"][first:last], _reward(fields)[first:last], end, hidden)
     if expert:
         hidden = {key: value for key, value in expert.items() if key.startswith("h_")}
-        yield Episode("expert", expert["obs"], expert["action"], _reward(expert), expert["end"].reshape(2), hidden)
+        end = expert["end"].reshape(2)
+        found["expert"] = Episode(expert["obs"], expert["action"], _reward(expert), end, hidden)
+    return found
 
 
 def _reward(fields: dict[str, np.ndarray]) -> np.ndarray:
     return fields["reward"] if "reward" in fields else fields["reward_values"][fields["reward_code"]]
 
 
-def start_suits(env: Any, params: Any, hidden: dict[str, np.ndarray]) -> tuple[Any, Any, Any]:
+def start_suits(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
     """A game of suits whose next card comes from the recorded deck, which is in the order of dealing."""
-    deck = jnp.asarray(hidden["h_cards"], jnp.int32)
+    deck = episode.hidden["h_cards"]
     env = copy.copy(env)
-    env.draw = lambda key, remaining: deck[len(deck) - jnp.sum(remaining, dtype=jnp.int32)]
+    env.draw = lambda key, remaining: deck[len(deck) - jnp.sum(remaining, dtype=jnp.int32)].astype(jnp.int32)
     return env, *env.reset_env(jax.random.key(0), params)
 
 
-def start_physics(env: Any, params: Any, hidden: dict[str, np.ndarray]) -> tuple[Any, Any, Any]:
+def start_physics(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
     """A physical system in the recorded state."""
     _, state = env.reset_env(jax.random.key(0), params)
-    state = type(state)(*jnp.asarray(hidden["h_state0"], jnp.float64), time=state.time)
+    state = type(state)(*episode.hidden["h_state0"].astype(jnp.float64), time=state.time)
     return env, env.observe(jax.random.key(0), state, None, params), state
 
 
-INJECT: dict[str, Callable] = {
+# How each family starts as an episode did: environment, params and the episode (as JAX arrays, under jit and vmap; rows
+# beyond its end are padding) to the environment with its chance events replaced, first observation and state.
+INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
     "RepeatFirst": start_suits,
     "RepeatPrevious": start_suits,
     "PositionOnlyCartPole": start_physics,
@@ -77,30 +86,58 @@ INJECT: dict[str, Callable] = {
 }
 
 
-def replay(env_name: str, episode: Episode) -> list[str]:
-    """The mismatches of one episode, one line per quantity."""
+def replay(env_name: str, recorded: list[Episode]) -> list[list[str]]:
+    """The mismatches of each episode, one line per quantity."""
     env, params = make_env(f"popgym/{env_name}", raw=True)
     inject = INJECT[env_name.removesuffix("Easy").removesuffix("Medium").removesuffix("Hard")]
-    env, first, state = inject(env, params, episode.hidden)
     space = env.action_space(params)
-    actions = jnp.asarray(episode.action.reshape(-1, *space.shape), space.dtype)
 
-    def step(state: Any, action: Any) -> tuple[Any, Any]:
-        obs, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return state, (obs, reward, terminated, env.is_truncated(state, params))
+    def run(episode: Episode) -> dict[str, Array]:
+        played, first, state = inject(env, params, episode)
 
-    _, (later, reward, terminated, truncated) = jax.lax.scan(step, state, actions)
-    steps = len(actions)
-    obs = np.concatenate([np.reshape(first, (1, -1)), np.reshape(later, (steps, -1))])
+        def step(state: Any, action: Any) -> tuple[Any, Any]:
+            obs, state, reward, terminated, _ = played.step_env(jax.random.key(0), state, action, params)
+            return state, (obs, reward, terminated, played.is_truncated(state, params))
+
+        actions = episode.action.reshape(-1, *space.shape).astype(space.dtype)
+        _, (later, reward, terminated, truncated) = jax.lax.scan(step, state, actions)
+        obs = jnp.concatenate([_rows(jax.tree.map(lambda part: part[None], first)), _rows(later)])
+        return {"obs": obs, "reward": reward, "terminated": terminated, "truncated": truncated}
+
+    longest = max(len(episode.action) for episode in recorded)
+    padded = [_pad(episode, longest - len(episode.action)) for episode in recorded]
+    found = jax.jit(jax.vmap(run))(jax.tree.map(lambda *parts: np.stack(parts), *padded))
+    return [
+        _mismatches({key: np.asarray(value[i]) for key, value in found.items()}, episode)
+        for i, episode in enumerate(recorded)
+    ]
+
+
+def _rows(obs: Any) -> Array:
+    """Observations [T, ...], or a tuple of them, as rows [T, n]."""
+    return jnp.concatenate([part.reshape(len(part), -1) for part in jax.tree.leaves(obs)], axis=1)
+
+
+def _pad(episode: Episode, steps: int) -> Episode:
+    """Repeat the last row of everything that has one per step."""
+
+    def longer(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows, np.repeat(rows[-1:], steps, axis=0)])
+
+    hidden = {key: longer(value) if key == "h_states" else value for key, value in episode.hidden.items()}
+    return Episode(longer(episode.obs), longer(episode.action), longer(episode.reward), episode.end, hidden)
+
+
+def _mismatches(found: dict[str, np.ndarray], episode: Episode) -> list[str]:
+    steps = len(episode.action)
     last = np.arange(steps) == steps - 1
-    found = {"obs": obs, "reward": reward, "terminated": terminated, "truncated": truncated}
     wanted = {
         "obs": episode.obs,
         "reward": episode.reward,
         "terminated": last & episode.end[0],
         "truncated": last & episode.end[1],
     }
-    return [line for key in found if (line := _compare(key, np.asarray(found[key]), wanted[key]))]
+    return [line for key in found if (line := _compare(key, found[key][: len(wanted[key])], wanted[key]))]
 
 
 def _compare(key: str, found: np.ndarray, wanted: np.ndarray) -> str:
@@ -132,7 +169,8 @@ def main(arguments: list[str] | None = None) -> int:
     # popgym's physics is float64, and a balanced pole multiplies the difference to float32 by e every few steps.
     with jax.enable_x64(True):
         for env_name in chosen:
-            results = {episode.name: replay(env_name, episode) for episode in episodes(data, env_name)}
+            recorded = episodes(data, env_name)
+            results = dict(zip(recorded, replay(env_name, list(recorded.values())), strict=True))
             bad = [f"  {name}: {line}" for name, lines in results.items() for line in lines]
             num_bad += bool(bad)
             print(

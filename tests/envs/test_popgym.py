@@ -24,8 +24,11 @@ def _replay():
     return module
 
 
-def test_recorded_episodes_replay():
-    assert _replay().main([str(EPISODES)]) == 0
+@pytest.mark.parametrize(
+    "level", ["Easy"] + [pytest.param(level, marks=pytest.mark.slow) for level in ("Medium", "Hard")]
+)
+def test_recorded_episodes_replay(level):
+    assert _replay().main([str(EPISODES), "--envs", *(name for name in NAMES if name.endswith(level))]) == 0
 
 
 @pytest.mark.parametrize("key,row", [("obs", 20), ("action", 20), ("reward_code", 5), ("end", 1), ("h_cards", (1, 9))])
@@ -45,17 +48,23 @@ def test_the_replay_notices_a_change(tmp_path, key, row, capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_spaces_are_the_originals(name):
     env, params = make_env(f"popgym/{name}", raw=True)
-    for space, wanted in (
-        (env.observation_space(params), REFERENCE[name]["observation_space"]),
-        (env.action_space(params), REFERENCE[name]["action_space"]),
-    ):
-        assert type(space).__name__ == wanted["type"]
-        if wanted["type"] == "Discrete":
-            assert space.n == wanted["n"]
-        else:
-            assert list(space.shape) == wanted["shape"]
-            for bound in ("low", "high"):
-                np.testing.assert_allclose(np.broadcast_to(getattr(space, bound), space.shape), wanted[bound], 1e-6)
+    _assert_same_space(env.observation_space(params), REFERENCE[name]["observation_space"])
+    _assert_same_space(env.action_space(params), REFERENCE[name]["action_space"])
+
+
+def _assert_same_space(space, wanted):
+    assert type(space).__name__ == wanted["type"]
+    if wanted["type"] == "Tuple":
+        for part, wanted_part in zip(space.spaces, wanted["spaces"], strict=True):
+            _assert_same_space(part, wanted_part)
+    elif wanted["type"] == "Discrete":
+        assert space.n == wanted["n"]
+    elif wanted["type"] == "MultiDiscrete":
+        assert list(space.nvec) == wanted["nvec"]
+    else:
+        assert list(space.shape) == wanted["shape"]
+        for bound in ("low", "high"):
+            np.testing.assert_allclose(np.broadcast_to(getattr(space, bound), space.shape), wanted[bound], 1e-6)
 
 
 def _random_returns(env, params, num_episodes, length):
@@ -86,7 +95,9 @@ def test_a_random_policy_earns_what_it_earns_in_the_original(name):
     env, params = make_env(f"popgym/{name}", raw=True)
     wanted = REFERENCE[name]
     num_episodes = 200
-    returns, lengths, ends = _random_returns(env, params, num_episodes, wanted["max_episode_length_attr"])
+    # popgym's attribute is -1 where it has none.
+    limit = max(wanted["max_episode_length_attr"], wanted["length_max"])
+    returns, lengths, ends = _random_returns(env, params, num_episodes, limit)
     error = np.hypot(returns.std() / np.sqrt(num_episodes), wanted["return_sem"])
     assert abs(returns.mean() - wanted["return_mean"]) < 4 * error
     assert lengths.min() >= wanted["length_min"] - 1
