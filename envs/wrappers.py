@@ -19,8 +19,12 @@ __all__ = ["EpisodeStatistics", "FlattenObservation", "PreviousAction", "StartFl
 _start_space = spaces.Box(0.0, 1.0, (), jnp.float32)
 
 
-def _extend(observation: Any, extra: dict[str, Any], pack: Any = dict) -> Any:
-    """Put `extra` beside the key "observation"; a mask of actions stays at the top, where the agent looks for it."""
+def extend(observation: Any, extra: dict[str, Any], pack: Any = dict) -> Any:
+    """An observation (or, with `spaces.Dict` as `pack`, its space) as a dict of "observation" and `extra`.
+
+    One that is such a dict already keeps its other entries; a mask of actions stays at the top, where the agent looks
+    for it.
+    """
     parts = getattr(observation, "spaces", observation)
     if not isinstance(parts, Mapping):
         parts = {"observation": observation}
@@ -40,16 +44,16 @@ class StartFlag(Wrapper):
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        return _extend(obs, {"start": jnp.ones((), jnp.float32)}), state
+        return extend(obs, {"start": jnp.ones((), jnp.float32)}), state
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        return _extend(obs, {"start": jnp.zeros((), jnp.float32)}), state, reward, terminated, info
+        return extend(obs, {"start": jnp.zeros((), jnp.float32)}), state, reward, terminated, info
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
-        return _extend(self.env.observation_space(params), {"start": _start_space}, spaces.Dict)
+        return extend(self.env.observation_space(params), {"start": _start_space}, spaces.Dict)
 
 
 class PreviousAction(Wrapper):
@@ -71,27 +75,28 @@ class PreviousAction(Wrapper):
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        null = _null_action(self.env.action_space(params))
-        return _extend(obs, self._extra(null, jnp.ones((), jnp.float32))), state
+        null = null_action(self.env.action_space(params))
+        return extend(obs, self._extra(null, jnp.ones((), jnp.float32))), state
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        null = _null_action(self.env.action_space(params))
+        null = null_action(self.env.action_space(params))
         previous = jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null, action)
-        return _extend(obs, self._extra(previous, jnp.zeros((), jnp.float32))), state, reward, terminated, info
+        return extend(obs, self._extra(previous, jnp.zeros((), jnp.float32))), state, reward, terminated, info
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
         extra = self._extra(self.env.action_space(params), _start_space)
-        return _extend(self.env.observation_space(params), extra, spaces.Dict)
+        return extend(self.env.observation_space(params), extra, spaces.Dict)
 
 
-def _null_action(space: spaces.Space) -> Any:
+def null_action(space: spaces.Space) -> Any:
+    """What stands for the action before the first one: zeros, or the lowest where a Box does not hold zeros."""
     if isinstance(space, spaces.Dict):
-        return {key: _null_action(part) for key, part in space.spaces.items()}
+        return {key: null_action(part) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(_null_action(part) for part in space.spaces)
+        return tuple(null_action(part) for part in space.spaces)
     zeros = jnp.zeros(space.shape, space.dtype)
     if isinstance(space, spaces.Box):
         lowest = jnp.broadcast_to(jnp.asarray(space.low, space.dtype), space.shape)
