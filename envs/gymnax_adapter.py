@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.gymnax_catalogue import VELOCITIES
 from rlformers.envs.spaces import leaves
 
 # Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. The default
@@ -33,6 +34,8 @@ class GymnaxAdapter(Wrapper):
     def __init__(self, env: Environment, ends_itself: bool = False):
         super().__init__(env)
         self.ends_itself = ends_itself
+        if env.name in VELOCITIES:
+            self.velocities = VELOCITIES[env.name]
 
     def _cast_observation(self, obs: Any, params: Any) -> Any:
         dtypes = [space.dtype for space, _ in leaves(self.env.observation_space(params))]

@@ -31,6 +31,15 @@ GYMNAX_IDS = {
     "FrozenLake-misc": "cross slippery ice; integer observations",
 }
 
+# Which entries of the observation are velocities, for wrap.mask=velocities.
+VELOCITIES = {
+    "CartPole-v1": (1, 3),
+    "Pendulum-v1": (2,),
+    "Acrobot-v1": (4, 5),
+    "MountainCar-v0": (1,),
+    "MountainCarContinuous-v0": (1,),
+}
+
 ENTRIES = tuple(
     Entry(f"gymnax/{name}", summary, "rlformers.envs.gymnax_adapter:make_gymnax", {"env_id": name})
     for name, summary in GYMNAX_IDS.items()

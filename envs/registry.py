@@ -16,7 +16,7 @@ import difflib
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlformers.envs import gymnax_catalogue
@@ -77,7 +77,9 @@ def names() -> list[str]:
     return list(entries())
 
 
-def make_env(env_id: str, *, raw: bool = False, **env_kwargs: Any) -> tuple[Environment, Any]:
+def make_env(
+    env_id: str, *, raw: bool = False, wrap: Mapping[str, Any] | None = None, **env_kwargs: Any
+) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
     Observations are made into what agents read, one float32 vector or an image or a dict of both (see
@@ -87,6 +89,7 @@ def make_env(env_id: str, *, raw: bool = False, **env_kwargs: Any) -> tuple[Envi
     Args:
         env_id: An id that `names` lists.
         raw: Leave the observations as the environment defines them.
+        wrap: Partial observability added to it, e.g. `{"mask": "velocities", "noise": 0.1}`, see `wrap.wrap`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -113,6 +116,14 @@ def make_env(env_id: str, *, raw: bool = False, **env_kwargs: Any) -> tuple[Envi
             raise
         reason = str(error).partition("\n")[0]
         raise ValueError(f"env_kwargs: env {env_id!r} cannot be built with {env_kwargs}: {reason}") from error
+    if wrap:
+        from rlformers.envs.wrap import wrap as wrap_env
+
+        allowed = [*inspect.signature(wrap_env).parameters][1:]
+        for name in wrap:
+            if name not in allowed:
+                raise ValueError(f"wrap.{name}: need one of {', '.join(allowed)}")
+        env = wrap_env(env, **wrap)
     if not raw:
         from rlformers.envs.wrappers import FlattenObservation, PreviousAction
 

@@ -1,6 +1,7 @@
 """Spaces of gymnax, `MultiDiscrete`, and the flattening of any of them into one float32 vector."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -48,6 +49,25 @@ def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
     else:
         return [(space, value)]
     return [leaf for key in keys for leaf in leaves(space.spaces[key], None if value is None else value[key])]
+
+
+def map_leaves(function: Callable[..., Any], space: Space, *values: Any) -> Any:
+    """Apply `function(leaf, *parts)` to every leaf of a space and the parts of some values at its place.
+
+    The result has the structure of the space: it is a Dict or Tuple of spaces if there are no values, else a dict or
+    tuple.
+    """
+    if isinstance(space, Dict):
+        parts = {
+            key: map_leaves(function, part, *(value[key] for value in values)) for key, part in space.spaces.items()
+        }
+        return parts if values else Dict(parts)
+    if isinstance(space, Tuple):
+        entries = [
+            map_leaves(function, part, *(value[index] for value in values)) for index, part in enumerate(space.spaces)
+        ]
+        return tuple(entries) if values else Tuple(entries)
+    return function(space, *values)
 
 
 def flat_size(space: Space) -> int:

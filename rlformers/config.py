@@ -99,6 +99,21 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
+class WrapConfig:
+    """Partial observability added to the environment, in this order from the inside out (`envs/wrap.py`)."""
+
+    action_repeat: int = 1  # make every action this many times
+    mask: Any = None  # entries of the observation to hide: a list of indices, or velocities or positions
+    noise: float = 0.0  # standard deviation of Gaussian noise on the observation
+    delay: int = 0  # observations arrive this many steps late
+    frame_drop: float = 0.0  # probability of seeing again what was seen last
+    flicker: float = 0.0  # probability of a blank observation
+    period: int = 1  # blanks but every period-th step
+    flag: bool = False  # tell the agent which observations are old or blank
+    reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
+
+
+@dataclass(frozen=True)
 class WandbConfig:
     """Weights & Biases: one run per seed, in one group."""
 
@@ -134,6 +149,7 @@ class ExperimentConfig:
         _require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
         _require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+    wrap: WrapConfig = field(default_factory=WrapConfig)
         _require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
             raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")

@@ -1,6 +1,7 @@
 """From a configuration to the objects it names."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,7 @@ def build(config: ExperimentConfig) -> Built:
     Raises:
         ValueError: A key names something that does not exist or does not fit; one line that says what would.
     """
-    env, params = make_env(config.env, **config.env_kwargs)
+    env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
     params = replace_params(params, **config.env_params)
     env = EpisodeStatistics(env)
     policy = make_policy(env.action_space(params), config.model.policy)

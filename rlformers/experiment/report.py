@@ -14,6 +14,8 @@ from rlformers.experiment.statistics import bootstrap_ci, iqm
 BINS = 50  # points of a curve: a point is the mean over 2 % of the steps
 # Keys that do not change what is learned, so that runs that differ in them only are pooled.
 NEUTRAL = ("seed", "seeds", "run_dir", "log_every", "chunk_seconds", "wandb", "eval", "checkpoint")
+# Nodes that, with the id, say which environment it is.
+ENV_NODES = ("env_params", "env_kwargs", "wrap")
 
 
 class Run(NamedTuple):
@@ -149,7 +151,7 @@ def group(runs: list[Run]) -> list[Group]:
     for run in runs:
         env = run.config["env"]
         same_env = [other for other in runs if other.config["env"] == env]
-        env_keys = [key for key in varying(same_env) if key.startswith(("env_params.", "env_kwargs."))]
+        env_keys = [key for key in varying(same_env) if key.split(".")[0] in ENV_NODES]
         panel = " ".join([env, *(f"{key.split('.')[1]}={run.config.get(key)}" for key in env_keys)])
         same_core = [other for other in same_env if other.config["core.name"] == run.config["core.name"]]
         keys = [key for key in varying(same_core) if key not in env_keys]

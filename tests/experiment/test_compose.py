@@ -41,6 +41,15 @@ def test_environment_arguments_need_no_plus(plus):
     assert config.env_params == {"length": 30} and config.env_kwargs == {"mode": "dark"}
 
 
+@pytest.mark.parametrize("mask", ["[0,2]", "velocities", "null"])
+def test_partial_observability_survives_its_yaml(mask, tmp_path):
+    config = compose([f"wrap.mask={mask}", "wrap.noise=0.1", "wrap.action_repeat=2"])
+    assert config.wrap.mask == {"[0,2]": [0, 2], "velocities": "velocities", "null": None}[mask]
+    assert (config.wrap.noise, config.wrap.action_repeat, config.wrap.flicker) == (0.1, 2, 0.0)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load(tmp_path / "config.yaml") == config
+
+
 def test_strings_that_look_like_numbers_survive_the_file(tmp_path):
     config = compose(["env_kwargs.a='1e6'", "env_kwargs.b='no'", "wandb.tags=['010']", "run_dir='a b,c=d'"])
     (tmp_path / "config.yaml").write_text(to_yaml(config))
@@ -69,6 +78,9 @@ BAD = [
     ("ppo.anneal_lr=maybe", "ppo.anneal_lr: need true or false, got 'maybe'"),
     ("wandb.tags=a", "wandb.tags: need a list [...] of strings, got 'a'"),
     ("wandb.tags=[[a]]", "wandb.tags: need a list [...] of strings"),
+    ("wrap.noise=loud", "wrap.noise: need a float, got 'loud'"),
+    ("wrap.blur=1", "wrap.blur: unknown key"),
+    ("wrap=noise", "wrap: need wrap.action_repeat=..., got 'noise'"),
     ("wandb.mode=on", "wandb.mode: need one of auto, online, offline, disabled, got"),
     ("wandb=offline", "wandb: need wandb.mode=..., got 'offline'"),
     ("env_params=3", "env_params: need env_params.NAME=..., got '3'"),

@@ -1,0 +1,94 @@
+"""Wrappers that change when the agent acts and when it is paid."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float32, PRNGKeyArray
+
+from rlformers.envs.environment import Environment, Wrapper
+
+__all__ = ["ActionRepeat", "RewardDelay", "RewardDelayState"]
+
+
+class ActionRepeat(Wrapper):
+    """Makes every action k times, or until the episode ends within; pays the sum of the rewards.
+
+    Observation and `info` are those of the last step made. The wrapped environment counts its own steps: its time limit
+    holds in those, and is noticed at the step that reaches it.
+
+    Args:
+        env: Any environment.
+        repeats: k.
+
+    Raises:
+        ValueError: `repeats` below 1; names `wrap.action_repeat`.
+    """
+
+    def __init__(self, env: Environment, repeats: int):
+        super().__init__(env)
+        if repeats < 1:
+            raise ValueError(f"wrap.action_repeat: need at least 1, got {repeats!r}")
+        self.repeats = repeats
+
+    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
+        """Make up to k steps, without automatic reset."""
+
+        def substep(carry: tuple[Any, Array], key: PRNGKeyArray) -> tuple[tuple[Any, Array], None]:
+            last, ended = carry
+            obs, state, reward, terminated, info = self.env.step_env(key, last[1], action, params)
+            new = (obs, state, last[2] + reward, terminated, info)
+            new = jax.tree.map(lambda old, new: jnp.where(ended, old, new), last, new)
+            return (new, ended | terminated | self.env.is_truncated(state, params)), None
+
+        # The first step replaces all of this but the state.
+        like = jax.eval_shape(self.env.step_env, key, state, action, params)
+        obs, _, reward, terminated, info = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        start = (obs, state, reward, terminated, info), jnp.zeros((), bool)
+        (last, _), _ = jax.lax.scan(substep, start, jax.random.split(key, self.repeats))
+        return last
+
+
+class RewardDelayState(NamedTuple):
+    """State of `RewardDelay`."""
+
+    env_state: Any
+    pending: Float32[Array, " d"]  # rewards not yet paid, oldest first
+
+
+class RewardDelay(Wrapper):
+    """Pays every reward d steps later; the end of the episode pays the rest, so that returns are what they were.
+
+    A time limit must stand inside, for this wrapper to see that the episode ends. With a d above the longest episode
+    everything is paid at the end.
+
+    Args:
+        env: Any environment.
+        steps: d.
+
+    Raises:
+        ValueError: `steps` below 1; names `wrap.reward_delay`.
+    """
+
+    def __init__(self, env: Environment, steps: int):
+        super().__init__(env)
+        if steps < 1:
+            raise ValueError(f"wrap.reward_delay: need at least 1, got {steps!r}")
+        self.steps = steps
+
+    def inner_state(self, state: Any) -> Any:
+        """The state of the wrapped environment."""
+        return state.env_state
+
+    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
+        """Start an episode."""
+        obs, env_state = self.env.reset_env(key, params)
+        return obs, RewardDelayState(env_state, jnp.zeros((self.steps,), jnp.float32))
+
+    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
+        """Make a step, without automatic reset."""
+        obs, env_state, reward, terminated, info = self.env.step_env(key, state.env_state, action, params)
+        ended = terminated | self.env.is_truncated(env_state, params)
+        queue = jnp.append(state.pending, jnp.asarray(reward, jnp.float32))
+        paid = jnp.where(ended, jnp.sum(queue), queue[0])
+        return obs, RewardDelayState(env_state, queue[1:]), paid, terminated, info
