@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, ValidationError
 from omegaconf.errors import OmegaConfBaseException
 
-from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig
+from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig, WrapConfig
 from rlformers.cores import registry
 from rlformers.presets import CONFIGS, experiments
 from rlformers.schema import FREE_NODES, leaves, store_schema, type_name, typed_config
@@ -212,6 +212,7 @@ def from_node(node: DictConfig) -> ExperimentConfig:
     return ExperimentConfig(
         **values
         | {
+            "wrap": WrapConfig(**values["wrap"]),
             "core": CoreConfig(name, options),
             "model": ModelConfig(**values["model"]),
             "ppo": PPOConfig(**values["ppo"]),
