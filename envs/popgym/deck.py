@@ -13,47 +13,72 @@ from flax import struct
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment
-from rlformers.envs.spaces import Discrete
+from rlformers.envs.spaces import Discrete, Space
 
-NUM_SUITS = 4
-CARDS_PER_SUIT = 13
+DECK_SIZE = 52
+NUM_KINDS = {"colors": 2, "suits": 4, "ranks": 13}  # by what tells cards apart
 
 
 @struct.dataclass
 class Params:
-    """The games of suits have no numeric parameters."""
+    """Games of cards have no numeric parameters."""
 
 
-class SuitGame(Environment):
-    """A game in which the suits of `num_decks` shuffled decks of 52 cards are shown one by one.
-
-    Observations and actions are suits, Discrete(4). The last card of the deck ends the game: by termination, as in
-    popgym, never by truncation.
+def check_decks(num_decks: int, deck_type: str, allowed: tuple[str, ...] = tuple(NUM_KINDS)) -> None:
+    """Check the arguments of games of cards.
 
     Raises:
-        ValueError: `num_decks` below 1.
+        ValueError: `num_decks` below 1, or a `deck_type` that is not allowed.
+    """
+    if num_decks < 1:
+        raise ValueError(f"env_kwargs.num_decks: need at least 1, got {num_decks}")
+    if deck_type not in allowed:
+        raise ValueError(f"env_kwargs.deck_type: need one of {', '.join(allowed)}, got {deck_type!r}")
+
+
+def draw(key: PRNGKeyArray, remaining: Int32[Array, " kinds"]) -> Int32[Array, ""]:
+    """The kind of the next card, given how many cards of each kind remain."""
+    position = jax.random.randint(key, (), 0, jnp.sum(remaining, dtype=jnp.int32), jnp.int32)
+    return jnp.sum(position >= jnp.cumsum(remaining), dtype=jnp.int32)
+
+
+def take(remaining: Int32[Array, " kinds"], kind: Int32[Array, ""]) -> Int32[Array, " kinds"]:
+    """What remains of each kind without one card of this kind."""
+    return remaining - (jnp.arange(len(remaining)) == kind).astype(jnp.int32)
+
+
+class CardGame(Environment):
+    """A game in which the cards of `num_decks` shuffled decks of 52 are shown one by one.
+
+    Of a card only its kind counts, an integer: by `deck_type`, its colour (of 2), suit (of 4) or rank (of 13). Unless a
+    game says otherwise, observations and actions are kinds. The end of the game is a termination, as in popgym, never a
+    truncation.
+
+    Raises:
+        ValueError: `num_decks` below 1, or an unknown `deck_type`.
     """
 
     never_truncates = True
 
-    def __init__(self, num_decks: int):
-        if num_decks < 1:
-            raise ValueError(f"env_kwargs.num_decks: need at least 1, got {num_decks}")
-        self.num_cards = num_decks * NUM_SUITS * CARDS_PER_SUIT
+    def __init__(self, num_decks: int, deck_type: str = "suits"):
+        check_decks(num_decks, deck_type)
+        self.num_cards = num_decks * DECK_SIZE
+        self.num_kinds = NUM_KINDS[deck_type]
 
-    def draw(self, key: PRNGKeyArray, remaining: Int32[Array, "4"]) -> Int32[Array, ""]:
-        """The suit of the next card, given how many cards of each suit remain. The only chance event of the games."""
-        position = jax.random.randint(key, (), 0, jnp.sum(remaining, dtype=jnp.int32), jnp.int32)
-        return jnp.sum(position >= jnp.cumsum(remaining), dtype=jnp.int32)
+    def draw(self, key: PRNGKeyArray, remaining: Int32[Array, " kinds"]) -> Int32[Array, ""]:
+        """The kind of the next card of a deck. The only chance event of the games."""
+        return draw(key, remaining)
 
-    def deal(self, key: PRNGKeyArray, remaining: Int32[Array, "4"]) -> tuple[Int32[Array, ""], Int32[Array, "4"]]:
-        """Take the next card off the deck: its suit, and what then remains of each suit."""
-        suit = self.draw(key, remaining)
-        return suit, remaining - (jnp.arange(NUM_SUITS) == suit).astype(jnp.int32)
+    def deal(
+        self, key: PRNGKeyArray, remaining: Int32[Array, " kinds"]
+    ) -> tuple[Int32[Array, ""], Int32[Array, " kinds"]]:
+        """Take the next card off a deck: its kind, and what then remains of each kind."""
+        kind = self.draw(key, remaining)
+        return kind, take(remaining, kind)
 
-    def full_deck(self) -> Int32[Array, "4"]:
-        """Number of cards of each suit before the first is dealt."""
-        return jnp.full((NUM_SUITS,), self.num_cards // NUM_SUITS, jnp.int32)
+    def full_deck(self) -> Int32[Array, " kinds"]:
+        """Number of cards of each kind before the first is dealt."""
+        return jnp.full((self.num_kinds,), self.num_cards // self.num_kinds, jnp.int32)
 
     def is_truncated(self, state: Any, params: Params) -> Bool[Array, ""]:
         """Never."""
@@ -66,13 +91,13 @@ class SuitGame(Environment):
 
     @property
     def num_actions(self) -> int:
-        """The four suits."""
-        return NUM_SUITS
+        """Number of the discrete actions."""
+        return self.action_space().n
 
     def action_space(self, params: Params | None = None) -> Discrete:
-        """The suit that the agent names."""
-        return Discrete(NUM_SUITS)
+        """The kind of card that the agent names."""
+        return Discrete(self.num_kinds)
 
-    def observation_space(self, params: Params) -> Discrete:
-        """The suit of the card just dealt."""
-        return Discrete(NUM_SUITS)
+    def observation_space(self, params: Params) -> Space:
+        """The kind of the card just dealt."""
+        return Discrete(self.num_kinds)

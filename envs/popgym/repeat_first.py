@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import Params, SuitGame
+from rlformers.envs.popgym.deck import CardGame, Params
 
 
 class State(NamedTuple):
@@ -15,7 +15,7 @@ class State(NamedTuple):
     first: Int32[Array, ""]  # suit of the first card
 
 
-class RepeatFirst(SuitGame):
+class RepeatFirst(CardGame):
     """The agent is shown the N cards of `num_decks` decks and names the suit of the first at each of the N - 1 steps.
 
     Reward ±1/(N - 1), so that returns lie in [-1, 1]; the episode terminates with the step that deals the last card.

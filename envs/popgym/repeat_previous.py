@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import Params, SuitGame
+from rlformers.envs.popgym.deck import CardGame, Params
 
 
 class State(NamedTuple):
@@ -15,7 +15,7 @@ class State(NamedTuple):
     recent: Int32[Array, " k"]  # suits of the last k cards, newest last; zeros where fewer were dealt
 
 
-class RepeatPrevious(SuitGame):
+class RepeatPrevious(CardGame):
     """The agent is shown the N cards of `num_decks` decks and names the k-th last suit, the shown card counting as one.
 
     The lag is thus k - 1: with the observations o_0, o_1, ..., the answer after o_t is o_(t-k+1). So popgym's code has

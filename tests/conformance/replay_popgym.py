@@ -61,11 +61,28 @@ def _reward(fields: dict[str, np.ndarray]) -> np.ndarray:
     return fields["reward"] if "reward" in fields else fields["reward_values"][fields["reward_code"]]
 
 
-def start_suits(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
-    """A game of suits whose next card comes from the recorded deck, which is in the order of dealing."""
-    deck = episode.hidden["h_cards"]
+def _with_decks(env: Any, *decks: Array) -> Any:
+    """A game of cards that deals from recorded decks, which are in the order of dealing, taking turns."""
     env = copy.copy(env)
-    env.draw = lambda key, remaining: deck[len(deck) - jnp.sum(remaining, dtype=jnp.int32)].astype(jnp.int32)
+    turns = itertools.cycle(decks)
+
+    def draw(key: Any, remaining: Array) -> Array:
+        deck = next(turns)
+        return deck[len(deck) - jnp.sum(remaining, dtype=jnp.int32)].astype(jnp.int32)
+
+    env.draw = draw
+    return env
+
+
+def start_cards(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """A game of one deck."""
+    env = _with_decks(env, episode.hidden["h_cards"])
+    return env, *env.reset_env(jax.random.key(0), params)
+
+
+def start_count_recall(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """A game of two decks, which deals from the one of values first."""
+    env = _with_decks(env, episode.hidden["h_value"], episode.hidden["h_query"])
     return env, *env.reset_env(jax.random.key(0), params)
 
 
@@ -79,8 +96,11 @@ def start_physics(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, An
 # How each family starts as an episode did: environment, params and the episode (as JAX arrays, under jit and vmap; rows
 # beyond its end are padding) to the environment with its chance events replaced, first observation and state.
 INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
-    "RepeatFirst": start_suits,
-    "RepeatPrevious": start_suits,
+    "RepeatFirst": start_cards,
+    "RepeatPrevious": start_cards,
+    "Autoencode": start_cards,
+    "HigherLower": start_cards,
+    "CountRecall": start_count_recall,
     "PositionOnlyCartPole": start_physics,
     "PositionOnlyPendulum": start_physics,
 }
