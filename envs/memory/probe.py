@@ -1,0 +1,72 @@
+"""What the probes of memory share: questions with a right answer, and symbols that are never stored.
+
+A probe shows a stream of observations and asks for something that was shown before. The return of an episode is the
+fraction of right answers, so that 1 is perfect, whatever the length. Answers to what has not been asked yet are
+ignored. Observations are discrete where they can be: the wrapper `FlattenObservation` makes one-hot vectors of them.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
+
+from rlformers.envs.environment import Environment
+from rlformers.envs.spaces import Discrete
+
+
+class Probe(Environment):
+    """A task of discrete answers that ends by itself.
+
+    Args:
+        num_answers: Size of the action space.
+    """
+
+    never_truncates = True
+
+    def __init__(self, num_answers: int):
+        self.num_answers = num_answers
+
+    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
+        """Never."""
+        return jnp.zeros((), jnp.bool_)
+
+    @property
+    def num_actions(self) -> int:
+        """Number of possible answers."""
+        return self.num_answers
+
+    def action_space(self, params: Any = None) -> Discrete:
+        """The answer."""
+        return Discrete(self.num_answers)
+
+
+def mark(right: Any, asked: Any, num_questions: Any) -> Float32[Array, ""]:
+    """Reward of an answer: 1/num_questions if it was asked for and is right, else 0."""
+    return jnp.where(asked & right, 1 / jnp.asarray(num_questions, jnp.float32), 0.0).astype(jnp.float32)
+
+
+def draw_seed(key: PRNGKeyArray) -> UInt32[Array, "2"]:
+    """The seed of an episode's symbols."""
+    return jax.random.bits(key, (2,), jnp.uint32)
+
+
+def symbol(seed: UInt32[Array, "2"], index: Any, num_symbols: int) -> Int32[Array, ""]:
+    """Symbol number `index` >= 0 of an episode, independent and uniform in {0, ..., num_symbols - 1}.
+
+    A symbol is a hash of (seed, index): the state of an environment need not hold the sequence, which may then be as
+    long as one likes, and a reset, which happens inside every step, need not draw it. The remainder's bias is below
+    num_symbols / 2³².
+    """
+    key = jax.random.fold_in(jax.random.wrap_key_data(seed, impl="threefry2x32"), jnp.maximum(index, 0))
+    return (jax.random.bits(key, (), jnp.uint32) % num_symbols).astype(jnp.int32)
+
+
+def need_at_least(name: str, value: Any, minimum: int) -> None:
+    """Check a field of params (arrays of vmapped params pass) or an argument, named with its prefix.
+
+    Raises:
+        ValueError: The value is below the minimum.
+    """
+    if isinstance(value, int | float) and value < minimum:
+        raise ValueError(f"{name}: need at least {minimum}, got {value}")
