@@ -8,14 +8,30 @@ not `state.time >= params.max_steps_in_episode`, `is_truncated`.
 
 from typing import Any
 
+from flax import struct
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-__all__ = ["EnvParams", "EnvState", "Environment", "Number", "Wrapper", "never_truncates"]
+__all__ = ["EnvParams", "EnvState", "Environment", "Number", "TimedParams", "Wrapper", "never_truncates"]
 
 # A field of params: a Python number, an array [] of vmapped params, or what jax.tree puts in its place.
 Number = Any
+
+
+@struct.dataclass
+class TimedParams(EnvParams):
+    """The time limit T, in steps.
+
+    Raises:
+        ValueError: T below 1.
+    """
+
+    max_steps_in_episode: Number = 200
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:
+            raise ValueError(f"max_steps_in_episode: need at least 1, got {self.max_steps_in_episode}")
 
 
 class Wrapper(Environment):

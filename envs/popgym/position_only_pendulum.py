@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, EnvParams, Number
+from rlformers.envs.environment import Environment, Number, TimedParams
 from rlformers.envs.spaces import Box
 
 # The largest cost of a step, π² + 0.1·8² + 0.001·2², as popgym rounds it.
@@ -27,24 +27,15 @@ class State(NamedTuple):
 
 
 @struct.dataclass
-class Params(EnvParams):
-    """Time limit T, and gymnasium's physical constants in SI units.
+class Params(TimedParams):
+    """Time limit T, and gymnasium's physical constants in SI units."""
 
-    Raises:
-        ValueError: T below 1.
-    """
-
-    max_steps_in_episode: Number = 200
     max_speed: Number = 8.0
     max_torque: Number = 2.0
     dt: Number = 0.05
     g: Number = 10.0
     m: Number = 1.0
     l: Number = 1.0  # noqa: E741 (gymnasium's name)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:
-            raise ValueError(f"max_steps_in_episode: need at least 1, got {self.max_steps_in_episode}")
 
 
 class PositionOnlyPendulum(Environment):

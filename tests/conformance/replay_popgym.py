@@ -93,6 +93,35 @@ def start_physics(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, An
     return env, env.observe(jax.random.key(0), state, None, params), state
 
 
+def start_noisy_physics(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """A physical system seen with the recorded noise: what the clipped observation differs by from the true one."""
+    inner, first, state = start_physics(env.env, params, episode)
+
+    def observe(values: Array) -> Array:
+        return inner.observe(jax.random.key(0), type(state)(*values, time=state.time), None, params)
+
+    true = jnp.concatenate([first[None], jax.vmap(observe)(episode.hidden["h_states"])])
+    noise = episode.obs - true
+    env = copy.copy(env)
+    env.noise = lambda key, state: noise[state.time]
+    return env, env.disturb(jax.random.key(0), first, state, params), state
+
+
+def start_bandit(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """Arms that pay when they did."""
+    first, state = env.reset_env(jax.random.key(0), params)
+    env = copy.copy(env)
+    env.pays = lambda key, state, action: episode.obs[state.time + 1, 0] == 1
+    return env, first, state._replace(payouts=episode.hidden["h_payouts"])
+
+
+def start_concentration(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """The recorded layout, as if all cards had been turned once."""
+    first, state = env.reset_env(jax.random.key(0), params)
+    table = episode.hidden["h_cards"].astype(jnp.int32)
+    return env, first, state._replace(table=table, remaining=jnp.zeros_like(state.remaining))
+
+
 # How each family starts as an episode did: environment, params and the episode (as JAX arrays, under jit and vmap; rows
 # beyond its end are padding) to the environment with its chance events replaced, first observation and state.
 INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
@@ -103,6 +132,11 @@ INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
     "CountRecall": start_count_recall,
     "PositionOnlyCartPole": start_physics,
     "PositionOnlyPendulum": start_physics,
+    "VelocityOnlyCartPole": start_physics,
+    "NoisyPositionOnlyCartPole": start_noisy_physics,
+    "NoisyPositionOnlyPendulum": start_noisy_physics,
+    "MultiarmedBandit": start_bandit,
+    "Concentration": start_concentration,
 }
 
 
