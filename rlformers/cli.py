@@ -100,11 +100,12 @@ def _list_cores(words: list[str]) -> int:
         costs = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
 
     columns = ("state", "parameters", "step", "segment", "window")
-    print(f"{'core':18}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
+    margin = max(18, *(len(name) + 1 for name in entries()))
+    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
     for core in entries().values():
         numbers = costs.get(core.name, dict.fromkeys(columns, "-"))
         cells = ("all" if n is None else f"{n:,}" if isinstance(n, int) else n for n in map(numbers.get, columns))
-        print(f"{core.name:18}" + "".join(f"{cell:>11}" for cell in cells) + f"  {core.summary} ({core.paper})")
+        print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {core.summary} ({core.paper})")
     print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
     return 0
 

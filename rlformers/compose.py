@@ -129,10 +129,10 @@ def _check_group(override: Override) -> None:
         return
     names = override.sweep_string_iterator() if override.is_sweep_override() else [given(override)]
     for name in names:
-        if name not in choices():
-            raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
         if key == "core":
-            registry.load(str(name))  # a plug-in that cannot be imported
+            registry.load(str(name))  # one that is unknown, or cannot be imported, or needs another package
+        elif name not in choices():
+            raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
 
 
 def _check_override(typed: DictConfig, override: Override) -> None:

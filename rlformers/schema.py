@@ -21,7 +21,9 @@ def store_schema() -> None:
     store.store("schema", _root(), provider="rlformers")
     for name in registry.entries():
         with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen
-            store.store(name, _core_node(name), group="core", provider="rlformers")
+            *folders, file = name.split("/")
+            group = "/".join(["core", *folders])
+            store.store(file, _core_node(name), group=group, package="core", provider="rlformers")
 
 
 def _core_node(name: str) -> type:
@@ -60,6 +62,11 @@ def typed_config(core: str) -> DictConfig:
     config = OmegaConf.structured(_root())
     config.core = OmegaConf.structured(_core_node(core))
     return config
+
+
+def typed_options(schema: Any) -> DictConfig:
+    """The defaults of a config dataclass, typed, for values to be changed in place."""
+    return OmegaConf.structured(_node(schema))
 
 
 def leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,8 +17,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import importlib.util
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from rlformers.cores.memax_models import MODELS
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -30,8 +33,13 @@ if TYPE_CHECKING:
 class Definition(Protocol):
     """What stands behind the name of a core."""
 
-    Config: type
-    make: Any  # (config, width: int, num_layers: int, key) -> Core
+    @property
+    def Config(self) -> type:
+        """A frozen dataclass of options."""
+
+    @property
+    def make(self) -> Any:
+        """A function (config, width: int, num_layers: int, key) -> Core."""
 
 
 class Entry(NamedTuple):
@@ -72,6 +80,12 @@ _entries = {
     )
 }
 
+# Listed and made only where the package is installed.
+_of_memax = {
+    f"memax/{model.name}": Entry(f"memax/{model.name}", model.paper, f"memax's: {model.summary}", model)
+    for model in MODELS
+}
+
 
 def register_core(name: str, definition: Definition, *, paper: str = "-", summary: str = "") -> None:
     """Add a core under a new name.
@@ -85,12 +99,16 @@ def register_core(name: str, definition: Definition, *, paper: str = "-", summar
 
 
 def entries() -> dict[str, Entry]:
-    """All cores by name: built-in ones, registered ones, and those of installed plug-ins."""
+    """All cores by name: built-in and registered ones, and those of installed plug-ins and of memax."""
     plugins = {
         point.name: Entry(point.name, "-", f"from {point.dist.name if point.dist else point.value}", point.value)
         for point in importlib.metadata.entry_points(group="rlformers.cores")
     }
-    return plugins | _entries
+    return plugins | _entries | (_of_memax if _has_memax() else {})
+
+
+def _has_memax() -> bool:
+    return importlib.util.find_spec("memax") is not None
 
 
 def built_in() -> tuple[str, ...]:
@@ -102,9 +120,11 @@ def load(name: str) -> Definition:
     """Import the definition of a core.
 
     Raises:
-        ValueError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported.
+        ValueError: Unknown name (the nearest is suggested), a plug-in that cannot be imported, or memax is missing.
     """
     known = entries()
+    if name not in known and name.startswith("memax/") and not _has_memax():
+        raise ValueError(f"core: {name!r} needs the package memax: pip install 'rlformers[memax]'")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
