@@ -51,6 +51,20 @@ def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
     return [leaf for key in keys for leaf in leaves(space.spaces[key], None if value is None else value[key])]
 
 
+def text(space: Space) -> str:
+    """A space in a few characters: `Discrete(4)`, `Box(3)`, `Box(10,10,4)`, `MultiDiscrete(9,9)`, `Dict(a: Box(2))`."""
+    if isinstance(space, Discrete):
+        return f"Discrete({space.n})"
+    if isinstance(space, MultiDiscrete):
+        same = len(set(space.nvec)) == 1 and len(space.nvec) > 3
+        return f"MultiDiscrete({f'{space.nvec[0]} x{len(space.nvec)}' if same else ','.join(map(str, space.nvec))})"
+    if isinstance(space, Dict):
+        return f"Dict({', '.join(f'{key}: {text(part)}' for key, part in space.spaces.items())})"
+    if isinstance(space, Tuple):
+        return f"Tuple({', '.join(map(text, space.spaces))})"
+    return f"{type(space).__name__}({','.join(map(str, getattr(space, 'shape', None) or ()))})"
+
+
 def map_leaves(function: Callable[..., Any], space: Space, *values: Any) -> Any:
     """Apply `function(leaf, *parts)` to every leaf of a space and the parts of some values at its place.
 
@@ -100,6 +114,8 @@ def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
     if isinstance(space, Discrete):
         return jax.nn.one_hot(value, space.n, dtype=jnp.float32)
     if isinstance(space, MultiDiscrete):
+        if len(set(space.nvec)) == 1:  # one operation, of which the loop would make hundreds
+            return jax.nn.one_hot(value, space.nvec[0], dtype=jnp.float32).ravel()
         parts = [jax.nn.one_hot(value[i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
         return jnp.concatenate(parts)
     return jnp.ravel(value).astype(jnp.float32)

@@ -1,0 +1,213 @@
+"""What must hold of an environment in play."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlformers.envs import spaces
+from rlformers.envs.checks.report import Point, require
+from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, to_numpy
+from rlformers.envs.environment import Environment, Wrapper, never_truncates
+
+TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
+MOST_SCANS = 32  # until an episode ends, where there is no such limit
+COMPARED = 8  # first steps, and ends, that are compared one by one
+
+
+class Run(NamedTuple):
+    """A rollout of T steps and its params."""
+
+    params: Any
+    first: Any  # observations of the resets, [B, ...]
+    steps: Step
+
+
+def play(rollouts: Rollouts, key: Any, params: Any) -> tuple[Run, Run | None]:
+    """Random play until an episode ends, and again from the same start with a short time limit, if there is any."""
+    limited = _with_limit(params)
+    runs = []
+    for case, most in ((params, 1 if limited is not None else MOST_SCANS), (limited, 1)):
+        if case is None:
+            return runs[0], None
+        carry = rollouts.start(key, case)
+        first, scans = jax.tree.map(to_numpy, carry[0]), []
+        for number in range(most):
+            carry, steps = rollouts.go_on(carry, jax.random.fold_in(key, number), case)
+            scans.append(steps)
+            if steps.done[:, 0].any():
+                break
+        runs.append(Run(case, first, jax.tree.map(_concatenate, *scans)))
+    return runs[0], runs[1]
+
+
+def _concatenate(*parts: Any) -> Any:
+    return parts[0] if len(parts) == 1 else to_numpy(jnp.concatenate(parts))
+
+
+def _with_limit(params: Any) -> Any:
+    fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
+    if "max_steps_in_episode" not in fields:
+        return None
+    present = params.max_steps_in_episode
+    if np.shape(present) or present <= TIME_LIMIT:
+        return None
+    limit = TIME_LIMIT if isinstance(present, int | float) else np.asarray(TIME_LIMIT, present.dtype)
+    return dataclasses.replace(params, max_steps_in_episode=limit)
+
+
+def check_deterministic(rollouts: Rollouts, key: Any, free: Run) -> None:
+    """The same keys make the same episodes, bit for bit."""
+    carry = rollouts.start(key, free.params)
+    _, steps = rollouts.go_on(carry, jax.random.fold_in(key, 0), free.params)
+    before = jax.tree.map(lambda x: x[: rollouts.num_steps], free.steps)
+    difference = first_difference(steps._asdict(), before._asdict(), exact=True)
+    require(not difference, f"played again, {difference}")
+
+
+def _everything(run: Run) -> Iterator[tuple[str, Any]]:
+    """All observations, [T, B, ...]."""
+    yield "observation of a reset", jax.tree.map(lambda x: x[None], run.first)
+    yield "observation", run.steps.obs
+    yield "final_observation", run.steps.final
+
+
+def check_finite(run: Run) -> None:
+    """No NaN and no infinity."""
+    for what, values in (*_everything(run), ("reward", run.steps.reward)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+            bad = ~np.isfinite(leaf.astype(np.float64))
+            place = f"{what}{jax.tree_util.keystr(path)}"
+            require(not bad.any(), f"{place} is {leaf[bad][:1].tolist()} at step {np.argwhere(bad)[:1, 0].tolist()}")
+
+
+def check_contained(env: Environment, run: Run) -> None:
+    """Observations lie in their space, up to rounding."""
+
+    def compare(space: spaces.Space, values: Any, place: str) -> None:
+        if isinstance(space, spaces.Dict | spaces.Tuple):
+            keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
+            for key in keys:
+                compare(space.spaces[key], values[key], f"{place}[{key!r}]")
+            return
+        if isinstance(space, spaces.Box):
+            low, high = (np.asarray(bound, np.float64) for bound in (space.low, space.high))
+            # Bounds such as 1 for a cosine are missed by a rounding error.
+            slack = 1e-5 if np.issubdtype(space.dtype, np.floating) else 0.0
+            low, high = low - slack * np.maximum(1, np.abs(low)), high + slack * np.maximum(1, np.abs(high))
+        else:
+            low, high = np.zeros(()), np.asarray(getattr(space, "nvec", None) or space.n) - 1
+        outside = (values < low) | (values > high)
+        if outside.any():
+            at = tuple(np.argwhere(outside)[0])
+            bounds = (float(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
+            entry = str([int(i) for i in at[2:]]) if at[2:] else ""
+            require(False, "{}{} is {} at step {}, need {:g} to {:g}".format(place, entry, values[at], at[0], *bounds))
+
+    for what, values in _everything(run):
+        compare(env.observation_space(run.params), values, what)
+
+
+def check_single_steps(env: Environment, runs: list[Run]) -> list[Point]:
+    """`env.step`, its own reset included, does alone what the vmapped scan around `step_env` did."""
+    step = jax.jit(env.step, compiler_options=COMPILE)
+    same, fresh, last = (
+        "single steps equal the scan",
+        "the automatic reset shows a first observation",
+        "final_observation is that of the last step",
+    )
+    failures: dict[str, str] = {}
+    compared = ends = 0
+    for run in runs:
+        done = run.steps.done[:, 0]
+        for t in sorted({*range(COMPARED), *np.flatnonzero(done)[:COMPARED].tolist()}):
+            before, action = (jax.tree.map(lambda x, t=t: x[t], tree) for tree in (run.steps.before, run.steps.action))
+            action = jax.tree.map(lambda x: x[0], action)
+            returned = step(run.steps.key[t], before, action, run.params)
+            if len(returned) != 6:
+                return [Point(same, f"step returns {len(returned)} values, need 6")]
+            obs, state, reward, terminated, truncated, info = returned
+
+            def compare(point: str, what: str, value: Any, steps: Any, t: int = t) -> None:
+                expected = jax.tree.map(lambda x: x[t, 0] if steps is not run.steps.before else x[t + 1], steps)
+                difference = first_difference(value, expected)
+                if difference:
+                    failures.setdefault(point, f"step {t}: {what}{difference}")
+
+            compare(same, "reward ", reward, run.steps.reward)
+            compare(same, "terminated ", terminated, run.steps.terminated)
+            compare(same, "truncated ", truncated, run.steps.truncated)
+            compare(fresh if done[t] else same, "observation", obs, run.steps.obs)
+            if t + 1 < len(done):
+                compare(fresh if done[t] else same, "state", state, run.steps.before)
+            if "final_observation" in info:
+                compare(last, "final_observation", info["final_observation"], run.steps.final)
+            else:
+                failures.setdefault(last, "info has no final_observation")
+            compared, ends = compared + 1, ends + int(done[t])
+    note = f"{ends} ends" if ends else f"no episode ended in {len(runs[0].steps.reward)} steps"
+    notes = {same: f"{compared} steps", fresh: note, last: note}
+    return [Point(name, failures.get(name, ""), notes[name]) for name in (same, fresh, last)]
+
+
+def check_time_limit(env: Environment, free: Run, limited: Run | None) -> str:
+    """Where `max_steps_in_episode` ends an episode that would have gone on, it is truncated, not terminated."""
+    if limited is None:
+        return f"params have no max_steps_in_episode above {TIME_LIMIT}"
+    if never_truncates(env):
+        return "the environment declares that it never truncates"
+    length, truncated = limited.steps.episode_length, limited.steps.truncated
+    if _has_default_limit(env):
+        require(
+            length.max() <= TIME_LIMIT, f"an episode of {length.max()} steps with max_steps_in_episode={TIME_LIMIT}"
+        )
+        early = truncated & (length < TIME_LIMIT)
+        require(not early.any(), f"truncated after {length[early][:1]} steps with max_steps_in_episode={TIME_LIMIT}")
+    at_limit = TIME_LIMIT - 1
+    goes_on = ~free.steps.done[:TIME_LIMIT].any(0) & ~limited.steps.done[:at_limit].any(0)
+    folded = goes_on & limited.steps.terminated[at_limit]
+    require(
+        not folded.any(),
+        f"max_steps_in_episode={TIME_LIMIT} terminates episodes that would go on; leave it to is_truncated, or declare "
+        "never_truncates if it belongs to the task",
+    )
+    return f"{int(truncated.sum())} truncated with max_steps_in_episode={TIME_LIMIT}"
+
+
+def _has_default_limit(env: Environment) -> bool:
+    """Whether `max_steps_in_episode` is compared with `state.time`, as gymnax has it."""
+    while isinstance(env, Wrapper) and type(env).is_truncated is Wrapper.is_truncated:
+        env = env.env
+    return type(env).is_truncated is Environment.is_truncated
+
+
+def check_never_truncates(env: Environment, runs: list[Run]) -> str:
+    """Who declares it never does it."""
+    truncated = sum(int(run.steps.truncated.sum()) for run in runs)
+    require(not (never_truncates(env) and truncated), f"declared, and {truncated} episodes were truncated")
+    return "declared" if never_truncates(env) else f"not declared, {truncated} episodes were truncated"
+
+
+def check_start_flags(run: Run) -> str:
+    """Flags in the observation are 1 in the first one of an episode and 0 in all others, final ones included."""
+    names = [name for name in ("start", "trial_start") if isinstance(run.first, Mapping) and name in run.first]
+    for name in names:
+        require((run.first[name] == 1).all(), f"{name!r} is not 1 after a reset")
+        require((run.steps.obs[name] == run.steps.done).all(), f"{name!r} is not 1 at and only at starts")
+        require((run.steps.final[name] == 0).all(), f"{name!r} is not 0 in final_observation")
+    return ", ".join(names) or "none"
+
+
+def check_statistics(run: Run) -> str:
+    """What `EpisodeStatistics` reports is the sum of the rewards and the number of steps since the last end."""
+    total, length = np.zeros(run.steps.done.shape[1]), np.zeros(run.steps.done.shape[1], int)
+    for t, done in enumerate(run.steps.done):
+        total, length = total + run.steps.reward[t], length + 1
+        require((run.steps.episode_length[t] == length).all(), f"step {t}: length {run.steps.episode_length[t]}")
+        right = np.isclose(run.steps.episode_return[t], total, rtol=1e-3, atol=1e-3)
+        require(right.all(), f"step {t}: return {run.steps.episode_return[t]}, rewards add up to {total}")
+        total, length = np.where(done, 0, total), np.where(done, 0, length)
+    return f"{int(run.steps.done.sum())} episodes"

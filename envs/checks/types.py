@@ -1,0 +1,116 @@
+"""What can be checked of an environment without running it: spaces, structures, shapes and dtypes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rlformers.envs import spaces
+from rlformers.envs.checks.report import require
+from rlformers.envs.environment import Environment
+from rlformers.envs.wrappers import FlattenObservation
+
+
+class Types(NamedTuple):
+    """What `reset_env`, `step_env` and `is_truncated` return, abstractly."""
+
+    first_obs: Any
+    first_state: Any
+    obs: Any
+    state: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+
+
+def check_spaces(env: Environment, params: Any) -> str:
+    """Spaces are of the known kinds."""
+    texts = []
+    for kind, space in (("observation", env.observation_space(params)), ("action", env.action_space(params))):
+        for leaf, _ in spaces.leaves(space):
+            known = isinstance(leaf, spaces.Box | spaces.Discrete | spaces.MultiDiscrete)
+            require(
+                known, f"{kind}_space has a {type(leaf).__name__}, need Box, Discrete, MultiDiscrete, Dict or Tuple"
+            )
+            if isinstance(leaf, spaces.Box):
+                low, high = (np.broadcast_to(bound, leaf.shape) for bound in (leaf.low, leaf.high))
+                require((low <= high).all(), f"{kind}_space has a Box whose low is above its high")
+        texts.append(f"{kind} {spaces.text(space)}")
+    return ", ".join(texts)
+
+
+def trace(env: Environment, params: Any) -> Types:
+    """Trace reset and step, as jit does."""
+    key = jax.random.key(0)
+    reset = jax.eval_shape(env.reset_env, key, params)
+    require(isinstance(reset, tuple) and len(reset) == 2, "reset_env returns no pair of observation and state")
+    action = jax.eval_shape(env.action_space(params).sample, key)
+    step = jax.eval_shape(env.step_env, key, reset[1], action, params)
+    require(
+        isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict),
+        "step_env does not return observation, state, reward, terminated and a dict",
+    )
+    return Types(*reset, *step[:4], jax.eval_shape(env.is_truncated, step[1], params))
+
+
+def name(tree: Any) -> str:
+    """An array's dtype and shape, or the structure of something else."""
+    return f"{tree.dtype}{list(tree.shape)}" if hasattr(tree, "dtype") else str(jax.tree.structure(tree))
+
+
+def check_observations(env: Environment, params: Any, types: Types) -> None:
+    """Observations of reset and step have structure, shapes and dtypes of their space."""
+
+    def compare(path: str, space: spaces.Space, obs: Any) -> None:
+        if isinstance(space, spaces.Dict):
+            keys = sorted(obs) if isinstance(obs, dict) else name(obs)
+            require(keys == sorted(space.spaces), f"{path} has {keys}, space has {sorted(space.spaces)}")
+            for key, part in space.spaces.items():
+                compare(f"{path}[{key!r}]", part, obs[key])
+        elif isinstance(space, spaces.Tuple):
+            size = len(obs) if isinstance(obs, tuple | list) else name(obs)
+            require(size == len(space.spaces), f"{path} has {size} parts, space has {len(space.spaces)}")
+            for index, part in enumerate(space.spaces):
+                compare(f"{path}[{index}]", part, obs[index])
+        else:
+            wanted = f"{np.dtype(space.dtype)}{list(space.shape)}"
+            require(name(obs) == wanted, f"{path} is {name(obs)}, space has {wanted}")
+
+    space = env.observation_space(params)
+    compare("observation of reset_env", space, types.first_obs)
+    compare("observation of step_env", space, types.obs)
+
+
+def check_states(types: Types) -> None:
+    """A step leaves the types of the state as they were, so that it can be the carry of a scan."""
+    structures = jax.tree.structure(types.first_state), jax.tree.structure(types.state)
+    require(structures[0] == structures[1], f"{structures[0]} at reset, {structures[1]} after a step")
+    pairs = zip(jax.tree_util.tree_leaves_with_path(types.first_state), jax.tree.leaves(types.state), strict=True)
+    for (path, before), after in pairs:
+        place = f"state{jax.tree_util.keystr(path)}"
+        require(name(before) == name(after), f"{place} is {name(before)} at reset, {name(after)} after a step")
+
+
+def check_ends(types: Types) -> None:
+    """Reward and ends are scalars of the right dtypes."""
+    parts = (
+        ("reward", types.reward, "float32[]"),
+        ("terminated", types.terminated, "bool[]"),
+        ("is_truncated", types.truncated, "bool[]"),
+    )
+    for what, part, wanted in parts:
+        require(name(part) == wanted, f"{what} is {name(part)}, need {wanted}")
+
+
+def check_readable(env: Environment, params: Any) -> str:
+    """Observations can be flattened for the encoders, and a mask of actions fits the actions."""
+    flat = FlattenObservation(env)
+    space = flat.observation_space(params)
+    mask = getattr(space, "spaces", {}).get("action_mask")
+    if mask is not None:
+        actions = env.action_space(params)
+        size = actions.n if isinstance(actions, spaces.Discrete) else sum(getattr(actions, "nvec", ()))
+        given = f"{np.dtype(mask.dtype)}{list(mask.shape)}"
+        require(given == f"bool[{size}]", f"action_mask is {given}, need bool[{size}]")
+    jax.eval_shape(flat.reset_env, jax.random.key(0), params)
+    return f"as {spaces.text(space)}"
