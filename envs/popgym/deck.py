@@ -13,6 +13,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment
+from rlformers.envs.popgym.draw import draw_index
 from rlformers.envs.spaces import Discrete, Space
 
 DECK_SIZE = 52
@@ -38,8 +39,7 @@ def check_decks(num_decks: int, deck_type: str, allowed: tuple[str, ...] = tuple
 
 def draw(key: PRNGKeyArray, remaining: Int32[Array, " kinds"]) -> Int32[Array, ""]:
     """The kind of the next card, given how many cards of each kind remain."""
-    position = jax.random.randint(key, (), 0, jnp.sum(remaining, dtype=jnp.int32), jnp.int32)
-    return jnp.sum(position >= jnp.cumsum(remaining), dtype=jnp.int32)
+    return draw_index(jax.random.bits(key, (), jnp.uint32), remaining)
 
 
 def take(remaining: Int32[Array, " kinds"], kind: Int32[Array, ""]) -> Int32[Array, " kinds"]:
