@@ -41,11 +41,11 @@ class Observer(Wrapper):
     flag = False
 
     @abstractmethod
-    def first(self, key: PRNGKeyArray | None, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show the observation of a reset."""
 
     @abstractmethod
-    def next(self, key: PRNGKeyArray | None, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show the observation after a step."""
 
     def shown_space(self, space: spaces.Space) -> spaces.Space:

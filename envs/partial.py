@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32, PRNGKeyArray
+from jaxtyping import Array, Bool, Int32
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
@@ -47,11 +47,11 @@ class Mask(Observer):
             )
         self.kept = np.array([index for index in range(size) if index not in indices])
 
-    def first(self, key: None, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Drop the hidden entries."""
         return Shown(obs[self.kept])
 
-    def next(self, key: None, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Drop the hidden entries."""
         return Shown(obs[self.kept])
 
@@ -97,7 +97,7 @@ class Noise(Observer):
             raise ValueError(f"wrap.noise: need real-valued observations, {env.name} observes {space!r}")
         self.std = std
 
-    def first(self, key: PRNGKeyArray, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Add noise."""
         keys = iter(jax.random.split(key, len(spaces.leaves(space))))
 
@@ -107,7 +107,7 @@ class Noise(Observer):
 
         return Shown(spaces.map_leaves(add, space, obs))
 
-    def next(self, key: PRNGKeyArray, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Add noise."""
         return self.first(key, obs, space)
 
@@ -164,12 +164,12 @@ class Flicker(Observer):
         super().__init__(env)
         self.probability, self.flag = _probability("wrap.flicker", probability), flag
 
-    def first(self, key: PRNGKeyArray, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Perhaps blank it."""
         seen = ~jax.random.bernoulli(key, self.probability)
         return Shown(_blank_unless(seen, obs, space), seen=seen)
 
-    def next(self, key: PRNGKeyArray, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Perhaps blank it."""
         return self.first(key, obs, space)
 
@@ -196,12 +196,12 @@ class PeriodicObservation(Observer):
             raise ValueError(f"wrap.period: need at least 1, got {period!r}")
         self.period, self.flag = period, flag
 
-    def first(self, key: None, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show it."""
         seen = jnp.ones((), jnp.bool_)
         return Shown(_blank_unless(seen, obs, space), jnp.zeros((), jnp.int32), seen)
 
-    def next(self, key: None, memory: Int32[Array, ""], obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Int32[Array, ""], obs: Any, space: spaces.Space) -> Shown:
         """Show it if its turn has come. Memory: steps since the last that was shown."""
         age = (memory + 1) % self.period
         return Shown(_blank_unless(age == 0, obs, space), age, age == 0)
@@ -229,11 +229,11 @@ class FrameDrop(Observer):
         super().__init__(env)
         self.probability, self.flag = _probability("wrap.frame_drop", probability), flag
 
-    def first(self, key: PRNGKeyArray, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show and keep it."""
         return Shown(obs, obs, jnp.ones((), jnp.bool_))
 
-    def next(self, key: PRNGKeyArray, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show and keep it, or what was kept."""
         seen = ~jax.random.bernoulli(key, self.probability)
         shown = jax.tree.map(lambda new, old: jnp.where(seen, new, old), obs, memory)
@@ -259,11 +259,11 @@ class Delay(Observer):
             raise ValueError(f"wrap.delay: need at least 1, got {steps!r}")
         self.steps = steps
 
-    def first(self, key: None, obs: Any, space: spaces.Space) -> Shown:
+    def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show it, and until there is a later one. Memory: the observations to come, [d, ...]."""
         return Shown(obs, jax.tree.map(lambda x: jnp.broadcast_to(x, (self.steps, *jnp.shape(x))), obs))
 
-    def next(self, key: None, memory: Any, obs: Any, space: spaces.Space) -> Shown:
+    def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:
         """Show the oldest, keep the new one."""
         shown = jax.tree.map(lambda queue: queue[0], memory)
         return Shown(shown, jax.tree.map(lambda queue, x: jnp.concatenate([queue[1:], x[None]]), memory, obs))

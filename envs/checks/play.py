@@ -29,7 +29,7 @@ class Run(NamedTuple):
 def play(rollouts: Rollouts, key: Any, params: Any) -> tuple[Run, Run | None]:
     """Random play until an episode ends, and again from the same start with a short time limit, if there is any."""
     limited = _with_limit(params)
-    runs = []
+    runs: list[Run] = []
     for case, most in ((params, 1 if limited is not None else MOST_SCANS), (limited, 1)):
         if case is None:
             return runs[0], None
@@ -65,7 +65,7 @@ def check_deterministic(rollouts: Rollouts, key: Any, free: Run) -> None:
     _, steps = rollouts.go_on(carry, jax.random.fold_in(key, 0), free.params)
     before = jax.tree.map(lambda x: x[: rollouts.num_steps], free.steps)
     difference = first_difference(steps._asdict(), before._asdict(), exact=True)
-    require(not difference, f"played again, {difference}")
+    require(not difference, f"played again: {difference}")
 
 
 def _everything(run: Run) -> Iterator[tuple[str, Any]]:
@@ -131,22 +131,23 @@ def check_single_steps(env: Environment, runs: list[Run]) -> list[Point]:
                 return [Point(same, f"step returns {len(returned)} values, need 6")]
             obs, state, reward, terminated, truncated, info = returned
 
-            def compare(point: str, what: str, value: Any, steps: Any, t: int = t) -> None:
-                expected = jax.tree.map(lambda x: x[t, 0] if steps is not run.steps.before else x[t + 1], steps)
+            scanned = jax.tree.map(lambda x, t=t: x[t, 0], run.steps._replace(key=(), before=()))
+            pairs = [
+                (same, "reward", reward, scanned.reward),
+                (same, "terminated", terminated, scanned.terminated),
+                (same, "truncated", truncated, scanned.truncated),
+                (fresh if done[t] else same, "observation", obs, scanned.obs),
+                (last, "final_observation", info.get("final_observation", {}), scanned.final),
+            ]
+            if t + 1 < len(done):
+                after = jax.tree.map(lambda x, t=t: x[t + 1], run.steps.before)
+                pairs.append((fresh if done[t] else same, "state", state, after))
+            for point, what, value, expected in pairs:
                 difference = first_difference(value, expected)
                 if difference:
                     failures.setdefault(point, f"step {t}: {what}{difference}")
-
-            compare(same, "reward ", reward, run.steps.reward)
-            compare(same, "terminated ", terminated, run.steps.terminated)
-            compare(same, "truncated ", truncated, run.steps.truncated)
-            compare(fresh if done[t] else same, "observation", obs, run.steps.obs)
-            if t + 1 < len(done):
-                compare(fresh if done[t] else same, "state", state, run.steps.before)
-            if "final_observation" in info:
-                compare(last, "final_observation", info["final_observation"], run.steps.final)
-            else:
-                failures.setdefault(last, "info has no final_observation")
+            if "final_observation" not in info:
+                failures[last] = "info has no final_observation"
             compared, ends = compared + 1, ends + int(done[t])
     note = f"{ends} ends" if ends else f"no episode ended in {len(runs[0].steps.reward)} steps"
     notes = {same: f"{compared} steps", fresh: note, last: note}

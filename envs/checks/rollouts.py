@@ -12,7 +12,6 @@ from rlformers.envs import spaces
 from rlformers.envs.environment import Environment
 from rlformers.envs.wrappers import EpisodeStatistics
 
-
 # Programs run for a moment here, so that compiling is most of the work; this halves it.
 COMPILE = {"xla_backend_optimization_level": 0}
 
@@ -102,9 +101,10 @@ def to_numpy(x: Array) -> Any:
 
 def first_difference(left: Any, right: Any, exact: bool = False) -> str:
     """Path and values of the first leaf in which two pytrees differ, by more than rounding unless `exact`, or ""."""
-    structures = jax.tree.structure(left), jax.tree.structure(right)
-    if structures[0] != structures[1]:
-        return f"is {structures[0]}, not {structures[1]}"
+    structure: Any = jax.tree.structure(left)
+    wanted: Any = jax.tree.structure(right)
+    if structure != wanted:
+        return f" is {structure}, not {wanted}"
     pairs = zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True)
     for (path, x), y in pairs:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -117,5 +117,5 @@ def first_difference(left: Any, right: Any, exact: bool = False) -> str:
         if not same.all():
             where = tuple(int(i) for i in np.argwhere(~same)[0])
             place = jax.tree_util.keystr(path) + (str(list(where)) if where else "")
-            return f"{place} is {x[where]}, not {y[where]}".strip()
+            return f"{place} is {x[where]}, not {y[where]}"
     return ""

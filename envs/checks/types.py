@@ -50,7 +50,8 @@ def trace(env: Environment, params: Any) -> Types:
         isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict),
         "step_env does not return observation, state, reward, terminated and a dict",
     )
-    return Types(*reset, *step[:4], jax.eval_shape(env.is_truncated, step[1], params))
+    truncated = jax.eval_shape(env.is_truncated, step[1], params)
+    return Types(reset[0], reset[1], step[0], step[1], step[2], step[3], truncated)
 
 
 def name(tree: Any) -> str:
@@ -83,8 +84,9 @@ def check_observations(env: Environment, params: Any, types: Types) -> None:
 
 def check_states(types: Types) -> None:
     """A step leaves the types of the state as they were, so that it can be the carry of a scan."""
-    structures = jax.tree.structure(types.first_state), jax.tree.structure(types.state)
-    require(structures[0] == structures[1], f"{structures[0]} at reset, {structures[1]} after a step")
+    first: Any = jax.tree.structure(types.first_state)
+    later: Any = jax.tree.structure(types.state)
+    require(first == later, f"{first} at reset, {later} after a step")
     pairs = zip(jax.tree_util.tree_leaves_with_path(types.first_state), jax.tree.leaves(types.state), strict=True)
     for (path, before), after in pairs:
         place = f"state{jax.tree_util.keystr(path)}"

@@ -211,7 +211,7 @@ BROKEN = {
     WrongMask: "agents can read .*: action_mask is bool[2], need bool[3]",
     Leaves: "values are in their spaces: observation['place'][0] is ",
     NotANumber: "numbers are finite: reward is [nan] at step [",
-    OtherRandomness: "the same keys give the same episodes: played again, ",
+    OtherRandomness: "the same keys give the same episodes: played again: ",
     ConstantOfTheTrace: "single steps equal the scan: step 0: reward ",
     ForgetsToReset: "the automatic reset shows a first observation: step ",
     ShowsTheResetTwice: "final_observation is that of the last step: step ",
