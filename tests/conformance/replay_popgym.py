@@ -4,8 +4,9 @@
 
 FILE is laid out like tests/data/popgym/popgym_trajectories.npz. Per environment it holds episodes under random actions,
 one after the other, with the hidden state of their reset (`h_*`), and for some an expert's episode (`expert/*`). The
-hidden state is injected, the actions are replayed, and observations, rewards, terminated and truncated must agree. By
-default all environments of the file that are registered are replayed. Exit code 1 on any mismatch.
+hidden state is injected, the actions are replayed, and observations, rewards, terminated and truncated must agree. The
+`end` of a recording that was cut is neither. By default all environments of the file that are registered are replayed.
+Exit code 1 on any mismatch.
 """
 
 import argparse
@@ -122,6 +123,24 @@ def start_concentration(env: Any, params: Any, episode: Episode) -> tuple[Any, A
     return env, first, state._replace(table=table, remaining=jnp.zeros_like(state.remaining))
 
 
+def start_battleship(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """The recorded ships."""
+    first, state = env.reset_env(jax.random.key(0), params)
+    return env, first, state._replace(ships=episode.hidden["h_board"] == 1)
+
+
+def start_minesweeper(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """The recorded mines. The numbers under all tiles, `h_neighbors`, are compared as far as tiles are clicked."""
+    first, state = env.reset_env(jax.random.key(0), params)
+    return env, first, state._replace(mines=episode.hidden["h_mines"] == 1)
+
+
+def start_labyrinth(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
+    """The recorded maze."""
+    grid, start = (episode.hidden[key] for key in ("h_grid", "h_start"))
+    return env, *env.begin(grid.astype(jnp.int8), start.astype(jnp.int32))
+
+
 # How each family starts as an episode did: environment, params and the episode (as JAX arrays, under jit and vmap; rows
 # beyond its end are padding) to the environment with its chance events replaced, first observation and state.
 INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
@@ -137,6 +156,10 @@ INJECT: dict[str, Callable[[Any, Any, Episode], tuple[Any, Any, Any]]] = {
     "NoisyPositionOnlyPendulum": start_noisy_physics,
     "MultiarmedBandit": start_bandit,
     "Concentration": start_concentration,
+    "Battleship": start_battleship,
+    "MineSweeper": start_minesweeper,
+    "LabyrinthExplore": start_labyrinth,
+    "LabyrinthEscape": start_labyrinth,
 }
 
 

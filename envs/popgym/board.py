@@ -1,0 +1,54 @@
+"""What games on a square board of hidden tiles share: the agent names a tile at every step and sees only numbers."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool
+
+from rlformers.envs.environment import Environment
+from rlformers.envs.spaces import MultiDiscrete
+
+
+@struct.dataclass
+class Params:
+    """The games on boards have no numeric parameters."""
+
+
+class BoardGame(Environment):
+    """A game on `board_size` x `board_size` tiles. Actions are (row, column), MultiDiscrete, int32 [2].
+
+    Observations do not tell which tile they speak of: it is the previous action, without which the games cannot be
+    played well. `make_env` adds it.
+
+    Args:
+        board_size: Tiles along one side, n.
+        max_steps: Steps after which the game is truncated.
+    """
+
+    def __init__(self, board_size: int, max_steps: int):
+        self.board_size = board_size
+        self.max_steps = max_steps
+
+    def tile(self, action: Any) -> Bool[Array, "n n"]:
+        """The board with True at the tile that the action names."""
+        index = jnp.arange(self.board_size)
+        return (index[:, None] == action[0]) & (index == action[1])
+
+    def is_truncated(self, state: Any, params: Params) -> Bool[Array, ""]:
+        """Whether the time limit is reached."""
+        return state.time >= self.max_steps
+
+    @property
+    def default_params(self) -> Params:
+        """No parameters."""
+        return Params()
+
+    @property
+    def num_actions(self) -> int:
+        """Row and column."""
+        return 2
+
+    def action_space(self, params: Params | None = None) -> MultiDiscrete:
+        """Row and column."""
+        return MultiDiscrete([self.board_size] * 2)
