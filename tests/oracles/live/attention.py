@@ -9,14 +9,14 @@ from vectors.common import KEY, put
 
 from rlformers.cores.registry import make_core
 
-from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer
+from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer, seeded_torch
 
 H, M = 2, 5
 
 
 def encoder(positions: str) -> tuple[Theirs, Ours]:
     """torch has no positions: alibi is part of the mask, sinusoids are added to the inputs."""
-    torch = pytest.importorskip("torch")
+    torch = seeded_torch()
     block = torch.nn.TransformerEncoderLayer(D, H, 2 * D, dropout=0.0, activation="gelu", norm_first=True)
     model = torch.nn.TransformerEncoder(block, L, torch.nn.LayerNorm(D), enable_nested_tensor=False).double()
 
@@ -51,7 +51,7 @@ def encoder(positions: str) -> tuple[Theirs, Ours]:
 
 def qwen3() -> tuple[Theirs, Ours]:
     """With rope, RMSNorm, swiglu, normalised queries and keys, and heads that do not add up to the width."""
-    pytest.importorskip("torch")
+    seeded_torch()
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": D, "intermediate_size": 2 * D, "num_hidden_layers": L, "vocab_size": 4, "head_dim": 6}
     heads = {"num_attention_heads": H, "num_key_value_heads": H, "attn_implementation": "eager"}

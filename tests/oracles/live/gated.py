@@ -8,13 +8,13 @@ from vectors.common import KEY
 
 from rlformers.cores.registry import make_core
 
-from .common import B, Case, D, L, Ours, Theirs, fill, from_jax, from_torch
+from .common import B, Case, D, L, Ours, Theirs, fill, from_jax, from_torch, seeded_torch
 
 LEAVES = {"gru": ("h",), "lstm": ("c", "h")}  # of the state
 
 
 def of_torch(kind: str) -> tuple[Theirs, Ours]:
-    torch = pytest.importorskip("torch")
+    torch = seeded_torch()
     model = getattr(torch.nn, kind.upper())(D, D, L).double()
 
     def forward(x):

@@ -8,7 +8,7 @@ from rlformers.cores.deltanet import Config as DeltaNetConfig
 from rlformers.cores.deltanet import DeltaNet
 from rlformers.cores.registry import make_core
 
-from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer
+from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer, seeded_torch
 
 
 def layer_of(p, i, names, **others):
@@ -21,7 +21,7 @@ def layer_of(p, i, names, **others):
 
 
 def mambapy() -> tuple[Theirs, Ours]:
-    torch, module = pytest.importorskip("torch"), pytest.importorskip("mambapy.mamba")
+    torch, module = seeded_torch(), pytest.importorskip("mambapy.mamba")
     N, K = 6, 3
     model = module.Mamba(module.MambaConfig(d_model=D, n_layers=L, d_state=N, d_conv=K))
 
@@ -62,7 +62,7 @@ def states(transformers, config, model, name):
 
 
 def mamba2() -> tuple[Theirs, Ours]:
-    pytest.importorskip("torch")
+    seeded_torch()
     transformers = pytest.importorskip("transformers")
     H, P, N, G, K = 8, 5, 6, 2, 3
     sizes = {"hidden_size": D, "num_hidden_layers": L, "vocab_size": 4, "num_heads": H, "head_dim": P, "state_size": N}
@@ -93,7 +93,7 @@ def mamba2() -> tuple[Theirs, Ours]:
 
 def gated_deltanet() -> tuple[Theirs, Ours]:
     """What stands on the residual path."""
-    pytest.importorskip("torch")
+    seeded_torch()
     transformers = pytest.importorskip("transformers")
     module = pytest.importorskip("transformers.models.qwen3_5.modeling_qwen3_5")
     H, K, V, taps = 2, 6, 12, 3
