@@ -56,12 +56,14 @@ def compute_dtype(name: str) -> Iterator[None]:
         _compute_dtype.reset(token)
 
 
+def in_compute_dtype(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Rounded to bfloat16 where `compute_dtype("bfloat16")` is in force."""
+    return x.astype(jnp.bfloat16) if _compute_dtype.get() == "bfloat16" else x
+
+
 def matmul(x: Float[Array, "*batch i"], weight: Float[Array, "i o"]) -> Float[Array, "*batch o"]:
     """`x @ weight`, in bfloat16 with float32 accumulation where `compute_dtype("bfloat16")` is in force."""
-    if _compute_dtype.get() == "bfloat16":
-        x16, weight16 = x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16)
-        return jnp.matmul(x16, weight16, preferred_element_type=x.dtype)
-    return x @ weight
+    return jnp.matmul(in_compute_dtype(x), in_compute_dtype(weight), preferred_element_type=x.dtype)
 
 
 class Linear(eqx.Module):

@@ -9,8 +9,8 @@
 
 V = 1, for LIF_½ it is ½. The derivative of s is that of a sigmoid of slope α = 4, and none flows through the reset
 1 - s. Convolutions and norms as in rlformers/cores/lmuformer.py. A start replaces membranes v, memories m and inputs
-of convolutions by 0. A difference in the last bit can flip a spike, hence `scan` is `step` over time and nothing is
-hoisted out of it: acting and learning then run one program on each token.
+of convolutions by 0. A difference in the last bit can flip a spike, hence `scan` is `step` over time, nothing is
+hoisted out of it, and sums do not depend on the batch: acting and learning compute the same bits for each token.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rlformers.cores.conv import dense_conv
 from rlformers.cores.core import Core
+from rlformers.cores.exact import product, select, total
 from rlformers.cores.hippo import delay_memory, log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.lmu import check_windows
-from rlformers.cores.lmuformer import Norm, check_norm, conv_kernel, make_norm
+from rlformers.cores.lmuformer import FrozenBatchNorm, Norm, check_norm, conv_kernel, make_norm
 
 ALPHA = 4.0
 
@@ -76,6 +76,20 @@ def lif(
     return jnp.where(s > 0, 0, v), s
 
 
+def affine(layer: Linear, s: Float[Array, " i"]) -> Float[Array, " o"]:
+    """`layer(s)` of spikes s."""
+    return select(s, layer.weight) + layer.bias
+
+
+def normalise(norm: Norm, x: Float[Array, " D"]) -> Float[Array, " D"]:
+    """`norm(x)` by `total`."""
+    if isinstance(norm, FrozenBatchNorm):
+        return norm(x)
+    centred = x - total(x) / len(x) if isinstance(norm, LayerNorm) else x
+    y = centred * jax.lax.rsqrt(total(jnp.square(centred)) / len(x) + norm.eps) * norm.scale
+    return y + norm.bias if isinstance(norm, LayerNorm) else y
+
+
 class CellState(NamedTuple):
     """Membranes v and memory m."""
 
@@ -117,10 +131,10 @@ class SpikingLMU(eqx.Module):
     def step(self, state: CellState, x: Float[Array, " D"]) -> tuple[CellState, Float[Array, " D"]]:
         """Consume the spikes of one token."""
         A, B = (jnp.asarray(a, x.dtype) for a in delay_memory(self.order, self.thetas))
-        v_u, u = lif(state.v_u, self.norm_u(self.W_u(x)), self.tau)
-        m = jnp.einsum("cij,cj->ci", A, state.m) + B * u[:, None]
-        v_m, s = lif(state.v_m, self.norm_m(m.reshape(-1)), self.tau)
-        v_h, y = lif(state.v_h, self.norm_h(self.W_h(jnp.concatenate([s, x]))), self.tau)
+        v_u, u = lif(state.v_u, normalise(self.norm_u, affine(self.W_u, x)), self.tau)
+        m = jax.vmap(product)(state.m, A.mT) + B * u[:, None]
+        v_m, s = lif(state.v_m, normalise(self.norm_m, m.reshape(-1)), self.tau)
+        v_h, y = lif(state.v_h, normalise(self.norm_h, affine(self.W_h, jnp.concatenate([s, x]))), self.tau)
         return CellState(v_u, m, v_m, v_h), y
 
 
@@ -164,12 +178,12 @@ class Block(eqx.Module):
     def step(self, state: BlockState, x: Float[Array, " D"]) -> tuple[BlockState, Float[Array, " D"]]:
         """Consume one token."""
         tau = self.cell.tau
-        v_x, s = lif(state.v_x, self.norm_x(x), tau, threshold=0.5)
+        v_x, s = lif(state.v_x, normalise(self.norm_x, x), tau, threshold=0.5)
         cell, s = self.cell.step(state.cell, s)
-        x = x + self.norm_p(self.W_p(s))
-        v_1, s = lif(state.v_1, self.norm_1(x), tau)
-        v_2, s = lif(state.v_2, self.norm_2(self.W_1(s)), tau)
-        return BlockState(v_x, cell, v_1, v_2), x + self.W_2(s)
+        x = x + normalise(self.norm_p, affine(self.W_p, s))
+        v_1, s = lif(state.v_1, normalise(self.norm_1, x), tau)
+        v_2, s = lif(state.v_2, normalise(self.norm_2, affine(self.W_1, s)), tau)
+        return BlockState(v_x, cell, v_1, v_2), x + affine(self.W_2, s)
 
 
 class EmbeddingState(NamedTuple):
@@ -198,16 +212,17 @@ class Embedding(eqx.Module):
 
     def step(self, state: EmbeddingState, x: Float[Array, " D"]) -> tuple[EmbeddingState, Float[Array, " D"]]:
         """Consume one token."""
-        no_start = jnp.zeros(1, bool)
-        buffer, z = dense_conv(state.inputs[0], x[None], no_start, self.convs[0])
-        inputs, membranes, before = [buffer], [], z
-        for norm, v, buffer, kernel in zip(self.norms, state.v, state.inputs[1:], self.convs[1:], strict=True):
+        inputs, membranes = [], []
+        before = z = s = x
+        for i, (buffer, kernel) in enumerate(zip(state.inputs, self.convs, strict=True)):
             before = z
-            v, s = lif(v, norm(before[0]), self.tau)
-            buffer, z = dense_conv(buffer, s[None], no_start, kernel)
-            membranes.append(v)
-            inputs.append(buffer)
-        return EmbeddingState(tuple(inputs), tuple(membranes)), (before + z)[0]
+            if i > 0:
+                v, s = lif(state.v[i - 1], normalise(self.norms[i - 1], z), self.tau)
+                membranes.append(v)
+            taps = jnp.concatenate([buffer, s[None]])
+            z = (select if i > 0 else product)(taps.reshape(-1), kernel.reshape(-1, kernel.shape[-1]))
+            inputs.append(taps[1:])
+        return EmbeddingState(tuple(inputs), tuple(membranes)), before + z
 
 
 class SpikingState(NamedTuple):
@@ -244,7 +259,7 @@ class SpikingLMUFormer(Core[SpikingState]):
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             block_state, x = block.step(block_state, x)
             new.append(block_state)
-        return SpikingState(embedding, tuple(new)), self.norm(x)
+        return SpikingState(embedding, tuple(new)), normalise(self.norm, x)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

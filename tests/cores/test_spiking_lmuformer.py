@@ -55,6 +55,18 @@ def test_step_and_scan_spike_alike(B, x64):
                 np.testing.assert_array_equal(ys_scanned, jnp.stack(ys))
 
 
+@pytest.mark.parametrize("B", [1, 3])
+def test_spikes_do_not_depend_on_the_batch(B):
+    """Minibatches are smaller than the number of environments."""
+    core = build(1)
+    xs, starts = tokens(64, 8)
+    empty = jax.tree.map(lambda a: jnp.broadcast_to(a, (8, *a.shape)), core.initial_state())
+    states, ys = SCAN(core, empty, xs, starts)
+    some, ys_some = SCAN(core, jax.tree.map(lambda a: a[:B], empty), xs[:, :B], starts[:, :B])
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:B]), some, states)
+    np.testing.assert_array_equal(ys_some, ys[:, :B])
+
+
 def reference(core, xs, starts):
     """The equations of the docstring, one token after another; also the distances from the thresholds, and rates."""
     f64 = jax.tree.map(lambda a: np.asarray(a, np.float64), core)

@@ -1,0 +1,49 @@
+"""Sums that are the same to the last bit whatever the batch around them, for cores with thresholds.
+
+XLA's sums and matrix products on CPUs round differently for different numbers of rows. Now and then a spike would flip
+between acting in all environments and learning from a minibatch of them, and move a probability by 1e-4.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rlformers.cores.layers import in_compute_dtype, matmul
+
+
+def total(x: Float[Array, "i *rest"]) -> Float[Array, "*rest"]:
+    """Sum over the first axis by halves: additions written out have one order, whatever the batch around them."""
+    while (n := len(x)) > 1:
+        half = n // 2
+        x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
+    return x[0]
+
+
+@jax.custom_jvp
+def product(x: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, " o"]:
+    """`x @ weight` by `total`: for inputs that are no spikes."""
+    return total(x[:, None] * weight)
+
+
+@jax.custom_jvp
+def select(s: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, " o"]:
+    """`s @ weight` of spikes s: sums of weights, which are exact and hence the same in every order.
+
+    Each weight is the sum of two numbers on grids so coarse, and so much smaller than 1, that no sum of up to 512 of
+    them needs more bits than a float has, as long as sums are below 4096; in float32 the grids are 2^-12 and 2^-28.
+    """
+    weight = in_compute_dtype(weight).astype(weight.dtype)
+    eps = jnp.finfo(weight.dtype).eps
+    coarse, fine = eps * 2**11, eps**2 * 2**18
+    high = jnp.round(weight / coarse) * coarse
+    low = jnp.round((weight - high) / fine) * fine
+    high, low = jnp.split(s @ jnp.concatenate([high, low], axis=1), 2)
+    return high + low
+
+
+def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Array:
+    return matmul(tangents[0], primals[1]) + matmul(primals[0], tangents[1])
+
+
+product.defjvp(lambda primals, tangents: (product(*primals), _tangent(primals, tangents)))
+select.defjvp(lambda primals, tangents: (select(*primals), _tangent(primals, tangents)))
