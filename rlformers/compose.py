@@ -23,7 +23,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, ValidationError
 from omegaconf.errors import OmegaConfBaseException
 
-from rlformers.config import CoreConfig, ExperimentConfig, ModelConfig, PPOConfig, WandbConfig, WrapConfig
+from rlformers.config import (
+    CheckpointConfig,
+    CoreConfig,
+    ExperimentConfig,
+    ModelConfig,
+    PPOConfig,
+    WandbConfig,
+    WrapConfig,
+)
 from rlformers.cores import registry
 from rlformers.presets import CONFIGS, experiments
 from rlformers.schema import FREE_NODES, leaves, store_schema, type_name, typed_config
@@ -52,6 +60,35 @@ def compose(overrides: list[str]) -> ExperimentConfig:
         config = _hydra_compose(parsed)
         _apply_core_options(config, {override.key_or_group for override in parsed})
         return from_node(config)
+
+
+def change(config: ExperimentConfig, overrides: list[str]) -> ExperimentConfig:
+    """The same experiment with some values changed.
+
+    Raises:
+        ValueError: As in `apply`, and where values do not fit together.
+    """
+    values = to_dict(config)
+    node: Any = OmegaConf.merge(typed_config(values["core"]["name"]), values)
+    apply(node, overrides)
+    return from_node(node)
+
+
+def apply(node: DictConfig, overrides: list[str]) -> None:
+    """Change values of a typed node in place; no sweeps, and no groups such as `core=NAME`.
+
+    Raises:
+        ValueError: One line that names the key, what was given and what is allowed.
+    """
+    with session() as overrides_parser:
+        for override in parse(overrides, overrides_parser):
+            key = override.key_or_group
+            if override.is_sweep_override():
+                raise ValueError(f"{key}: {given(override)!r} is a sweep; quote it if it is meant as one value")
+            if key in ("core", "experiment"):
+                raise ValueError(f"{key}: cannot be changed; config.yaml of the run says what it is")
+            _check_override(node, override)
+            OmegaConf.update(node, key, override.value(), force_add=True)
 
 
 def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
@@ -216,6 +253,7 @@ def from_node(node: DictConfig) -> ExperimentConfig:
             "core": CoreConfig(name, options),
             "model": ModelConfig(**values["model"]),
             "ppo": PPOConfig(**values["ppo"]),
+            "checkpoint": CheckpointConfig(**values["checkpoint"]),
             "wandb": WandbConfig(**values["wandb"]),
         }
     )

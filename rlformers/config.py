@@ -128,12 +128,49 @@ class WandbConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints; the last state of a run is always saved, whatever stands here."""
+
+    every: float = 60.0  # seconds of training between two checkpoints; 0: only the last state
+    keep: int = 3  # the newest ones, beside the best
+    keep_every: float = 0.0  # environment steps: keep those at multiples of it for ever; 0: none
+
+    def __post_init__(self) -> None:
+        _require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
+        _require(self.keep >= 1, "checkpoint.keep", "at least 1", self.keep)
+        whole = self.keep_every >= 0 and self.keep_every == int(self.keep_every)
+        _require(whole, "checkpoint.keep_every", "a whole number of environment steps", self.keep_every)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
+
+    episodes: int = 100  # of each training seed, exactly
+    greedy: bool = False  # the most probable action instead of a drawn one
+    seed: int = 0  # of the evaluation; its random numbers are none of the training's
+    checkpoint: str = "last"  # last, best, or the number of an update
+    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
+    name: str | None = None  # of the file in RUN_DIR/evaluations; default: what was asked for
+
+    def __post_init__(self) -> None:
+        _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
+        known = self.checkpoint in ("last", "best") or self.checkpoint.isdecimal()
+        _require(known, "checkpoint", "last, best or the number of an update", self.checkpoint)
+        _require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
+        _require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
+        _require("/" not in (self.name or ""), "name", "a file name", self.name)
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One run: one environment, one core, some seeds."""
 
     env: str = "popgym/RepeatPreviousEasy"
     env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
+    wrap: WrapConfig = field(default_factory=WrapConfig)
     core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses it, core.OPTION=... sets its options
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -142,14 +179,14 @@ class ExperimentConfig:
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
-    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; must not exist
+    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
         _require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
         _require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
-    wrap: WrapConfig = field(default_factory=WrapConfig)
         _require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
             raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlformers.compose import compose
+from rlformers.cores.registry import built_in
 from rlformers.experiment.build import check
 
 ROOT = Path(__file__).parents[1]
@@ -39,3 +40,10 @@ def test_commands_and_files_are_found():
     assert len(COMMANDS) >= 8
     for path in re.findall(r"\(((?:docs|tests|configs)/[^)]*)\)", README) + re.findall(r"`(tests/[^`]*)`", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_core_has_a_page_and_a_result():
+    overview = (ROOT / "docs/cores.md").read_text()
+    for core in built_in():
+        assert (ROOT / f"docs/cores/{core}.md").read_text().startswith(f"# {core}\n")
+        assert f"| [{core}](cores/{core}.md) |" in overview
