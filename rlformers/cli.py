@@ -1,9 +1,11 @@
 """The command line. Heavy imports happen in the command that needs them, so that --help and list are instant."""
 
+import os
 import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 
 USAGE = """\
 usage: rlformers COMMAND ...
@@ -11,8 +13,13 @@ usage: rlformers COMMAND ...
   train [KEY=VALUE ...]              train an agent; `rlformers train --help` lists the keys
   train --multirun KEY=V1,V2 ...     train every combination, in one W&B group; one after the other,
                                      or as hydra/launcher=joblib|submitit_slurm says
+  train resume=RUN_DIR [KEY=VALUE ...]
+                                     go on from the last checkpoint; total_steps=... makes a run longer
+  evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
+                                     `rlformers evaluate --help` lists the keys
   report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
-  list cores|envs|experiments        what KEY=VALUE can name, and what each core costs
+  list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
+  check ENV                          whether an environment keeps the protocol, point by point
   --version
 
 example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_steps=1e6
@@ -20,47 +27,71 @@ example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_ste
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit code is 2 for bad input, 1 if a run of a sweep failed, 130 after Ctrl-C."""
+    """Run a command.
+
+    The exit code is 2 for bad input, 1 if a run of a sweep failed or files cannot be written or read, 75 if a training
+    was stopped by a signal and can be resumed, 130 after Ctrl-C elsewhere, 141 if the reader of a pipe has gone.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     if argv is None:  # a program of our own: SIGTERM unwinds like Ctrl-C, so that files and W&B runs are finished
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        match arguments:
-            case [] | ["-h" | "--help"]:
-                print(USAGE, end="")
-                return 0
-            case ["--version"]:
-                from rlformers import __version__
-
-                print(__version__)
-                return 0
-            case ["list", "cores", *sizes]:
-                return _list_cores(sizes)
-            case ["list", what]:
-                return _list(what)
-            case ["train", *rest] if "--help" in rest or "-h" in rest:
-                return _train_help()
-            case ["train", *rest]:
-                sweep = [word for word in rest if word in ("-m", "--multirun")]
-                overrides = [word for word in rest if word not in sweep]
-                return _multirun(overrides) if sweep else _train(overrides)
-            case ["report", *rest]:
-                return _report(rest)
-        raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
     except ValueError as error:
         print(f"rlformers: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except BrokenPipeError:  # the reader of `rlformers list cores | head` has gone
+        # Python flushes once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"rlformers: {where}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        if str(error):  # an Interrupted: everything is saved
+            print(f"rlformers: {error}", file=sys.stderr)
+            return 75
         return 130
 
 
-def _list(what: str) -> int:
-    if what == "envs":
-        from rlformers.envs.registry import entries as envs
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["-h" | "--help"]:
+            print(USAGE, end="")
+            return 0
+        case ["--version"]:
+            from rlformers import __version__
 
-        for env in envs().values():
-            print(f"{env.name:36} {env.summary}")
-    elif what == "experiments":
+            print(__version__)
+            return 0
+        case ["list", "cores", *sizes]:
+            return _list_cores(sizes)
+        case ["list", "envs", *prefix] if len(prefix) < 2:
+            return _list_envs(*prefix)
+        case ["list", what]:
+            return _list(what)
+        case ["check", env]:
+            return _check(env)
+        case ["train", *rest] if "--help" in rest or "-h" in rest:
+            return _train_help()
+        case ["train", *rest]:
+            sweep = [word for word in rest if word in ("-m", "--multirun")]
+            overrides = [word for word in rest if word not in sweep]
+            return _multirun(overrides) if sweep else _train(overrides)
+        case ["evaluate", *rest] if "--help" in rest or "-h" in rest:
+            return _evaluate_help()
+        case ["evaluate", *rest]:
+            return _evaluate(rest)
+        case ["report", *rest]:
+            return _report(rest)
+    raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
+
+
+def _list(what: str) -> int:
+    if what == "experiments":
         from rlformers.presets import experiments
 
         for name, headline in experiments().items():
@@ -68,6 +99,21 @@ def _list(what: str) -> int:
     else:
         raise ValueError(f"list: {what!r} is none of cores, envs, experiments")
     return 0
+
+
+def _list_envs(prefix: str = "") -> int:
+    from rlformers.envs.listing import LEGEND, table
+
+    print(*table(prefix), "", LEGEND, sep="\n")
+    return 0
+
+
+def _check(env: str) -> int:
+    from rlformers.envs import check
+
+    report = check(env)
+    print(report)
+    return 0 if report.ok else 1
 
 
 _COLUMNS = """ An operation is a multiply-add or an elementwise one.
@@ -110,33 +156,35 @@ def _list_cores(words: list[str]) -> int:
     return 0
 
 
-def _train_help() -> int:
+def _show_keys(schema: type, prefix: str = "") -> None:
     import dataclasses
     import inspect
     import re
 
+    # What a key means is the comment on its line.
+    notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", inspect.getsource(schema), re.MULTILINE))
+    for field in dataclasses.fields(schema):
+        factory = field.default_factory
+        default = factory() if factory is not dataclasses.MISSING else field.default
+        if field.name == "core":
+            print(f"  {'core':30} {'NAME':12} gru           {notes['core']}")
+        elif dataclasses.is_dataclass(default):
+            _show_keys(type(default), f"{prefix}{field.name}.")
+        else:
+            kind = getattr(field.type, "__name__", str(field.type))
+            text = f"  {prefix + field.name:30} {kind:12} {default!s:13} {notes.get(field.name, '')}"
+            print(text.rstrip())
+
+
+def _train_help() -> int:
     from rlformers.config import ExperimentConfig
     from rlformers.cores import registry as cores
     from rlformers.envs.registry import names
     from rlformers.presets import experiments
 
-    def show(schema: type, prefix: str) -> None:
-        # What a key means is the comment on its line.
-        notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", inspect.getsource(schema), re.MULTILINE))
-        for field in dataclasses.fields(schema):
-            factory = field.default_factory
-            default = factory() if factory is not dataclasses.MISSING else field.default
-            if field.name == "core":
-                print(f"  {'core':30} {'NAME':12} gru           {notes['core']}")
-            elif dataclasses.is_dataclass(default):
-                show(type(default), f"{prefix}{field.name}.")
-            else:
-                kind = getattr(field.type, "__name__", str(field.type))
-                text = f"  {prefix + field.name:30} {kind:12} {default!s:13} {notes.get(field.name, '')}"
-                print(text.rstrip())
-
-    print("usage: rlformers train [--multirun] [KEY=VALUE ...]\n\nkeys, with type and default:")
-    show(ExperimentConfig, "")
+    print("usage: rlformers train [--multirun] [KEY=VALUE ...]\n       rlformers train resume=RUN_DIR [KEY=VALUE ...]")
+    print("\nkeys, with type and default:")
+    _show_keys(ExperimentConfig)
     print("\ncores, with their options:")
     for name in cores.entries():
         try:
@@ -145,26 +193,54 @@ def _train_help() -> int:
             print(f"  core={name:25} {error}")
             continue
         print(f"  core={name}")
-        show(options, "  core.")
+        _show_keys(options, "  core.")
     print("\nexperiments:\n  " + "\n  ".join(f"experiment={name}" for name in experiments()))
     print("\nenvironments:\n  " + "\n  ".join(f"env={name}" for name in names()))
     return 0
 
 
 def _train(overrides: list[str]) -> int:
-    from rlformers.compose import compose
+    from rlformers.compose import change, compose, load
 
-    config = compose(overrides)
+    resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
+    overrides = [word for word in overrides if not word.startswith("resume=")]
+    config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
 
     from rlformers.experiment.build import check
     from rlformers.experiment.run_dir import create_run_dir
     from rlformers.experiment.train import train
 
     check(config)
-    run_dir = create_run_dir(config)
+    run_dir = Path(resume[-1]) if resume else create_run_dir(config)
     print(f"training {config.core.name} on {config.env}, seeds {config.seed}..{config.seed + config.seeds - 1}")
     summary = train(config, run_dir, group=f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}")
     print(_outcome(summary) + f"  {run_dir}")
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    if not words or "=" in words[0]:
+        raise ValueError("evaluate: need a run directory; usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]")
+
+    from rlformers.experiment.evaluate import evaluate
+    from rlformers.experiment.results import table
+
+    result = evaluate(words[0], words[1:])
+    print(table(result))
+    print(result["path"])
+    return 0
+
+
+def _evaluate_help() -> int:
+    from rlformers.config import EvaluateConfig
+
+    print("usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]\n\nkeys, with type and default:")
+    _show_keys(EvaluateConfig)
+    print("\nthe environment, unless it shall be the one of training:")
+    print("  env=NAME                       with its own env_kwargs and env_params instead of the run's")
+    print("  env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout")
+    print("  env_params.NAME=VALUE          e.g. env_params.length=40")
+    print("  wrap.NAME=VALUE                e.g. wrap.noise=0.1")
     return 0
 
 

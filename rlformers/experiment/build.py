@@ -47,18 +47,22 @@ def build(config: ExperimentConfig) -> Built:
 
     learner = ppo(config.ppo, env, params, make_agent, config.num_updates)
 
-    def in_precision(function: Callable) -> Callable:
-        """float32 means float32: accelerators would multiply in TF32 or bfloat16 by default."""
-        precision = "highest" if config.model.compute_dtype == "float32" else "default"
-
-        def wrapped(*args: Any) -> Any:
-            with compute_dtype(config.model.compute_dtype), jax.default_matmul_precision(precision):
-                return function(*args)
-
-        return wrapped
-
-    learner = Learner(in_precision(learner.init), in_precision(learner.update))
+    learner = Learner(in_precision(config, learner.init), in_precision(config, learner.update))
     return Built(env, params, make_agent, learner)
+
+
+def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
+    """A function traced in the precision of an experiment.
+
+    float32 means float32: accelerators would multiply in TF32 or bfloat16 by default.
+    """
+    precision = "highest" if config.model.compute_dtype == "float32" else "default"
+
+    def wrapped(*args: Any) -> Any:
+        with compute_dtype(config.model.compute_dtype), jax.default_matmul_precision(precision):
+            return function(*args)
+
+    return wrapped
 
 
 def check(config: ExperimentConfig) -> None:

@@ -16,16 +16,28 @@ Row = dict[str, float | int | None]
 
 
 class JsonlLogger:
-    """A line of JSON per row, flushed. Numbers that are not finite become null: NaN is no JSON."""
+    """A line of JSON per row, flushed. Numbers that are not finite become null: NaN is no JSON.
 
-    def __init__(self, path: Path):
-        self.file = path.open("x")
+    Args:
+        path: The file. What it has beyond `size` bytes is cut off: lines that a resumed run will write again.
+        size: Bytes that are known to be whole lines.
+    """
+
+    def __init__(self, path: Path, size: int = 0):
+        self.file = path.open("ab")
+        self.file.truncate(size)
+        self.file.seek(size)
 
     def log(self, row: Row) -> None:
         """Append a row."""
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self.file.write(json.dumps(finite, allow_nan=False) + "\n")
+        self.file.write((json.dumps(finite, allow_nan=False) + "\n").encode())
         self.file.flush()
+
+    def sync(self) -> int:
+        """Force what was written to the disk and say how many bytes that is."""
+        os.fsync(self.file.fileno())
+        return self.file.tell()
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the file."""

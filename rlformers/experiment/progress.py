@@ -10,8 +10,8 @@ from rich.text import Text
 class Progress:
     """Steps, steps per second, mean return of the last episodes, and the time that is left."""
 
-    def __init__(self, total_steps: int, num_seeds: int):
-        self.total, self.num_seeds = total_steps, num_seeds
+    def __init__(self, total_steps: int, num_seeds: int, first_step: int = 0):
+        self.total, self.num_seeds, self.first = total_steps, num_seeds, first_step
         self.started = time.perf_counter()
         self.next_line = 0.0
         console = Console()
@@ -22,7 +22,7 @@ class Progress:
     def show(self, step: int, rate: float, last_return: float | None) -> None:
         """Report `step` environment steps per seed at `rate` steps per second of all seeds together."""
         fraction = step / self.total
-        left = (time.perf_counter() - self.started) * (1 - fraction) / fraction
+        left = (time.perf_counter() - self.started) * (self.total - step) / (step - self.first)
         episode_return = "-" if last_return is None else f"{last_return:.3f}"
         seeds = f" x {self.num_seeds} seeds" if self.num_seeds > 1 else ""
         line = (

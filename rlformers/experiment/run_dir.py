@@ -1,17 +1,22 @@
-"""Run directories are created, never overwritten."""
+"""Run directories: one per run and one process at a time; what exists is gone on with, never overwritten."""
 
+import contextlib
+import fcntl
+import os
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from rlformers.compose import to_yaml
+from rlformers.compose import load, to_dict, to_yaml
 from rlformers.config import ExperimentConfig
 
 
 def create_run_dir(config: ExperimentConfig) -> Path:
-    """Make the run's directory and write `config.yaml` into it.
+    """Make the run's directory and write `config.yaml` into it, or find it as an earlier start of this run left it.
 
     Raises:
-        ValueError: It exists, or cannot be written.
+        ValueError: It exists and is no run, or that of another configuration, or it cannot be written.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = Path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
@@ -19,12 +24,59 @@ def create_run_dir(config: ExperimentConfig) -> Path:
     while True:
         try:
             path.mkdir(parents=True)
-            (path / "config.yaml").write_text(to_yaml(config))
+            write_config(path, config)
             return path
         except FileExistsError as error:
             if config.run_dir:
-                raise ValueError(f"run_dir: {path} exists; runs are never overwritten") from error
+                if (path / "config.yaml").exists():
+                    _check_unchanged(path, config)
+                    return path
+                raise ValueError(f"run_dir: {path} exists and is no run; nothing is ever overwritten") from error
             number += 1
             path = path.with_name(f"{stamp}-{number}")
         except OSError as error:
             raise ValueError(f"run_dir: cannot write {path}: {error.strerror}") from error
+
+
+def _check_unchanged(path: Path, config: ExperimentConfig) -> None:
+    from rlformers.experiment.resume import refuse_changes
+
+    refuse_changes(to_dict(load(path / "config.yaml")), config, path / "config.yaml")
+
+
+def write_config(run_dir: Path, config: ExperimentConfig) -> None:
+    """Write `config.yaml`, whole or not at all."""
+    write_whole(run_dir / "config.yaml", to_yaml(config))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put a text into a file; a reader sees the old one or the new one, whatever happens in between."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training in a directory; a process that dies gives it free.
+
+    Raises:
+        ValueError: Another process does, or the directory cannot be written.
+    """
+    try:
+        file = (run_dir / ".lock").open("a+")
+    except OSError as error:
+        raise ValueError(f"run_dir: cannot write {run_dir}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

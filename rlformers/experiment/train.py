@@ -1,12 +1,12 @@
-"""The outer loop: Python over jitted, buffer-donating updates; it logs, shows progress, and stops on Ctrl-C."""
+"""The outer loop: Python over jitted, buffer-donating updates; it logs, saves, shows progress, and stops when asked to.
+
+A run is a function of its configuration: how updates are grouped into chunks, when checkpoints are written and how
+often it is stopped and resumed changes neither parameters nor `metrics.jsonl`, but for `perf/steps_per_second`.
+"""
 
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,136 +14,163 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.build import build
+from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read
+from rlformers.experiment.compilation_cache import enable_compilation_cache
+from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.progress import Progress
-from rlformers.experiment.statistics import bootstrap_ci, iqm
-
-# final_return covers the episodes that ended in this last part of the steps.
-FINAL_FRACTION = 0.1
+from rlformers.experiment.provenance import git_commit, versions
+from rlformers.experiment.resume import finished, latest
+from rlformers.experiment.run_dir import locked, write_config, write_whole
+from rlformers.experiment.stop import Interrupted, StopRequest
 
 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
-    """Train all seeds of an experiment and return its summary.
+    """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
 
-    Writes `metrics.jsonl` (a line per seed and log point), `summary.json` and `wandb/` into `run_dir`.
+    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
 
     Args:
         config: What to run.
-        run_dir: An existing directory.
+        run_dir: A directory of `create_run_dir`.
         group: Group of the W&B runs, unless the configuration names one.
-    """
-    enable_compilation_cache()
-    learner = build(config).learner
-    seeds = list(range(config.seed, config.seed + config.seeds))
-    started = time.perf_counter()
-    states = jax.jit(jax.vmap(learner.init))(jax.vmap(jax.random.key)(jnp.array(seeds)))
-    num_parameters = sum(x.size for x in jax.tree.leaves(states.agent)) // len(seeds)
-    update = jax.jit(jax.vmap(learner.update), donate_argnums=0).lower(states).compile()
-    compile_seconds = time.perf_counter() - started
 
-    loggers: list[JsonlLogger | WandbLogger] = [
-        JsonlLogger(run_dir / "metrics.jsonl"),
-        WandbLogger(config, run_dir, group, seeds),
-    ]
-    progress = Progress(config.num_updates * config.batch_size, len(seeds))
-    episodes = EpisodeSums(config, len(seeds))
-    log_every = config.log_every or -(-config.num_updates // 1000)
-    chunk, done = 1, 0
-    loop_started = time.perf_counter()
-    interrupted = False
-    try:
-        while done < config.num_updates:
-            chunk_started = time.perf_counter()
-            pending = []
-            for _ in range(min(chunk, config.num_updates - done)):
-                states, metrics = update(states)
-                pending.append(metrics)
-            fetched = jax.device_get(pending)
-            seconds = time.perf_counter() - chunk_started
-            rate = len(pending) * config.batch_size * len(seeds) / seconds
-            for metrics in fetched:
-                done += 1
-                episodes.add(done, metrics)
-                if done % log_every == 0 or done == config.num_updates:
-                    for row in rows(config, seeds, done, metrics, episodes.pop(), rate):
-                        for logger in loggers:
-                            logger.log(row)
-            progress.show(done * config.batch_size, rate, episodes.last_return)
-            chunk = max(1, min(1000, int(config.chunk_seconds / seconds * len(pending))))
-    except KeyboardInterrupt:
-        interrupted = True
-        raise
-    finally:
-        progress.close()
-        summary = {
-            "env": config.env,
-            "core": config.core.name,
-            "seeds": seeds,
-            "completed": done == config.num_updates,
-            "total_steps": done * config.batch_size,
-            "final_return": episodes.final(done),
-            "steps_per_second": done * config.batch_size * len(seeds) / (time.perf_counter() - loop_started),
-            "compile_seconds": compile_seconds,
-            "wall_seconds": time.perf_counter() - started,
-            "num_parameters": num_parameters,
+    Raises:
+        ValueError: Another process trains there, or the directory is that of another configuration.
+        CheckpointError: No checkpoint can be read, or the last state cannot be saved.
+        Interrupted: SIGINT or SIGTERM came; everything is saved.
+    """
+    with locked(run_dir), StopRequest() as stop:
+        checkpoint = latest(run_dir, config)
+        summary = finished(run_dir, config, checkpoint)
+        if summary is not None:
+            print(f"{run_dir} is finished")
+            return summary
+        write_config(run_dir, config)
+        return Run(config, run_dir, group, checkpoint).train(stop)
+
+
+class Run:
+    """A training between two chunks of updates: all that changes while it runs."""
+
+    def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, checkpoint: Checkpoint | None):
+        started = time.perf_counter()
+        enable_compilation_cache()
+        learner = build(config).learner
+        self.config, self.run_dir = config, run_dir
+        self.seeds = list(range(config.seed, config.seed + config.seeds))
+        self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
+        keys = jax.vmap(jax.random.key)(jnp.array(self.seeds))
+        init = jax.jit(jax.vmap(learner.init))
+        template = jax.eval_shape(init, keys)
+        self.num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
+        self.states = read(checkpoint, template) if checkpoint else init(keys)
+        self.update = jax.jit(jax.vmap(learner.update), donate_argnums=0).lower(template).compile()
+        self.compile_seconds = time.perf_counter() - started
+
+        self.done = self.saved = checkpoint.update if checkpoint else 0
+        self.episodes = EpisodeSums(config, len(self.seeds))
+        if checkpoint:
+            self.episodes.restore(checkpoint.meta["episodes"])
+            print(f"going on after {self.done * config.batch_size:,} steps")
+        # So many seconds ago the run would have begun, had it never been stopped.
+        self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
+        self.loop_started = time.perf_counter() - (checkpoint.meta["loop_seconds"] if checkpoint else 0.0)
+        self.metrics = JsonlLogger(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
+        self.wandb = WandbLogger(config, run_dir, group, self.seeds)
+
+    def train(self, stop: StopRequest) -> dict[str, Any]:
+        """Run to the end, or to the end of the chunk in which a stop is requested; return the summary."""
+        config = self.config
+        progress = Progress(config.num_updates * config.batch_size, len(self.seeds), self.done * config.batch_size)
+        chunk, save_at = 1, time.perf_counter() + (config.checkpoint.every or float("inf"))
+        try:
+            while self.done < config.num_updates and not stop.received:
+                keep_at = self._next_to_keep()
+                count, seconds = self._advance(min(chunk, keep_at - self.done), stop)
+                rate = count * config.batch_size * len(self.seeds) / seconds
+                progress.show(self.done * config.batch_size, rate, self.episodes.last_return)
+                chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
+                due = time.perf_counter() >= save_at and not self.store.busy
+                if due or self.done == keep_at:
+                    self._save()
+                    save_at = time.perf_counter() + (config.checkpoint.every or float("inf"))
+            if self.saved < self.done:
+                self._save()
+            self.store.wait()
+        finally:
+            progress.close()
+            self.store.close()
+            summary = self._summary()
+            write_whole(self.run_dir / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+            self.metrics.finish(summary)
+            self.wandb.finish(summary)
+        if not summary["completed"]:
+            raise Interrupted(
+                f"stopped after {summary['total_steps']:,} steps; resume={self.run_dir} goes on from there"
+            )
+        return summary
+
+    def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
+        """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
+        started = time.perf_counter()
+        pending: list[dict[str, Any]] = []
+        while len(pending) < count and not (pending and stop.received):
+            self.states, metrics = self.update(self.states)
+            pending.append(metrics)
+        fetched = jax.device_get(pending)
+        seconds = time.perf_counter() - started
+        rate = len(fetched) * self.config.batch_size / seconds
+        log_every = self.config.log_every or -(-self.config.num_updates // 1000)
+        for metrics in fetched:
+            self.done += 1
+            self.episodes.add(self.done, metrics)
+            if self.done % log_every == 0 or self.done == self.config.num_updates:
+                for row in rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate):
+                    self.metrics.log(row)
+                    self.wandb.log(row)
+        return len(fetched), seconds
+
+    def _next_to_keep(self) -> int:
+        """The update that reaches the next multiple of `checkpoint.keep_every`, or the last one."""
+        batch, every = self.config.batch_size, int(self.config.checkpoint.keep_every)
+        steps = (self.done * batch // every + 1) * every if every else self.config.total_steps
+        return min(-(-int(steps) // batch), self.config.num_updates)
+
+    def _save(self) -> None:
+        batch, every = self.config.batch_size, self.config.checkpoint.keep_every
+        pinned = every > 0 and self.done * batch % every < batch
+        meta = {
+            "config": to_dict(self.config),
+            "versions": versions(),
+            "metrics_bytes": self.metrics.sync(),
+            "episodes": self.episodes.to_json(),
+            "loop_seconds": time.perf_counter() - self.loop_started,
+            "wall_seconds": time.perf_counter() - self.wall_started,
+        }
+        self.store.save(self.done, self.states, meta, self.episodes.pop_score(), pinned)
+        self.saved = self.done
+
+    def _summary(self) -> dict[str, Any]:
+        steps = self.done * self.config.batch_size
+        return {
+            "env": self.config.env,
+            "core": self.config.core.name,
+            "seeds": self.seeds,
+            "completed": self.done == self.config.num_updates,
+            "total_steps": steps,
+            "final_return": self.episodes.final(),
+            "final_attempts": self.episodes.final_attempts(),
+            "steps_per_second": steps * len(self.seeds) / (time.perf_counter() - self.loop_started),
+            "compile_seconds": self.compile_seconds,
+            "wall_seconds": time.perf_counter() - self.wall_started,
+            "num_parameters": self.num_parameters,
             "devices": [str(device) for device in jax.devices()],
             "versions": versions(),
             "git_commit": git_commit(),
-        }
-        (run_dir / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        for logger in loggers:
-            logger.finish(summary)
-        if interrupted:
-            print(f"interrupted after {done * config.batch_size} steps; what was reached is in {run_dir}")
-    return summary
-
-
-class EpisodeSums:
-    """Returns and lengths of finished episodes, as sums and counts: memory is bounded, and no episode is no NaN."""
-
-    def __init__(self, config: ExperimentConfig, num_seeds: int):
-        self.final_from = config.num_updates * (1 - FINAL_FRACTION)
-        self.window = np.zeros((3, num_seeds))  # sums of return, length, count since the last log point
-        self.final_window = np.zeros((3, num_seeds))
-        self.last_return: float | None = None
-
-    def add(self, update: int, metrics: dict[str, np.ndarray]) -> None:
-        """Count the episodes that ended in update number `update`, the first being 1."""
-        sums = np.stack([metrics[f"episode/{name}"] for name in ("return", "length", "count")]).astype(float)
-        self.window += sums
-        if update > self.final_from:
-            self.final_window += sums
-
-    def pop(self) -> list[dict[str, float | int | None]]:
-        """Means since the last call, per seed; None where no episode ended."""
-        total, length, count = self.window
-        if count.sum():
-            self.last_return = float(total.sum() / count.sum())
-        self.window = np.zeros_like(self.window)
-        return [
-            {
-                "episode/return": float(r / n) if n else None,
-                "episode/length": float(steps / n) if n else None,
-                "episode/count": int(n),
-            }
-            for r, steps, n in zip(total, length, count, strict=True)
-        ]
-
-    def final(self, done: int) -> dict[str, Any]:
-        """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""
-        total, _, count = self.final_window
-        per_seed = [float(r / n) if n else None for r, n in zip(total, count, strict=True)]
-        known = [r for r in per_seed if r is not None]
-        if not known:
-            return {"per_seed": per_seed, "mean": None, "iqm": None, "ci95": None}
-        interval = bootstrap_ci(known) if len(known) > 1 else None
-        return {
-            "per_seed": per_seed,
-            "mean": float(np.mean(known)),
-            "iqm": float(iqm(known)),
-            "ci95": None if interval is None else [float(x) for x in interval],
         }
 
 
@@ -155,7 +182,10 @@ def rows(
     episodes: list[dict[str, float | int | None]],
     rate: float,
 ) -> list[dict[str, float | int | None]]:
-    """The lines of a log point: the learner's metrics of its last update, and the episodes since the one before."""
+    """The lines of a log point: the learner's metrics of its last update, and the episodes since the one before.
+
+    `rate` is that of each seed, in steps per second.
+    """
     scalars = {name: values for name, values in metrics.items() if not name.startswith("episode/")}
     return [
         {
@@ -163,32 +193,7 @@ def rows(
             "step": update * config.batch_size,
             **episodes[i],
             **{name: float(values[i]) for name, values in scalars.items()},
-            "perf/steps_per_second": rate / len(seeds),
+            "perf/steps_per_second": rate,
         }
         for i, seed in enumerate(seeds)
     ]
-
-
-def enable_compilation_cache() -> None:
-    """Keep compiled programs between runs, unless the user has said where (or that jax should not)."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rlformers" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    packages = ("rlformers", "jax", "jaxlib", "equinox", "optax", "distrax", "gymnax", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that rlformers runs from, marked if it has uncommitted changes; None outside of one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__]
-    try:
-        subprocess.run(tracked, check=True, capture_output=True)
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -48,8 +48,10 @@ def test_train_writes_a_run_directory_and_keeps_it(tmp_path, monkeypatch, capsys
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["completed"] and len(summary["final_return"]["per_seed"]) == 2
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    assert main(command) == 2
-    assert "never overwritten" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "run is finished" in capsys.readouterr().out
+    assert main([*command, "ppo.lr=0.1"]) == 2
+    assert "ppo.lr=0.1 was 0.001" in capsys.readouterr().err
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 

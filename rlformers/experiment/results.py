@@ -1,0 +1,85 @@
+"""What evaluated episodes come to, as statistics and as a table."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rlformers.experiment.statistics import bootstrap_ci, iqm
+
+
+def summarise(values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Statistics of every kind of value [S, N, ...] of N episodes of S seeds, entry by entry of the further axes.
+
+    Of `<what>_return` only those count for which `<what>_count`, of the same shape, is not 0: a trial that a number of
+    steps ends has more attempts in one episode than in another. What begins with `task` is no number to average.
+    """
+    results = {}
+    for name, array in values.items():
+        if not name.startswith("task"):
+            what, _, kind = name.rpartition("_")
+            counts = values.get(f"{what}_count") if kind == "return" else None
+            known = np.ones(array.shape, bool) if counts is None else counts > 0
+            columns = [
+                _statistics([row[mask] for row, mask in zip(column, column_known, strict=True)])
+                for column, column_known in zip(_columns(array), _columns(known), strict=True)
+            ]
+            results[name] = {"shape": array.shape[2:], "entries": columns} if array.ndim > 2 else columns[0]
+    return results
+
+
+def _columns(array: np.ndarray) -> np.ndarray:
+    """[S, N, ...] as [C, S, N]."""
+    return np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)
+
+
+def _statistics(rows: list[np.ndarray]) -> dict[str, Any]:
+    """Of one number per episode, a row per seed; None where there is nothing to take a mean of."""
+    per_seed = [_over(row.astype(float), np.mean) for row in rows]
+    means = np.array([seed["mean"] for seed in per_seed if seed["mean"] is not None])
+    return _over(means, iqm) | {"per_seed": per_seed}
+
+
+def _over(values: np.ndarray, statistic: Callable[..., Any]) -> dict[str, Any]:
+    """Mean and IQM of some values, and the interval of a statistic of them."""
+    if not len(values):
+        return {"mean": None, "iqm": None, "ci95": None}
+    interval = bootstrap_ci(values, statistic) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "iqm": iqm(values), "ci95": interval}
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result for people."""
+
+    def interval(bounds: Any) -> str:
+        return "-" if bounds is None else "[{:.3f}, {:.3f}]".format(*bounds)
+
+    returns, lengths = result["results"]["return"], result["results"]["length"]
+    how = "greedy" if result["greedy"] else "sampled"
+    lines = [
+        f"{result['env']} {result['core']} after {result['checkpoint']['step']:,} steps: "
+        f"{result['episodes_per_seed']:,} episodes of each seed, {how}",
+        f"{'seed':>6}{'mean':>10}{'IQM':>10}  {'95 % interval':20}{'length':>8}",
+    ]
+    for seed, row, length in zip(result["seeds"], returns["per_seed"], lengths["per_seed"], strict=True):
+        lines.append(
+            f"{seed:>6}{row['mean']:>10.3f}{row['iqm']:>10.3f}  {interval(row['ci95']):20}{length['mean']:>8.1f}"
+        )
+    if len(result["seeds"]) > 1:
+        over = f"{returns['mean']:>10.3f}{returns['iqm']:>10.3f}  {interval(returns['ci95']):20}{lengths['mean']:>8.1f}"
+        lines.append(f"{'all':>6}{over}")
+    for name, entries in result["results"].items():
+        if "entries" in entries:
+            means = ("-" if entry["mean"] is None else f"{entry['mean']:.3f}" for entry in entries["entries"])
+            lines.append(f"{name.replace('_', ' ')}: {'  '.join(means)}")
+    return "\n".join(lines)
+
+
+def finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
