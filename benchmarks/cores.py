@@ -3,13 +3,15 @@
     python benchmarks/cores.py [CORE ...] [--json FILE]
 
 Per token of a segment of T = 128, 1024, 4096 (forward and backward, one sequence), per token of `step` at batch 1 and
-64, in microseconds of process CPU time (the best of several repetitions); seconds to compile the segment of 128; and
-the temporary memory of its forward and backward pass as XLA plans it. `growth` is the time per token at 4096 over
-that at 128: 1 for a core that is linear in T.
+64, in microseconds of user CPU time (the best of several repetitions); seconds to compile the segment of 128; and the
+temporary memory of its forward and backward pass as XLA plans it. `growth` is the time per token at 4096 over that at
+128: 1 for a core that is linear in T. `kernel` is the system CPU time per token at 4096: buffers above 32 MB go back to
+the system after every call (glibc), which then zeroes each of their pages again.
 """
 
 import argparse
 import json
+import os
 import platform
 import time
 from pathlib import Path
@@ -31,7 +33,8 @@ def main() -> None:
     parser.add_argument("cores", nargs="*", metavar="CORE", default=built_in())
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     arguments = parser.parse_args()
-    columns = [f"T={T}" for T in LENGTHS] + ["growth"] + [f"step B={B}" for B in BATCHES] + ["compile s", "temp KiB"]
+    columns = [f"T={T}" for T in LENGTHS] + ["growth", "kernel"] + [f"step B={B}" for B in BATCHES]
+    columns += ["compile s", "temp KiB"]
     print(f"{'core':18}" + "".join(f"{column:>11}" for column in columns))
     table = {}
     for name in arguments.cores:
@@ -39,7 +42,7 @@ def main() -> None:
         print(f"{name:18}" + "".join(f"{number:11.2f}" for number in table[name].values()), flush=True)
     if arguments.json:
         device = f"{jax.devices()[0].device_kind}, {platform.machine()}"
-        about = {"device": device, "jax": jax.__version__, "width": WIDTH, "unit": "microseconds of CPU per token"}
+        about = {"device": device, "jax": jax.__version__, "width": WIDTH, "unit": "microseconds of user CPU per token"}
         arguments.json.write_text(json.dumps({"about": about, "cores": table}, indent=1) + "\n")
 
 
@@ -64,28 +67,31 @@ def measure(name: str) -> list[float]:
         if not compile_seconds:
             compile_seconds = time.perf_counter() - begin
             temporary = program.memory_analysis().temp_size_in_bytes / 1024
-        segments.append(cpu_seconds(program, core, xs, starts) / T * 1e6)
+        user, kernel = cpu_seconds(program, core, xs, starts)
+        segments.append(user / T * 1e6)
     steps = []
     for B in BATCHES:
         xs, starts = jax.random.normal(jax.random.key(1), (STEPS, B, WIDTH)), jnp.zeros((STEPS, B), bool)
-        steps.append(cpu_seconds(jax.jit(act).lower(core, xs, starts).compile(), core, xs, starts) / STEPS / B * 1e6)
-    return [*segments, segments[-1] / segments[0], *steps, compile_seconds, temporary]
+        user, _ = cpu_seconds(jax.jit(act).lower(core, xs, starts).compile(), core, xs, starts)
+        steps.append(user / STEPS / B * 1e6)
+    return [*segments, segments[-1] / segments[0], kernel / LENGTHS[-1] * 1e6, *steps, compile_seconds, temporary]
 
 
-def cpu_seconds(program, *arguments, repetitions: int = 5, least: float = 0.1) -> float:
-    """CPU time of one call: the best repetition, each of enough calls to be measured."""
+def cpu_seconds(program, *arguments, repetitions: int = 5, least: float = 0.2) -> tuple[float, float]:
+    """User and system CPU time of one call: the best repetition, each of enough calls to be measured."""
     jax.block_until_ready(program(*arguments))
-    calls, best = 1, float("inf")
-    while repetitions:
-        begin = time.process_time()
+    calls, taken = 1, []
+    while len(taken) < repetitions:
+        begin = os.times()
         for _ in range(calls):
             jax.block_until_ready(program(*arguments))
-        taken = time.process_time() - begin
-        if taken < least:
-            calls = max(2 * calls, int(calls * least / max(taken, 1e-3)))
-            continue
-        best, repetitions = min(best, taken / calls), repetitions - 1
-    return best
+        end = os.times()
+        user, system = end.user - begin.user, end.system - begin.system
+        if user + system < least:
+            calls = max(2 * calls, int(calls * least / max(user + system, 1e-2)))
+        else:
+            taken.append((user / calls, system / calls))
+    return min(taken)
 
 
 if __name__ == "__main__":
