@@ -1,5 +1,7 @@
 """Scripted policies that remember what an agent could remember reach the returns they reach in the original popgym."""
 
+import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,6 +122,54 @@ def thompson(env):
     return Expert(jnp.ones((env.num_bandits, 2), jnp.float32), act)
 
 
+def _visited(env, last_action):
+    """The tile of the last action as a mask [n²], empty before the first."""
+    return jnp.arange(env.board_size**2) == last_action[0] * env.board_size + last_action[1]
+
+
+def ship_hunter(env):
+    """Battleship: the tile in most places of ships that cover no miss, each 20 times heavier for every hit."""
+    n = env.board_size
+    places = []
+    for size in env.ship_sizes:
+        for line, start in itertools.product(range(n), range(n - size + 1)):
+            board = np.zeros((n, n), np.float32)
+            board[line, start : start + size] = 1
+            places += [board.ravel(), board.T.ravel()]
+    places = jnp.array(places)
+
+    def act(key, memory, obs, last_action):
+        hits, misses = memory
+        last = _visited(env, last_action)
+        hits, misses = jnp.where(last, obs, hits), jnp.where(last, 1 - obs, misses)
+        weight = jnp.where(places @ misses == 0, 20.0 ** (places @ hits), 0)
+        score = jnp.where(hits + misses > 0, -1, weight @ places)
+        return jnp.stack(jnp.divmod(jnp.argmax(score), n)), (hits, misses)
+
+    return Expert((jnp.zeros(n * n, jnp.int32),) * 2, act)
+
+
+def mine_avoider(env):
+    """MineSweeper: all boards that agree with the numbers seen; click the tile that is a mine on fewest of them."""
+    n = env.board_size
+    mines = np.array(list(itertools.combinations(range(n * n), env.num_mines)))
+    boards = np.zeros((len(mines), n, n), np.float32)
+    boards.reshape(len(mines), -1)[np.arange(len(mines))[:, None], mines] = 1
+    padded = np.pad(boards, ((0, 0), (1, 1), (1, 1)))
+    numbers = sum(padded[:, i : i + n, j : j + n] for i, j in itertools.product(range(3), repeat=2))
+    boards, numbers = (jnp.array(part.reshape(len(mines), -1)) for part in (boards, numbers))
+
+    def act(key, memory, obs, last_action):
+        possible, viewed = memory
+        last = _visited(env, last_action)
+        agrees = jnp.all(~last | ((boards == 0) & (numbers == obs)), axis=1)
+        possible, viewed = possible & agrees, viewed | last
+        risk = jnp.where(viewed, jnp.inf, possible @ boards)
+        return jnp.stack(jnp.divmod(jnp.argmin(risk), n)), (possible, viewed)
+
+    return Expert((jnp.ones(len(mines), jnp.bool_), jnp.zeros(n * n, jnp.bool_)), act)
+
+
 def balancer(env):
     """VelocityOnlyCartPole: integrate the velocities from the positions of the reset, and feed all back."""
     tau = env.default_params.tau
@@ -154,7 +204,8 @@ def play(name, expert, num_episodes):
             still = alive & ~terminated & ~env.is_truncated(state, params)
             return (obs, state, memory, action, still), (jnp.where(alive, reward, 0), alive & terminated)
 
-        start = (obs, state, memory, jnp.int32(-1), jnp.bool_(True))
+        no_action = jnp.full(env.action_space(params).shape, -1, jnp.int32)
+        start = (obs, state, memory, no_action, jnp.bool_(True))
         _, (rewards, terminated) = jax.lax.scan(step, start, jax.random.split(key_steps, limit))
         return rewards.sum(), terminated.any()
 
@@ -175,6 +226,7 @@ def play(name, expert, num_episodes):
         ("HigherLower", threshold, "HLmemoryless"),
         ("Concentration", pair_finder, "Conc"),
         ("MultiarmedBandit", thompson, "TS"),
+        ("Battleship", ship_hunter, "Ship"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -194,3 +246,49 @@ def test_positions_at_the_reset_make_velocities_enough(level):
     returns, terminated = play(f"VelocityOnlyCartPole{level}", balancer, 50)
     np.testing.assert_allclose(returns, 1, atol=1e-5)
     assert not terminated.any()
+
+
+def test_a_careful_player_of_minesweeper_comes_near_the_optimum():
+    (wanted,) = REFERENCE["MineSweeperEasy"]["reference_policies"]
+    num_episodes = 4_000
+    returns, terminated = play("MineSweeperEasy", mine_avoider, num_episodes)
+    error = returns.std() / np.sqrt(num_episodes)
+    assert abs(returns.mean() - wanted["return_mean"]) < 4 * wanted["return_std"] / np.sqrt(wanted["episodes"])
+    assert 0.72 < returns.mean() < 0.766 + 4 * error  # 0.766: dynamic programming over beliefs
+    assert terminated.all()
+
+
+@pytest.mark.slow
+def test_a_careful_player_of_larger_minesweeper():
+    env, params = make_env("popgym/MineSweeperMedium", raw=True)
+    n = env.board_size
+    bits = 1 << np.arange(n * n)
+    row, column = np.divmod(np.arange(n * n), n)
+    near = (np.maximum(abs(row[:, None] - row), abs(column[:, None] - column)) <= 1) @ bits
+    boards = np.array(list(itertools.combinations(bits, env.num_mines))).sum(1)  # mines as bits: 1.9 million boards
+
+    @functools.cache
+    def belief(seen):
+        """Boards that agree with what was seen, ((tile, number), ...), and the tile that is a mine on fewest."""
+        possible = boards
+        if seen:
+            tile, number = seen[-1]
+            possible, _ = belief(seen[:-1])
+            agrees = (possible & bits[tile] == 0) & (np.bitwise_count(possible & near[tile]) == number)
+            possible = possible[agrees]
+        viewed = [tile for tile, _ in seen]
+        risk = [len(boards) + 1 if tile in viewed else np.sum(possible >> tile & 1) for tile in range(n * n)]
+        return possible, int(np.argmin(risk))
+
+    step = jax.jit(env.step_env)
+    (wanted,) = REFERENCE["MineSweeperMedium"]["reference_policies"]
+    returns = []
+    for key in jax.random.split(jax.random.key(5), 200):
+        (_, state), seen, total, terminated = env.reset_env(key, params), (), 0.0, False
+        while not terminated:
+            _, tile = belief(seen)
+            number, state, reward, terminated, _ = step(key, state, jnp.array(divmod(tile, n)), params)
+            seen, total = (*seen, (tile, int(number))), total + float(reward)
+        returns.append(total)
+    error = np.hypot(np.std(returns) / np.sqrt(len(returns)), wanted["return_std"] / np.sqrt(wanted["episodes"]))
+    assert abs(np.mean(returns) - wanted["return_mean"]) < 4 * error
