@@ -78,7 +78,8 @@ def lif(
 
 def affine(layer: Linear, s: Float[Array, " i"]) -> Float[Array, " o"]:
     """`layer(s)` of spikes s."""
-    return select(s, layer.weight) + layer.bias
+    y = select(s, layer.weight)
+    return y if layer.bias is None else y + layer.bias
 
 
 def normalise(norm: Norm, x: Float[Array, " D"]) -> Float[Array, " D"]:
