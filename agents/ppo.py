@@ -60,7 +60,7 @@ class Rollout(NamedTuple):
     terminated: Array
     truncated: Array
     final_value: Array  # of info["final_observation"]; only used where truncated
-    episodes: dict[str, Array]  # sums over the episodes that ended in this step
+    episodes: dict[str, Array]  # sums over the episodes that ended in this step, [T, ...]
 
 
 class Batch(NamedTuple):
@@ -86,8 +86,9 @@ def ppo(
 
     Args:
         config: Hyper-parameters. Numbers that are no sizes may be traced, so a sweep over them can be vmapped.
-        env: A gymnax 1.x environment. If its steps report `info["episode_return"]` and `info["episode_length"]`, as the
-            wrapper EpisodeStatistics does, the metrics contain their sums over the episodes that ended.
+        env: A gymnax 1.x environment. For every `info["episode_<name>"]` that its steps report, such as return and
+            length by the wrapper EpisodeStatistics, the metric `episode/<name>` is the sum over the episodes that ended
+            (of numbers or arrays alike), and `episode/count` is their number.
         env_params: Its params.
         make_agent: Builds the agent from a key.
         num_updates: Iterations over which the schedules run.
@@ -140,9 +141,11 @@ def ppo(
                 final_value = jnp.zeros(B)
             done = terminated | truncated
             episodes = {"count": done.sum()}
-            if "episode_return" in info:
-                for name in ("return", "length"):
-                    episodes[name] = jnp.where(done, info[f"episode_{name}"], 0).sum().astype(jnp.float32)
+            for name, total in info.items():
+                if name.startswith("episode_"):
+                    ended = done.reshape(B, *[1] * (total.ndim - 1))
+                    sums = jnp.where(ended, total, 0).sum(0).astype(jnp.float32)
+                    episodes[name.removeprefix("episode_")] = sums
             transition = Rollout(
                 obs=obs,
                 start=start,
