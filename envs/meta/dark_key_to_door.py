@@ -1,0 +1,93 @@
+"""Dark Key-to-Door: find an invisible key, then an invisible door (Laskin et al. 2022, section 4)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
+
+from rlformers.envs.meta.dark_room import MOVES, cells, check_room, move
+from rlformers.envs.meta.task import MetaEnvironment, NoParams, split_tasks
+from rlformers.envs.meta.trial import in_trials
+from rlformers.envs.spaces import Discrete, MultiDiscrete
+
+
+class State(NamedTuple):
+    """State of an episode."""
+
+    position: Int32[Array, "2"]  # (x, y)
+    has_key: Bool[Array, ""]
+    time: Int32[Array, ""]  # steps made
+
+
+class Task(NamedTuple):
+    """What is hidden."""
+
+    key: Int32[Array, "2"]  # (x, y)
+    door: Int32[Array, "2"]  # (x, y)
+
+
+class DarkKeyToDoor(MetaEnvironment):
+    """A square room, seen as in Dark Room. Stepping on the key pays 1, once, and then stepping on the door pays 1.
+
+    Episodes start on a random cell. The door, opened, terminates them (so that trials of a number of steps hold the
+    more episodes the faster they are, as in AMAGO, Grigsby et al. 2024), and `episode_length` steps truncate them. Key
+    and door may be any two cells, the same one included: 9^4 = 6561 tasks. The most an episode pays is 2.
+
+    A start on the key takes it with the first step that ends there, and the step that takes the key opens no door.
+
+    Args:
+        size: Cells along a side.
+        episode_length: Most steps of an episode.
+        split: "train" or "heldout" pairs of key and door, three quarters and one quarter of them, or "all".
+
+    Raises:
+        ValueError: A size below 2, a length below 1, or an unknown split.
+    """
+
+    def __init__(self, size: int = 9, episode_length: int = 50, split: str = "train"):
+        check_room(size, episode_length)
+        self.size = size
+        self.episode_length = episode_length
+        self.tasks = split_tasks(size**4, split)  # key's cell times number of cells, plus door's cell
+
+    def sample_task(self, key: PRNGKeyArray, params: Any) -> Task:
+        """Draw the cells of key and door."""
+        task = jax.random.choice(key, jnp.asarray(self.tasks))
+        rooms = jnp.asarray(cells(self.size))
+        return Task(rooms[task // self.size**2], rooms[task % self.size**2])
+
+    def reset_env(self, key: PRNGKeyArray, task: Task) -> tuple[Int32[Array, "2"], State]:
+        """Go to a random cell."""
+        position = jax.random.randint(key, (2,), 0, self.size, jnp.int32)
+        return position, State(position, jnp.zeros((), jnp.bool_), jnp.zeros((), jnp.int32))
+
+    def step_env(
+        self, key: PRNGKeyArray, state: State, action: Any, task: Task
+    ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
+        """Move, if there is no wall; take the key or open the door."""
+        position = move(state.position, action, self.size)
+        opens = state.has_key & (position == task.door).all()
+        takes = ~state.has_key & (position == task.key).all()
+        reward = jnp.where(opens | takes, 1.0, 0.0)
+        return position, State(position, state.has_key | takes, state.time + 1), reward, opens, {}
+
+    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
+        """After `episode_length` steps."""
+        return state.time >= self.episode_length
+
+    @property
+    def num_actions(self) -> int:
+        """Stay and four directions."""
+        return len(MOVES)
+
+    def action_space(self, params: NoParams | None = None) -> Discrete:
+        """Stay and four directions."""
+        return Discrete(len(MOVES))
+
+    def observation_space(self, params: NoParams) -> MultiDiscrete:
+        """Column and row."""
+        return MultiDiscrete((self.size, self.size))
+
+
+make_dark_key_to_door = in_trials(DarkKeyToDoor)

@@ -1,0 +1,184 @@
+"""Random projections: sensors and motors that nobody has seen before, in every trial (Lu et al. 2023, algorithm 1)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float32, PRNGKeyArray
+
+from rlformers.envs import spaces
+from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.meta.task import sample_task, split_tasks
+
+DISTRIBUTIONS = ("orthogonal", "gaussian")
+
+
+class Projection(NamedTuple):
+    """The task of `RandomProjection`."""
+
+    task: Any  # of the wrapped environment
+    observation: Float32[Array, "O E"]
+    action: Any  # [E_a, A] for a Box, a permutation [n] for Discrete, one per choice for MultiDiscrete, or None
+
+
+class RandomProjection(Wrapper):
+    """Projects the flattened observation o [E] to M o [O], and permutes or projects the actions; M is part of the task.
+
+    Continuous actions a [A] in [-1, 1] become the environment's clip(W a, -1, 1), stretched to the bounds of its Box
+    [E_a]; the values of discrete actions change places. With `distribution`
+
+    * "orthogonal", M has orthonormal columns times sqrt(2), W orthonormal rows;
+    * "gaussian", the entries of M and W are normal with variance 1 / E and 1 / A.
+
+    The paper names no distribution; its published code draws M as here by default and leaves actions alone.
+
+    Args:
+        env: An environment; its tasks, if it has any, are drawn along with the projection.
+        observation_size: O, at least E. Default: E.
+        action_size: A, at least E_a, for continuous actions. Default: E_a.
+        project_actions: Project or permute actions too.
+        distribution: "orthogonal" or "gaussian".
+        split: "all" projections; "heldout", the quarter in which the first output weighs the first two inputs both
+            positively; or "train", the others.
+
+    Raises:
+        ValueError: A size that loses information, actions that cannot be projected, or an unknown name.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        observation_size: int | None = None,
+        action_size: int | None = None,
+        project_actions: bool = True,
+        distribution: str = "orthogonal",
+        split: str = "all",
+    ):
+        super().__init__(env)
+        if distribution not in DISTRIBUTIONS:
+            allowed = ", ".join(DISTRIBUTIONS)
+            raise ValueError(f"env_kwargs.distribution: need one of {allowed}, got {distribution!r}")
+        self.inner_space = env.observation_space(env.default_params)
+        self.inner_actions = env.action_space(env.default_params)
+        self.num_inputs = spaces.flat_size(self.inner_space)
+        self.num_outputs = _at_least("observation_size", self.num_inputs, observation_size)
+        self.project_actions = project_actions
+        self.distribution = distribution
+        self.signs = split_tasks(4, split)  # bit 0 and 1: whether the first two weights are negative
+        if split != "all" and self.num_inputs < 2:
+            raise ValueError("env_kwargs.split: only 'all', since observations of one number have no split")
+
+        continuous = isinstance(self.inner_actions, spaces.Box) and project_actions
+        if action_size is not None and not continuous:
+            raise ValueError("env_kwargs.action_size: this environment has no continuous actions that are projected")
+        if continuous:
+            shape, bounds = self.inner_actions.shape, (self.inner_actions.low, self.inner_actions.high)
+            low, high = (np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in bounds)
+            if len(shape) != 1 or not (np.isfinite(low) & np.isfinite(high)).all():
+                raise ValueError("env_kwargs.project_actions: need actions that are vectors with finite bounds")
+            self.centre, self.half = (high + low) / 2, (high - low) / 2
+            self.action_size = _at_least("action_size", shape[0], action_size)
+        elif project_actions and not isinstance(self.inner_actions, spaces.Discrete | spaces.MultiDiscrete):
+            raise ValueError(f"env_kwargs.project_actions: cannot project the actions {self.inner_actions}")
+
+    def sample_task(self, key: PRNGKeyArray, params: Any) -> Projection:
+        """Draw the task of the wrapped environment and the projections."""
+        key_task, key_observation, key_action = jax.random.split(key, 3)
+        return Projection(
+            task=sample_task(self.env, key_task, params),
+            observation=self._sample_observation(key_observation),
+            action=self._sample_action(key_action) if self.project_actions else None,
+        )
+
+    def _sample_observation(self, key: PRNGKeyArray) -> Float32[Array, "O E"]:
+        key_matrix, key_signs = jax.random.split(key)
+        if self.distribution == "orthogonal":
+            matrix = 2**0.5 * orthonormal_columns(key_matrix, self.num_outputs, self.num_inputs)
+        else:
+            matrix = jax.random.normal(key_matrix, (self.num_outputs, self.num_inputs)) / self.num_inputs**0.5
+        if self.num_inputs < 2:
+            return matrix
+        # Both distributions stay what they are when a column changes its sign.
+        pattern = jax.random.choice(key_signs, jnp.asarray(self.signs))
+        wanted = jnp.stack([1 - 2 * (pattern & 1), 1 - (pattern & 2)]).astype(matrix.dtype)
+        present = jnp.where(matrix[0, :2] < 0, -1.0, 1.0)
+        return matrix.at[:, :2].multiply(wanted * present)
+
+    def _sample_action(self, key: PRNGKeyArray) -> Any:
+        space = self.inner_actions
+        if isinstance(space, spaces.Discrete):
+            return jax.random.permutation(key, space.n)
+        if isinstance(space, spaces.MultiDiscrete):
+            keys = jax.random.split(key, len(space.nvec))
+            return tuple(jax.random.permutation(key, n) for key, n in zip(keys, space.nvec, strict=True))
+        inner = space.shape[0]
+        if self.distribution == "orthogonal":
+            return orthonormal_columns(key, self.action_size, inner).T
+        return jax.random.normal(key, (inner, self.action_size)) / self.action_size**0.5
+
+    def reset_env(self, key: PRNGKeyArray, task: Projection) -> tuple[Float32[Array, " O"], Any]:
+        """Start an episode."""
+        obs, state = self.env.reset_env(key, task.task)
+        return self._project(obs, task), state
+
+    def step_env(
+        self, key: PRNGKeyArray, state: Any, action: Any, task: Projection
+    ) -> tuple[Float32[Array, " O"], Any, Array, Array, dict]:
+        """Make a step, without automatic reset."""
+        obs, state, reward, terminated, info = self.env.step_env(key, state, self._translate(action, task), task.task)
+        return self._project(obs, task), state, reward, terminated, info
+
+    def _project(self, obs: Any, task: Projection) -> Float32[Array, " O"]:
+        return jnp.matmul(task.observation, spaces.flatten(self.inner_space, obs), precision="highest")
+
+    def _translate(self, action: Any, task: Projection) -> Any:
+        """The environment's action."""
+        if not self.project_actions:
+            return action
+        if isinstance(task.action, tuple):
+            return jnp.stack([permutation[action[i]] for i, permutation in enumerate(task.action)])
+        if isinstance(self.inner_actions, spaces.Discrete):
+            return task.action[action]
+        projected = jnp.matmul(task.action, action, precision="highest")
+        return self.centre + self.half * jnp.clip(projected, -1, 1)
+
+    def is_truncated(self, state: Any, task: Projection) -> Bool[Array, ""]:
+        """Whether the time limit is reached."""
+        return self.env.is_truncated(state, task.task)
+
+    def action_space(self, params: Any = None) -> spaces.Space:
+        """The wrapped environment's if discrete or left alone, else [-1, 1]^A."""
+        if isinstance(self.inner_actions, spaces.Box) and self.project_actions:
+            return spaces.Box(-1.0, 1.0, (self.action_size,), jnp.float32)
+        return self.inner_actions
+
+    def observation_space(self, params: Any) -> spaces.Box:
+        """Vectors [O] without bounds."""
+        return spaces.Box(-jnp.inf, jnp.inf, (self.num_outputs,), jnp.float32)
+
+
+def orthonormal_columns(key: PRNGKeyArray, num_rows: int, num_columns: int) -> Float32[Array, "rows columns"]:
+    """A uniformly distributed matrix with orthonormal columns, of which there are at most as many as rows.
+
+    Gram-Schmidt on normal vectors: for the few columns of an observation cheaper than a QR decomposition per step and
+    environment, which automatic resets would ask for.
+    """
+    vectors = jax.random.normal(key, (num_columns, num_rows))
+
+    def add(basis: Array, i: Array) -> tuple[Array, None]:
+        """Make the i-th vector orthogonal to the basis, twice: once is not enough in float32, twice is."""
+        vector = vectors[i]
+        for _ in range(2):
+            components = jnp.matmul(basis, vector, precision="highest")
+            vector = vector - jnp.matmul(components, basis, precision="highest")
+        return basis.at[i].set(vector / jnp.linalg.norm(vector)), None
+
+    basis, _ = jax.lax.scan(add, jnp.zeros_like(vectors), jnp.arange(num_columns))
+    return basis.T
+
+
+def _at_least(name: str, least: int, size: int | None) -> int:
+    if size is not None and size < least:
+        raise ValueError(f"env_kwargs.{name}: need at least {least}, what the environment has, got {size}")
+    return least if size is None else size

@@ -1,0 +1,69 @@
+"""Tasks: what is drawn once per trial, and which tasks are for training and which are held out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from flax import struct
+from jaxtyping import Int32, PRNGKeyArray
+
+from rlformers.envs.environment import Environment, Wrapper
+
+SPLITS = ("all", "train", "heldout")
+
+
+@struct.dataclass
+class NoParams:
+    """Params of environments whose every number is an argument of their constructor."""
+
+
+class MetaEnvironment(Environment):
+    """An environment with a distribution of tasks.
+
+    `params` describe the distribution; `sample_task(key, params)` draws a task from it, any pytree of arrays; and
+    `reset_env`, `step_env` and `is_truncated` take the task where a plain environment takes its params. Spaces are the
+    same for all tasks and are asked for with params. What draws tasks when is `trial.Trial`.
+    """
+
+    default_params: Any = NoParams()
+
+    def sample_task(self, key: PRNGKeyArray, params: Any) -> Any:
+        """Draw a task."""
+        raise NotImplementedError
+
+
+class Tasks(Wrapper):
+    """Makes a plain environment one with tasks: its params are the task, e.g. poles of different lengths:
+
+        Tasks(CartPole(), lambda key, params: params.replace(length=jax.random.uniform(key)))
+
+    Args:
+        env: Any environment.
+        draw: From a key and the params to the params of a task.
+    """
+
+    def __init__(self, env: Environment, draw: Callable[[PRNGKeyArray, Any], Any]):
+        super().__init__(env)
+        self.sample_task = draw
+
+
+def sample_task(env: Environment, key: PRNGKeyArray, params: Any) -> Any:
+    """Draw a task of an environment, or of the one that it wraps. Without a distribution the params are the task."""
+    while isinstance(env, Wrapper) and not hasattr(env, "sample_task"):
+        env = env.env
+    return env.sample_task(key, params) if hasattr(env, "sample_task") else params
+
+
+def split_tasks(num_tasks: int, split: str) -> Int32[np.ndarray, " n"]:
+    """The tasks among 0 .. num_tasks - 1 that a split has: a fixed quarter is held out, spread evenly over them.
+
+    Knuth's multiplicative hash ranks the tasks, which is the same in every version of everything.
+
+    Raises:
+        ValueError: `split` is none of `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
+    ranked = np.argsort(np.arange(num_tasks, dtype=np.uint64) * 2654435761 % 2**32, kind="stable")
+    held_out, training = ranked[: num_tasks // 4], ranked[num_tasks // 4 :]
+    return np.sort({"all": ranked, "train": training, "heldout": held_out}[split]).astype(np.int32)
