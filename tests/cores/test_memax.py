@@ -1,0 +1,172 @@
+"""memax's models as cores: what is said without memax, and with it that they are memax's and which laws they obey."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+import test_laws as laws
+
+from rlformers.cli import main
+from rlformers.compose import compose
+from rlformers.cores import registry
+from rlformers.cores.memax_models import MODELS
+
+PAGE = Path(__file__).parents[2] / "docs" / "cores" / "memax.md"
+BY_NAME = {model.name: model for model in MODELS}
+
+LAWS = {
+    "step equals scan": [partial(laws.test_step_equals_scan, pattern=pattern) for pattern in laws.STARTS],
+    "chain": [laws.test_chain],
+    "start forgets": [partial(laws.test_start_forgets, form=form) for form in laws.FORMS],
+    "causal": [partial(laws.test_causal, form=form) for form in laws.FORMS],
+    "window": [laws.test_window],
+    "vmapped equals looped": [laws.test_vmapped_equals_looped],
+    "gradient of scan equals gradient of loop": [laws.test_gradient_of_scan_equals_gradient_of_loop],
+    "gradients are finite over 1024 tokens": [
+        lambda setup: laws.test_gradients_are_finite_over_1024_tokens(setup.case.row)
+    ],
+    "state keeps shape and dtype": [laws.test_state_keeps_shape_and_dtype],
+    "every leaf is an array": [laws.test_every_leaf_is_an_array],
+    "output is independent of the length": [laws.test_output_is_independent_of_the_length],
+    "prepare changes nothing": [laws.test_prepare_changes_nothing_while_the_parameters_stay],
+}
+# What breaks a law, and by how much: docs/cores/memax.md has the same lines, with the reasons.
+BROKEN = {
+    ("NMax", "step equals scan"): "0.26 of the largest output",
+    ("NMax", "chain"): "0.062 of the largest output",
+    ("NMax", "gradient of scan equals gradient of loop"): "1.0 of the largest derivative",
+    ("NMax", "gradients are finite over 1024 tokens"): "NaN",
+    ("DLSE", "step equals scan"): "0.53 of the largest output",
+    ("DLSE", "chain"): "0.15 of the largest output",
+    ("DLSE", "gradient of scan equals gradient of loop"): "1.0 of the largest derivative",
+}
+
+
+@pytest.fixture
+def without_memax(monkeypatch):
+    monkeypatch.setattr(registry, "_has_memax", lambda: False)
+
+
+def test_without_memax_its_cores_are_refused_in_one_line(without_memax, capsys):
+    message = "core: 'memax/GDN' needs the package memax: pip install 'rlformers[memax]'"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        registry.make_core("memax/GDN", 8, key=jax.random.key(0))
+    for words in (["core=memax/GDN"], ["--multirun", "core=gru,memax/GDN"]):
+        assert main(["train", *words]) == 2
+        assert capsys.readouterr().err == f"rlformers: {message}\n"
+    assert main(["list", "cores"]) == 0
+    assert "memax" not in capsys.readouterr().out
+
+
+def test_with_memax_they_are_listed_without_importing_it(tmp_path):
+    """A package of that name which cannot be imported."""
+    (tmp_path / "memax").mkdir()
+    (tmp_path / "memax" / "__init__.py").write_text("raise RuntimeError\n")
+    program = "import sys; from rlformers.cli import main; main(['list', 'cores']); assert 'jax' not in sys.modules"
+    listing = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert listing.returncode == 0, listing.stderr
+    assert all(f"\nmemax/{model.name} " in listing.stdout for model in MODELS)
+
+
+def test_options(monkeypatch):
+    monkeypatch.setattr(registry, "_has_memax", lambda: True)
+    config = compose(["core=memax/DeltaProduct", "core.rank=2"])
+    assert (config.core.name, config.core.options) == ("memax/DeltaProduct", {"recurrent_size": 0, "rank": 2})
+    for words, message in (
+        (["core=memax/GDN", "core.recurrent_size=-1"], "core.recurrent_size: need at least 0, got -1"),
+        (["core=memax/Stack", "core.window_size=0"], "core.window_size: need at least 1, got 0"),
+        (["core=memax/GRU", "core.recurrent_size=3"], "core.recurrent_size: unknown key of this core"),
+        (["core=memax/GTrXL"], "core: 'memax/GTrXL' is none of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compose(words)
+    rope = BY_NAME["Attention-RoPE"]
+    with pytest.raises(ValueError, match="model.width: need an even number for core=memax/Attention-RoPE, got 7"):
+        rope.make(rope.Config(), 7, 1, jax.random.key(0))
+
+
+def test_the_page_lists_what_is_broken():
+    rows = re.findall(r"^\| `memax/([^`]*)` \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text(), re.M)
+    assert {(name, law): measured for name, law, measured in rows} == BROKEN
+    assert len(rows) == len(BROKEN)
+    assert {(name, law) for name, law in BROKEN} <= {(name, law) for name in BY_NAME for law in LAWS}
+
+
+def marked(name, law):
+    marks = [pytest.mark.slow, pytest.mark.xdist_group(f"memax-{name}")]
+    if (name, law) in BROKEN:
+        marks.append(pytest.mark.xfail(strict=True, raises=AssertionError))
+    return pytest.param(name, law, marks=marks, id=f"{name}-{law}")
+
+
+@pytest.mark.parametrize(("name", "law"), [marked(name, law) for name in BY_NAME for law in LAWS])
+def test_law(name, law):
+    pytest.importorskip("memax")
+    setup = laws.build(laws.Case(f"memax/{name}", depth=1))
+    for check in LAWS[law]:
+        check(setup)
+
+
+# Two quick ones stand for both kinds of memax's models.
+QUICK = ("LinearRNN", "Elman")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in BY_NAME])
+def test_the_model_is_memaxs(name):
+    """Same parameters, outputs and states as memax's own, of the same key."""
+    pytest.importorskip("memax")
+    from memax.equinox.models.residual import ResidualModel
+    from memax.equinox.semigroups.dlse import DLSE
+    from memax.equinox.train_utils import get_residual_memory_model
+
+    key, D = jax.random.key(0), 16
+    xs, starts = jax.random.normal(jax.random.key(1), (20, D)), jax.random.bernoulli(jax.random.key(2), 0.2, (20,))
+    if name == "DLSE":
+        theirs = ResidualModel(DLSE, D, D, D, key=key)
+    else:
+        theirs = get_residual_memory_model(name, D, D, D, key=key, model_kwargs={})
+    hs, expected = theirs(theirs.initialize_carry(), (xs, starts))
+
+    ours = registry.make_core(f"memax/{name}", D, 2, key=key)
+    laws.assert_same(ours, [leaf for leaf in jax.tree.leaves(theirs) if isinstance(leaf, jax.Array)])
+    state, ys = laws.SCAN(ours, ours.initial_state(), xs, starts)
+    laws.assert_close(ys, expected, 1e-6)
+    for layer, (theirs_layer, _) in zip(state.layers, theirs.latest_recurrent_state(hs), strict=True):
+        laws.assert_close(layer, theirs_layer, 1e-6)
+
+    other = registry.make_core(f"memax/{name}", D, 2, key=jax.random.key(3))
+    assert jax.tree.structure(other) == jax.tree.structure(ours)
+    assert hash(other.rest) == hash(ours.rest)
+
+
+def test_no_model_is_missing():
+    pytest.importorskip("memax")
+    from memax.equinox.train_utils import get_residual_memory_models
+
+    known = get_residual_memory_models(4, 4, 4, 1, key=jax.random.key(0), model_kwargs={})
+    assert set(BY_NAME) == set(known) - {"MLP"} | {"DLSE"}
+
+
+@pytest.mark.slow
+def test_trains(tmp_path):
+    pytest.importorskip("memax")
+    small = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "total_steps=128", "wandb.mode=disabled"]
+    assert main(["train", "core=memax/Elman", "seeds=2", f"run_dir={tmp_path / 'run'}", *small]) == 0
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_state_of_nan_is_forgotten_in_both_forms():
+    """As memax resets, by a product, it would not be."""
+    pytest.importorskip("memax")
+    core = registry.make_core("memax/LinearRNN", 8, key=jax.random.key(0))
+    poisoned = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), core.initial_state())
+    for run in laws.FORMS.values():
+        _, ys = run(core, poisoned, jnp.ones((3, 8)), jnp.array([False, True, False]))
+        assert jnp.isnan(ys[0]).all() and jnp.isfinite(ys[1:]).all()
