@@ -31,6 +31,19 @@ def test_recorded_episodes_replay(level):
     assert _replay().main([str(EPISODES), "--envs", *(name for name in NAMES if name.endswith(level))]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("gravity,mismatch", [(9.8, 0), (9.8001, 1)])
+def test_poles_balanced_for_600_steps_replay_as_far_as_the_physics_is_right(gravity, mismatch):
+    replay = _replay()
+
+    def make(name, raw):
+        env, params = make_env(name, raw=raw)
+        return env, replace_params(params, gravity=gravity)
+
+    replay.make_env = make
+    assert replay.main([str(EPISODES.with_name("balanced_poles.npz"))]) == mismatch
+
+
 @pytest.mark.parametrize("key,row", [("obs", 20), ("action", 20), ("reward_code", 5), ("end", 1), ("h_cards", (1, 9))])
 def test_the_replay_notices_a_change(tmp_path, key, row, capsys):
     data = dict(np.load(EPISODES))
