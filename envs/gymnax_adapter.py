@@ -1,7 +1,8 @@
 """gymnax's built-in environments with outputs that a scan can carry.
 
 Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype
-than their observations have. Two also end by themselves but are truncated by an unrelated default limit.
+than their observations have, or bounds that these leave. Two also end by themselves but are truncated by an unrelated
+default limit.
 """
 
 import inspect
@@ -11,16 +12,24 @@ from typing import Any
 import gymnax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.gymnax_catalogue import VELOCITIES
-from rlformers.envs.spaces import leaves
+from rlformers.envs.spaces import Box, Space, leaves
 
 # Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. The default
 # max_steps_in_episode (1000 and 100) would cut longer chains off before the only reward that counts, without a word.
 ENDS_ITSELF = ("MemoryChain-bsuite", "UmbrellaChain-bsuite")
+
+# Entries of observations that leave the bounds of their space: contexts of -1, rewards, times scaled to -1 .. 1.
+UNBOUNDED: dict[str, Any] = {
+    "MemoryChain-bsuite": slice(2, None),
+    "MetaMaze-misc": slice(-2, None),
+    "GaussianBandit-misc": np.array([0, 3]),
+}
 
 
 class GymnaxAdapter(Wrapper):
@@ -53,6 +62,17 @@ class GymnaxAdapter(Wrapper):
         next_state = jax.tree.map(lambda x, like: _cast(x, like.dtype), next_state, state)
         obs = self._cast_observation(obs, params)
         return obs, next_state, _cast(reward, jnp.float32), _cast(terminated, jnp.bool_), jax.tree.map(_cast, info)
+
+    def observation_space(self, params: Any) -> Space:
+        """Space of the observations."""
+        space = self.env.observation_space(params)
+        if self.env.name not in UNBOUNDED:
+            return space
+        low, high = (
+            jnp.broadcast_to(jnp.asarray(bound, space.dtype), space.shape) for bound in (space.low, space.high)
+        )
+        entries = UNBOUNDED[self.env.name]
+        return Box(low.at[entries].set(-jnp.inf), high.at[entries].set(jnp.inf), space.shape, space.dtype)
 
     def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached."""

@@ -2,33 +2,34 @@
 
 from rlformers.envs.entry import Entry
 
+# What it asks for, steps of an episode, best return.
 GYMNAX_IDS = {
-    "CartPole-v1": "balance a pole; mask the velocities for memory",
-    "Pendulum-v1": "swing up a pendulum with a limited torque",
-    "Acrobot-v1": "swing up a two-link arm",
-    "MountainCar-v0": "gather momentum to leave a valley",
-    "MountainCarContinuous-v0": "the same with a continuous force",
-    "Asterix-MinAtar": "collect gold, avoid enemies; images 10x10",
-    "Breakout-MinAtar": "break bricks with a ball; images 10x10",
-    "Freeway-MinAtar": "cross a road; images 10x10",
-    "Seaquest-MinAtar": "rescue divers before the oxygen ends; images 10x10",
-    "SpaceInvaders-MinAtar": "shoot the advancing aliens; images 10x10",
-    "Catch-bsuite": "catch a falling ball",
-    "DeepSea-bsuite": "deep exploration: one path of many pays",
-    "MemoryChain-bsuite": "recall a bit after memory_length steps (never truncated)",
-    "UmbrellaChain-bsuite": "credit for a choice chain_length steps ago (never truncated)",
-    "DiscountingChain-bsuite": "choose among rewards of different delay",
-    "MNISTBandit-bsuite": "classify digits by trial; downloads MNIST",
-    "SimpleBandit-bsuite": "bandit of 11 arms, always the same",
-    "FourRooms-misc": "find a goal in four rooms",
-    "MetaMaze-misc": "meta-RL: a hidden goal in a maze, many visits per episode",
-    "PointRobot-misc": "meta-RL: a hidden goal on a half circle",
-    "BernoulliBandit-misc": "meta-RL: bandit of two arms, p or 1 - p",
-    "GaussianBandit-misc": "meta-RL: a safe and a gaussian arm",
-    "Reacher-misc": "reach a target with a jointed arm",
-    "Swimmer-misc": "collect targets, avoid urchins",
-    "Pong-misc": "pong against a simple opponent; images 30x40",
-    "FrozenLake-misc": "cross slippery ice; integer observations",
+    "CartPole-v1": ("balance a pole; mask the velocities for memory", "8-500", "500"),
+    "Pendulum-v1": ("swing up a pendulum with a limited torque", "200", ""),
+    "Acrobot-v1": ("swing up a two-link arm", "<=500", ""),
+    "MountainCar-v0": ("gather momentum to leave a valley", "<=200", ""),
+    "MountainCarContinuous-v0": ("the same with a continuous force", "<=999", ""),
+    "Asterix-MinAtar": ("collect gold, avoid enemies; images 10x10", "<=1000", ""),
+    "Breakout-MinAtar": ("break bricks with a ball; images 10x10", "<=1000", ""),
+    "Freeway-MinAtar": ("cross a road; images 10x10", "2500", ""),
+    "Seaquest-MinAtar": ("rescue divers before the oxygen ends; images 10x10", "<=1000", ""),
+    "SpaceInvaders-MinAtar": ("shoot the advancing aliens; images 10x10", "<=1000", ""),
+    "Catch-bsuite": ("catch a falling ball", "9", "1"),
+    "DeepSea-bsuite": ("deep exploration: one path of many pays", "8", "0.99"),
+    "MemoryChain-bsuite": ("recall a bit after memory_length steps (never truncated)", "6", "1"),
+    "UmbrellaChain-bsuite": ("credit for a choice chain_length steps ago (never truncated)", "10", "1 on average"),
+    "DiscountingChain-bsuite": ("choose among rewards of different delay", "100", "1.1"),
+    "MNISTBandit-bsuite": ("classify digits by trial; downloads MNIST", "1", "1"),
+    "SimpleBandit-bsuite": ("bandit of 11 arms, always the same", "1", "1"),
+    "FourRooms-misc": ("find a goal in four rooms", "<=500", "1"),
+    "MetaMaze-misc": ("meta-RL: a hidden goal in a maze, many visits per episode", "200", ""),
+    "PointRobot-misc": ("meta-RL: a hidden goal on a half circle", "100", ""),
+    "BernoulliBandit-misc": ("meta-RL: bandit of two arms, p or 1 - p", "100", "<90"),
+    "GaussianBandit-misc": ("meta-RL: a safe and a gaussian arm", "100", ""),
+    "Reacher-misc": ("reach a target with a jointed arm", "100", ""),
+    "Swimmer-misc": ("collect targets, avoid urchins", "500", ""),
+    "Pong-misc": ("pong against a simple opponent; images 30x40", "<=1000", ""),
+    "FrozenLake-misc": ("cross slippery ice; integer observations", "<=100", ""),
 }
 
 # Which entries of the observation are velocities, for wrap.mask=velocities.
@@ -41,6 +42,13 @@ VELOCITIES = {
 }
 
 ENTRIES = tuple(
-    Entry(f"gymnax/{name}", summary, "rlformers.envs.gymnax_adapter:make_gymnax", {"env_id": name})
-    for name, summary in GYMNAX_IDS.items()
+    Entry(
+        f"gymnax/{name}",
+        summary,
+        "rlformers.envs.gymnax_adapter:make_gymnax",
+        {"env_id": name},
+        length=length,
+        best=best,
+    )
+    for name, (summary, length, best) in GYMNAX_IDS.items()
 )

@@ -29,9 +29,10 @@ from rlformers.envs.popgym import catalogue as popgym
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
-_entries = {
+BUILT_IN = {
     entry.name: entry for catalogue in (popgym, memory, meta, gymnax_catalogue, adapters) for entry in catalogue.ENTRIES
 }
+_entries = dict(BUILT_IN)
 
 
 def register_env(

@@ -55,7 +55,7 @@ def _with_limit(params: Any) -> Any:
     present = params.max_steps_in_episode
     if np.shape(present) or present <= TIME_LIMIT:
         return None
-    limit = TIME_LIMIT if isinstance(present, int | float) else np.asarray(TIME_LIMIT, present.dtype)
+    limit = type(present)(TIME_LIMIT) if isinstance(present, int | float) else np.asarray(TIME_LIMIT, present.dtype)
     return dataclasses.replace(params, max_steps_in_episode=limit)
 
 
