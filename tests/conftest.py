@@ -3,5 +3,15 @@
 import os
 
 # One thread per process: `make test` runs one worker per CPU core, and small matrices gain nothing from more.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+FLAGS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
 os.environ.setdefault("WANDB_MODE", "offline")
+
+
+def pytest_configure(config):
+    """Most of the time goes into compiling programs that run once: `make test` leaves LLVM's optimisation out.
+
+    XLA's own passes are the same ones. `make test-all` compiles as users do.
+    """
+    quick = config.getoption("markexpr") == "not slow"
+    os.environ.setdefault("XLA_FLAGS", FLAGS + " --xla_backend_optimization_level=0" * quick)
