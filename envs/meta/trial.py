@@ -51,6 +51,7 @@ class Trial(Wrapper):
 
     `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial, and
     `info["episode_attempt_count"]`, float32 [K], 1 for those and 0 for the others. K is `episodes`, or 10.
+    `info["episode_task"]`, float32 [n], has the numbers of the task one after the other, by which to tell trials apart.
 
     Args:
         env: What to play.
@@ -139,6 +140,7 @@ class Trial(Wrapper):
             **info,
             "episode_attempt_return": state.returns,
             "episode_attempt_count": (attempt < state.attempts).astype(jnp.float32),
+            "episode_task": _numbers(state.task),
         }
         null = null_action(self.env.action_space(params))
         previous = jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null, action)
@@ -172,6 +174,12 @@ class Trial(Wrapper):
     def never_truncates(self) -> bool:
         """Whether all trials end by termination; how episodes inside them end does not matter."""
         return not self.truncate
+
+
+def _numbers(task: Any) -> Float32[Array, " n"]:
+    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(task)]
+    numbers = [leaf for leaf in leaves if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    return jnp.concatenate([jnp.zeros(0), *numbers]).astype(jnp.float32)
 
 
 def in_trials(make: Callable[..., Environment]) -> Callable[..., Trial]:

@@ -87,6 +87,7 @@ def test_a_trial_of_two_episodes_step_by_step():
     first, second = (10 * int(states.task[t]) for t in (0, 5))
     assert states.task.tolist() == [first // 10] * 5 + [second // 10] * 3
     rewards = [first, first + 1, first, first, first, second + 1, second]
+    assert info["episode_task"].tolist() == [[first // 10]] * 5 + [[second // 10]] * 2
     assert reward.tolist() == rewards
     assert obs["previous_reward"].tolist() == [0, *rewards[:4], 0, *rewards[5:]]
     returns, count = info["episode_attempt_return"], info["episode_attempt_count"]
