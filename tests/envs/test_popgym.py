@@ -28,7 +28,9 @@ def _replay():
     "level", ["Easy"] + [pytest.param(level, marks=pytest.mark.slow) for level in ("Medium", "Hard")]
 )
 def test_recorded_episodes_replay(level):
-    assert _replay().main([str(EPISODES), "--envs", *(name for name in NAMES if name.endswith(level))]) == 0
+    recorded = {key.split("/")[0] for key in np.load(EPISODES).files}  # of the labyrinths, only the easy ones
+    assert all(name in recorded or name.startswith("Labyrinth") for name in NAMES)
+    assert _replay().main([str(EPISODES), "--envs", *(name for name in recorded if name.endswith(level))]) == 0
 
 
 @pytest.mark.slow
@@ -73,7 +75,11 @@ def _assert_same_space(space, wanted):
     elif wanted["type"] == "Discrete":
         assert space.n == wanted["n"]
     elif wanted["type"] == "MultiDiscrete":
-        assert list(space.nvec) == wanted["nvec"]
+        nvec = wanted["nvec"]
+        if isinstance(nvec, str):  # "52 x 3": 52 entries of 3 values
+            entries, values = map(int, nvec.split(" x "))
+            nvec = [values] * entries
+        assert list(space.nvec) == nvec
     else:
         assert list(space.shape) == wanted["shape"]
         for bound in ("low", "high"):
@@ -113,7 +119,9 @@ def test_a_random_policy_earns_what_it_earns_in_the_original(name):
     returns, lengths, ends = _random_returns(env, params, num_episodes, limit)
     error = np.hypot(returns.std() / np.sqrt(num_episodes), wanted["return_sem"])
     assert abs(returns.mean() - wanted["return_mean"]) < 4 * error
-    length_error = np.sqrt(2 * lengths.var() / num_episodes)
+    # The largest variance that lengths with their least, mean and largest can have (Bhatia & Davis 2000).
+    wanted_variance = (wanted["length_max"] - wanted["length_mean"]) * (wanted["length_mean"] - wanted["length_min"])
+    length_error = np.sqrt((lengths.var() + wanted_variance) / num_episodes)
     assert abs(lengths.mean() - wanted["length_mean"]) <= 4 * length_error  # equal, where all are equally long
     for fraction, wanted_fraction in zip(
         ends.mean(0), (wanted["frac_terminated"], wanted["frac_truncated"]), strict=True
