@@ -51,9 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"rlformers: {where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        if str(error):  # an Interrupted: everything is saved
+        from rlformers.experiment.stop import EXIT_CODE, Interrupted
+
+        if isinstance(error, Interrupted):
             print(f"rlformers: {error}", file=sys.stderr)
-            return 75
+            return EXIT_CODE
         return 130
 
 

@@ -5,18 +5,20 @@ import math
 import netrc
 import os
 import re
+import secrets
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
+from rlformers.experiment.run_dir import write_whole
 
 Row = dict[str, float | int | None]
 
 
 class JsonlLogger:
-    """A line of JSON per row, flushed. Numbers that are not finite become null: NaN is no JSON.
+    """A line of JSON per row, written at once. Numbers that are not finite become null: NaN is no JSON.
 
     Args:
         path: The file. What it has beyond `size` bytes is cut off: lines that a resumed run will write again.
@@ -24,15 +26,23 @@ class JsonlLogger:
     """
 
     def __init__(self, path: Path, size: int = 0):
-        self.file = path.open("ab")
+        self.file = path.open("ab", buffering=0)
         self.file.truncate(size)
         self.file.seek(size)
 
     def log(self, row: Row) -> None:
-        """Append a row."""
+        """Append a row.
+
+        Raises:
+            OSError: It cannot be written, with the path of the file.
+        """
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self.file.write((json.dumps(finite, allow_nan=False) + "\n").encode())
-        self.file.flush()
+        line = memoryview((json.dumps(finite, allow_nan=False) + "\n").encode())
+        try:
+            while line:  # a disk that is nearly full takes a part
+                line = line[self.file.write(line) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.file.name) from error
 
     def sync(self) -> int:
         """Force what was written to the disk and say how many bytes that is."""
@@ -58,11 +68,13 @@ class WandbLogger:
         self.mode = config.wandb.mode
         if self.mode == "disabled":
             return
-        group = config.wandb.group or group or config.env
         try:
             self.mode = self._mode(self.mode)
-            for seed in seeds if self.mode != "disabled" else []:
-                self.runs[seed] = self._start(config, group, seed)
+            if self.mode == "disabled":
+                return
+            group, ids = self._identity(config.wandb.group or group or config.env, seeds)
+            for seed in seeds:
+                self.runs[seed] = self._start(config, group, seed, ids[str(seed)])
         except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
             self._give_up(error)
 
@@ -76,11 +88,22 @@ class WandbLogger:
             return "offline"
         return mode
 
+    def _identity(self, group: str, seeds: list[int]) -> tuple[str, dict[str, str]]:
+        """Group and ids of the runs: those of the first start in this directory, so that a resumed run goes on."""
+        path = self.run_dir / "wandb" / "ids.json"
+        if path.exists():
+            saved = json.loads(path.read_text())
+            return saved["group"], saved["ids"]
+        ids = {str(seed): secrets.token_hex(4) for seed in seeds}
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, json.dumps({"group": group, "ids": ids}) + "\n")
+        return group, ids
+
     def _give_up(self, error: Exception) -> None:
         print(f"wandb: {type(error).__name__}: {str(error).splitlines()[0]}; going on without it")
         self.runs = {}
 
-    def _start(self, config: ExperimentConfig, group: str, seed: int) -> Any:
+    def _start(self, config: ExperimentConfig, group: str, seed: int, run_id: str) -> Any:
         import wandb
 
         name = f"{config.core.name}-{self.run_dir.name}-seed{seed}"
@@ -92,6 +115,8 @@ class WandbLogger:
             group=group,
             job_type="train",
             name=name,
+            id=run_id,
+            resume="allow",
             tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
             config=resolved | {"seed": seed, "run_dir": str(self.run_dir)},
             reinit="create_new",
@@ -119,7 +144,8 @@ class WandbLogger:
             return
         values = {key: value for key, value in row.items() if key not in ("seed", "step") and value is not None}
         try:
-            self.runs[int(row["seed"] or 0)].log({"env_steps": row["step"], **values})
+            # With a step, W&B drops the rows that a resumed run repeats; they equal those that it has.
+            self.runs[int(row["seed"] or 0)].log({"env_steps": row["step"], **values}, step=row["step"])
         except Exception as error:
             self._give_up(error)
 

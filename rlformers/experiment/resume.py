@@ -57,9 +57,8 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         refuse_changes(checkpoint.meta["config"], config, checkpoint.path)
         needed = checkpoint.meta["metrics_bytes"]
         if needed > size:
-            report(
-                f"checkpoint: {checkpoint.path} needs {needed} bytes of {metrics}, which has {size}; trying an older"
-            )
+            cut = f"{checkpoint.path} needs {needed} bytes of {metrics}, which has {size}"
+            report(f"checkpoint: {cut}; looking for an older one")
             continue
         now = versions()
         for name, version in checkpoint.meta["versions"].items():

@@ -78,7 +78,7 @@ class Run:
             print(f"going on after {self.done * config.batch_size:,} steps")
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
-        self.loop_started = time.perf_counter() - (checkpoint.meta["loop_seconds"] if checkpoint else 0.0)
+        self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         self.metrics = JsonlLogger(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
         self.wandb = WandbLogger(config, run_dir, group, self.seeds)
 
@@ -86,7 +86,8 @@ class Run:
         """Run to the end, or to the end of the chunk in which a stop is requested; return the summary."""
         config = self.config
         progress = Progress(config.num_updates * config.batch_size, len(self.seeds), self.done * config.batch_size)
-        chunk, save_at = 1, time.perf_counter() + (config.checkpoint.every or float("inf"))
+        lap = time.perf_counter()
+        chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
         try:
             while self.done < config.num_updates and not stop.received:
                 keep_at = self._next_to_keep()
@@ -94,10 +95,11 @@ class Run:
                 rate = count * config.batch_size * len(self.seeds) / seconds
                 progress.show(self.done * config.batch_size, rate, self.episodes.last_return)
                 chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
-                due = time.perf_counter() >= save_at and not self.store.busy
-                if due or self.done == keep_at:
+                lap, before = time.perf_counter(), lap
+                self.loop_seconds += lap - before
+                if (lap >= save_at and not self.store.busy) or self.done == keep_at:
                     self._save()
-                    save_at = time.perf_counter() + (config.checkpoint.every or float("inf"))
+                    save_at = lap + (config.checkpoint.every or float("inf"))
             if self.saved < self.done:
                 self._save()
             self.store.wait()
@@ -148,7 +150,7 @@ class Run:
             "versions": versions(),
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
-            "loop_seconds": time.perf_counter() - self.loop_started,
+            "loop_seconds": self.loop_seconds,
             "wall_seconds": time.perf_counter() - self.wall_started,
         }
         self.store.save(self.done, self.states, meta, self.episodes.pop_score(), pinned)
@@ -164,7 +166,7 @@ class Run:
             "total_steps": steps,
             "final_return": self.episodes.final(),
             "final_attempts": self.episodes.final_attempts(),
-            "steps_per_second": steps * len(self.seeds) / (time.perf_counter() - self.loop_started),
+            "steps_per_second": steps * len(self.seeds) / max(self.loop_seconds, 1e-9),
             "compile_seconds": self.compile_seconds,
             "wall_seconds": time.perf_counter() - self.wall_started,
             "num_parameters": self.num_parameters,

@@ -6,6 +6,8 @@ import pickle
 import random
 import resource
 import shutil
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -256,3 +258,35 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     store.save(1, {"x": jnp.zeros(2)}, {})
     store.close()
     assert lines == [f"checkpoint: cannot write {tmp_path}/file/1: {os.strerror(20)}"]
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import jax, jax.numpy as jnp
+from rlformers.experiment.checkpoint import CheckpointStore, good_checkpoints, read
+
+mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+P = jax.sharding.PartitionSpec
+def struct(shape, dtype, *axes):
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=jax.sharding.NamedSharding(mesh, P(*axes)))
+keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 4))
+template = {"x": struct((3, 4, 5), jnp.float32, None, "data"), "keys": struct(keys.shape, keys.dtype, "data")}
+state = read(next(good_checkpoints(Path(sys.argv[1]))), template)
+assert [shard.data.shape for shard in state["x"].addressable_shards] == [(3, 2, 5)] * 2
+store = CheckpointStore(Path(sys.argv[2]), keep=1)
+store.save(2, jax.jit(lambda s: {"x": s["x"] + 1, "keys": s["keys"][::-1]})(state), {})
+store.wait()
+"""
+
+
+def test_one_device_to_two_and_back(tmp_path):
+    x, keys = jax.random.normal(jax.random.key(1), (3, 4, 5)), jax.random.split(jax.random.key(0), 4)
+    store = CheckpointStore(tmp_path / "one", keep=1)
+    store.save(1, {"x": x, "keys": keys}, {})
+    store.close()
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "8"}
+    command = [sys.executable, "-c", TWO_DEVICES, str(tmp_path / "one"), str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=environment)
+    back = read(next(good_checkpoints(tmp_path / "two")), jax.eval_shape(lambda: {"x": x, "keys": keys}))
+    assert same(back, {"x": x + 1, "keys": keys[::-1]})
