@@ -85,7 +85,7 @@ def test_an_offline_run_can_be_read_back(no_key, tmp_path, capsys):
         assert "the group" in records
         command.insert(3, "--summary")
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        assert (found["project"], found["state"], found["step"]) == ("a-b", "finished", 1)
+        assert (found["project"], found["state"], found["step"]) == ("a-b", "finished", 16384)
         seed = found["config"]["seed"]
         seeds.add(seed)
         assert found["config"]["core"]["name"] == "s5"
