@@ -1,7 +1,9 @@
 """The checker passes what is sound and names what is broken."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -244,6 +246,16 @@ def test_params_can_be_given_and_unknown_ids_are_refused():
     assert any(failure.startswith("numbers are finite") for failure in report.failures), report
     with pytest.raises(ValueError, match="mean 'memory/TMaze'"):
         check("memory/TMase")
+
+
+def test_the_program_of_the_page_runs_and_its_table_has_every_point(capsys):
+    page = (Path(__file__).parents[2] / "docs/envs/your-own.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], {"__name__": "page"})
+    points = re.findall(r"^  ok    ([^:\n]*)", capsys.readouterr().out, re.M)
+    assert (
+        len(points) > 15
+        and re.findall(r"^\| ([a-z ,_0-9]+?) \|", page.partition("the usual mistake")[2], re.M) == points
+    )
 
 
 def test_the_name_is_there_without_jax():

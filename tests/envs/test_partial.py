@@ -1,7 +1,9 @@
 """Wrappers for partial observability, on a world whose every step can be counted by hand."""
 
 import inspect
+import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from flax import struct
 
+from rlformers.compose import compose
 from rlformers.config import WrapConfig
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, never_truncates
@@ -276,6 +279,15 @@ def test_mistakes_are_one_line_that_names_the_key(name, options, words):
     with pytest.raises(ValueError) as error:
         make_env(name, wrap=options)
     assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), error.value
+
+
+def test_the_page_has_every_key_in_order_and_valid_commands():
+    page = (Path(__file__).parents[2] / "docs/envs/partial.md").read_text()
+    assert re.findall(r"^\| `wrap\.(\w+)` \|", page, re.M) == list(asdict(WrapConfig()))
+    commands = re.findall(r"^    rlformers train (.*)$", page, re.M)
+    assert len(commands) == 3
+    for command in commands:
+        compose([word.partition(",")[0] for word in command.split() if word != "--multirun"])
 
 
 def test_params_reach_the_wrapped_environment():
