@@ -100,13 +100,13 @@ def parse_options(run_dir: Path, words: Sequence[str]) -> tuple[EvaluateConfig, 
     config = load(run_dir / "config.yaml")
     env = [word for word in words if re.match(r"\+*env=", word)]
     details = [word for word in words if re.match(r"\+*(env_kwargs|env_params|wrap)\.", word)]
-    changed = change(config, env)
+    changed = change(config, env) if env else config
     if changed.env != config.env:
         changed = replace(changed, env_kwargs={}, env_params={})
     node = typed_options(EvaluateConfig)
     apply(node, [word for word in words if word not in env + details])
     options: Any = OmegaConf.to_container(node)
-    return EvaluateConfig(**options), change(changed, details)
+    return EvaluateConfig(**options), change(changed, details) if details else changed
 
 
 def _choose(directory: Path, which: str) -> Checkpoint:
