@@ -122,12 +122,21 @@ def expected(run, seed):
     return found
 
 
-def test_greedy_episodes_are_those_of_a_plain_loop(run):
-    result = evaluate(run.path, ["episodes=40", "num_envs=6", "greedy=true"])
+def test_greedy_episodes_are_those_of_a_plain_loop_and_the_file_holds_them(run, capsys):
+    words = ["episodes=40", "num_envs=6", "greedy=true"]
+    assert main(["evaluate", str(run.path), *words, "seed=7", "name=mine"]) == 0
+    out = capsys.readouterr().out
+    path = run.path / "evaluations" / "mine.json"
+    assert str(path) in out and "40 episodes of each seed, greedy" in out
+    result = json.loads(path.read_text())
+    assert (result["env"], result["seeds"], result["seed"], result["greedy"]) == ("test/Steps", [3, 4], 7, True)
+    assert result["checkpoint"] == {"update": 3, "step": 96}
+
     episodes = {name: np.array(values) for name, values in result["episodes"].items()}
     assert episodes["return"].shape == episodes["length"].shape == (2, 40)
     assert episodes["attempt_return"].shape == (2, 40, 2)
     np.testing.assert_array_equal(episodes["length"], episodes["task"])
+    assert set(np.unique(episodes["length"])) == {1, 6}
     codes = set()
     for seed in range(2):
         should = expected(run, seed)
@@ -137,7 +146,17 @@ def test_greedy_episodes_are_those_of_a_plain_loop(run):
             assert (total, attempts[0]) == should[length]
             codes.add(attempts[0])
     assert len(codes) > 1, "the agents do something"
-    assert set(np.unique(episodes["length"])) == {1, 6}
+
+    returns = result["results"]["return"]
+    per_seed = episodes["return"].mean(1)
+    np.testing.assert_allclose([seed["mean"] for seed in returns["per_seed"]], per_seed)
+    np.testing.assert_allclose(returns["mean"], per_seed.mean())
+    assert returns["ci95"][0] <= returns["iqm"] <= returns["ci95"][1]
+    assert "task" not in result["results"]
+
+    other = evaluate(run.path, words)
+    assert other["episodes"] != result["episodes"]
+    assert other["path"].name == "test-Steps_episodes=40_greedy=true_num_envs=6_step=96.json"
 
 
 def test_long_episodes_are_as_frequent_as_they_are(run):
@@ -148,25 +167,6 @@ def test_long_episodes_are_as_frequent_as_they_are(run):
     returns = np.array(result["episodes"]["return"])
     long = np.array(result["episodes"]["length"]) == 30
     assert len(np.unique(returns[long])) > 1, "actions are drawn"
-
-
-def test_the_file_holds_what_was_asked_and_found(run, capsys):
-    assert main(["evaluate", str(run.path), "episodes=5", "num_envs=2", "seed=7", "name=mine"]) == 0
-    out = capsys.readouterr().out
-    result = json.loads((run.path / "evaluations" / "mine.json").read_text())
-    assert str(run.path / "evaluations" / "mine.json") in out and "5 episodes of each seed, sampled" in out
-    assert (result["env"], result["seeds"], result["seed"], result["greedy"]) == ("test/Steps", [3, 4], 7, False)
-    assert result["checkpoint"] == {"update": 3, "step": 96}
-    returns = result["results"]["return"]
-    per_seed = np.mean(result["episodes"]["return"], axis=1)
-    np.testing.assert_allclose([seed["mean"] for seed in returns["per_seed"]], per_seed)
-    np.testing.assert_allclose(returns["mean"], per_seed.mean())
-    assert returns["ci95"][0] <= returns["iqm"] <= returns["ci95"][1]
-    assert "task" not in result["results"] and len(result["episodes"]["task"][0]) == 5
-    again = evaluate(run.path, ["episodes=5", "num_envs=2", "seed=7"])
-    assert again["episodes"] == result["episodes"]
-    other = evaluate(run.path, ["episodes=5", "num_envs=2", "seed=8"])
-    assert other["episodes"] != result["episodes"] and other["path"] != again["path"]
 
 
 def test_attempts_that_never_began_count_for_nothing():
