@@ -102,7 +102,7 @@ def test_training_survives_wandb(moment, tmp_path, monkeypatch, capsys):
         def define_metric(self, *args, **kwargs):
             pass
 
-        def log(self, values):
+        def log(self, values, step):
             raise OSError("disk full")
 
     def init(**kwargs):
@@ -116,4 +116,12 @@ def test_training_survives_wandb(moment, tmp_path, monkeypatch, capsys):
     logger.log({"seed": 0, "step": 1, "episode/return": 1.0})
     logger.log({"seed": 0, "step": 2, "episode/return": 1.0})
     logger.finish({"final_return": {"per_seed": [1.0]}, "completed": True})
-    assert capsys.readouterr().out.count("going on without it") == 1
+    reason = "RuntimeError: broken" if moment == "init" else "OSError: disk full"
+    assert capsys.readouterr().out.count(f"wandb: {reason}; going on without it") == 1
+
+
+def test_runs_keep_their_ids_when_training_is_resumed(tmp_path):
+    config = compose(["wandb.mode=disabled"])
+    group, ids = WandbLogger(config, tmp_path, None, [3, 4])._identity("first", [3, 4])
+    assert group == "first" and list(ids) == ["3", "4"] and len(set(ids.values())) == 2
+    assert WandbLogger(config, tmp_path, None, [3, 4])._identity("second", [3, 4]) == (group, ids)
