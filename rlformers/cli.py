@@ -202,7 +202,8 @@ def _train_help() -> int:
 
 
 def _train(overrides: list[str]) -> int:
-    from rlformers.compose import change, compose, load
+    from rlformers.change import change
+    from rlformers.compose import compose, load
 
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]

@@ -56,39 +56,27 @@ def compose(overrides: list[str]) -> ExperimentConfig:
         typed = _hydra_compose(groups)
         for override in parsed:
             if override not in groups:
-                _check_override(typed, override)
+                check_override(typed, override)
         config = _hydra_compose(parsed)
         _apply_core_options(config, {override.key_or_group for override in parsed})
         return from_node(config)
 
 
-def change(config: ExperimentConfig, overrides: list[str]) -> ExperimentConfig:
-    """The same experiment with some values changed.
+def from_dict(values: dict[str, Any]) -> ExperimentConfig:
+    """The experiment of which `to_dict` gave these values. What they lack, of an older version, is default.
 
     Raises:
-        ValueError: As in `apply`, and where values do not fit together.
+        ValueError: One line that names a key that is no longer known, or a value that is no longer allowed.
     """
-    values = to_dict(config)
-    node: Any = OmegaConf.merge(typed_config(values["core"]["name"]), values)
-    apply(node, overrides)
-    return from_node(node)
+    try:
+        return from_node(typed_values(values))
+    except OmegaConfBaseException as error:
+        raise ValueError(one_line(error)) from error
 
 
-def apply(node: DictConfig, overrides: list[str]) -> None:
-    """Change values of a typed node in place; no sweeps, and no groups such as `core=NAME`.
-
-    Raises:
-        ValueError: One line that names the key, what was given and what is allowed.
-    """
-    with session() as overrides_parser:
-        for override in parse(overrides, overrides_parser):
-            key = override.key_or_group
-            if override.is_sweep_override():
-                raise ValueError(f"{key}: {given(override)!r} is a sweep; quote it if it is meant as one value")
-            if key in ("core", "experiment"):
-                raise ValueError(f"{key}: cannot be changed; config.yaml of the run says what it is")
-            _check_override(node, override)
-            OmegaConf.update(node, key, override.value(), force_add=True)
+def typed_values(values: Any) -> DictConfig:
+    """The values of `to_dict`, or of the file of `to_yaml`, with the types of the schema."""
+    return OmegaConf.merge(typed_config(str(values["core"]["name"])), values)  # type: ignore[return-value]
 
 
 def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
@@ -172,7 +160,7 @@ def _check_group(override: Override) -> None:
             raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
 
 
-def _check_override(typed: DictConfig, override: Override) -> None:
+def check_override(typed: DictConfig, override: Override) -> None:
     """Check the key and the type of one value against the typed config."""
     key = override.key_or_group
     if key.split(".")[0] in FREE_NODES and "." in key:
@@ -288,7 +276,7 @@ def load(path: Path | str) -> ExperimentConfig:
     try:
         loaded: Any = OmegaConf.load(path)
         OmegaConf.clear_resolver("oc.env")
-        return from_node(OmegaConf.merge(typed_config(str(loaded["core"]["name"])), loaded))  # type: ignore[arg-type]
+        return from_node(typed_values(loaded))
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {one_line(error)}") from error
     except ValueError as error:

@@ -133,7 +133,7 @@ class CheckpointStore:
             import orbax.checkpoint as ocp
 
             _checkpointer().save((folder / "state").absolute(), args=ocp.args.PyTreeSave(named))
-            (folder / "meta.json").write_text(json.dumps(meta, indent=1, allow_nan=False))
+            (folder / "meta.json").write_text(json.dumps(meta, indent=1))
             files = _files(folder)
             (folder / _SUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in files))
             _flush(folder)

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from rlformers.agents.normalizers import Normalizers
 from rlformers.agents.ppo import TrainState
-from rlformers.compose import apply, change, load
+from rlformers.change import apply, change
+from rlformers.compose import load
 from rlformers.config import EvaluateConfig, ExperimentConfig
 from rlformers.experiment.build import Built, build, in_precision
 from rlformers.experiment.checkpoint import Checkpoint, best_of, good_checkpoints, read

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlformers.compose import to_dict
+from rlformers.compose import from_dict, to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.provenance import versions
@@ -15,7 +15,7 @@ from rlformers.experiment.report import flatten
 _FREE = ("run_dir", "chunk_seconds", "checkpoint", "wandb")
 
 
-def refuse_changes(saved: dict[str, Any], config: ExperimentConfig, source: Path) -> None:
+def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
     """Check that a run is gone on with as it began; only `total_steps` may grow.
 
     The schedules of learning rate and entropy follow the new `total_steps` from there on, so an extended run does not
@@ -24,7 +24,7 @@ def refuse_changes(saved: dict[str, Any], config: ExperimentConfig, source: Path
     Raises:
         ValueError: One line with the keys that differ from those in `source`.
     """
-    old, new = flatten(saved), flatten(json.loads(json.dumps(to_dict(config))))
+    old, new = flatten(to_dict(begun)), flatten(to_dict(config))
     differing = [
         f"{key}={new.get(key)} was {old.get(key)}"
         for key in {**old, **new}
@@ -54,7 +54,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     directory, metrics = run_dir / "checkpoints", run_dir / "metrics.jsonl"
     size = metrics.stat().st_size if metrics.exists() else 0
     for checkpoint in good_checkpoints(directory, report):
-        refuse_changes(checkpoint.meta["config"], config, checkpoint.path)
+        refuse_changes(from_dict(checkpoint.meta["config"]), config, checkpoint.path)
         needed = checkpoint.meta["metrics_bytes"]
         if needed > size:
             cut = f"{checkpoint.path} needs {needed} bytes of {metrics}, which has {size}"

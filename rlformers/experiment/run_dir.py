@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlformers.compose import load, to_dict, to_yaml
+from rlformers.compose import load, to_yaml
 from rlformers.config import ExperimentConfig
 
 
@@ -41,7 +41,7 @@ def create_run_dir(config: ExperimentConfig) -> Path:
 def _check_unchanged(path: Path, config: ExperimentConfig) -> None:
     from rlformers.experiment.resume import refuse_changes
 
-    refuse_changes(to_dict(load(path / "config.yaml")), config, path / "config.yaml")
+    refuse_changes(load(path / "config.yaml"), config, path / "config.yaml")
 
 
 def write_config(run_dir: Path, config: ExperimentConfig) -> None:

@@ -23,6 +23,7 @@ from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
+from rlformers.experiment.results import finite
 from rlformers.experiment.resume import finished, latest
 from rlformers.experiment.run_dir import locked, write_config, write_whole
 from rlformers.experiment.stop import Interrupted, StopRequest
@@ -107,7 +108,7 @@ class Run:
             progress.close()
             self.store.close()
             summary = self._summary()
-            write_whole(self.run_dir / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+            write_whole(self.run_dir / "summary.json", json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
             self.metrics.finish(summary)
             self.wandb.finish(summary)
         if not summary["completed"]:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlformers.compose import compose, experiments, load, to_yaml
+from rlformers.compose import compose, experiments, from_dict, load, to_dict, to_yaml
 from rlformers.cores import registry
 
 
@@ -27,6 +27,14 @@ def test_the_command_line_wins_over_the_experiment():
     config = compose(["ppo.lr=0.1", "experiment=popgym_lu2023", "core.state_size=32"])
     assert (config.ppo.lr, config.ppo.update_epochs) == (0.1, 30)
     assert (config.core.options["state_size"], config.core.options["activation"]) == (32, "full_glu")
+
+
+def test_values_written_before_there_was_a_key_get_its_default():
+    values = to_dict(compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"]))
+    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"]
+    assert from_dict(values) == compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"])
+    with pytest.raises(ValueError, match="ppo.gone"):
+        from_dict(values | {"ppo": {"gone": 1}})
 
 
 @pytest.mark.parametrize("core", registry.entries())

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlformers.change import change
 from rlformers.cli import main
-from rlformers.compose import change, load
+from rlformers.compose import load
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import CheckpointError, good_checkpoints, read, saved_updates
 from rlformers.experiment.resume import latest
