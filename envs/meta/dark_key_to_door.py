@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.dark_room import MOVES, cells, check_room, move
-from rlformers.envs.meta.task import MetaEnvironment, NoParams, split_tasks
+from rlformers.envs.meta.dark_room import Room, cells
+from rlformers.envs.meta.task import split_tasks
 from rlformers.envs.meta.trial import in_trials
-from rlformers.envs.spaces import Discrete, MultiDiscrete
 
 
 class State(NamedTuple):
@@ -27,8 +26,8 @@ class Task(NamedTuple):
     door: Int32[Array, "2"]  # (x, y)
 
 
-class DarkKeyToDoor(MetaEnvironment):
-    """A square room, seen as in Dark Room. Stepping on the key pays 1, once, and then stepping on the door pays 1.
+class DarkKeyToDoor(Room):
+    """A `Room` of Dark Room. Stepping on the key pays 1, once, and then stepping on the door pays 1.
 
     Episodes start on a random cell. The door, opened, terminates them (so that trials of a number of steps hold the
     more episodes the faster they are, as in AMAGO, Grigsby et al. 2024), and `episode_length` steps truncate them. Key
@@ -46,9 +45,7 @@ class DarkKeyToDoor(MetaEnvironment):
     """
 
     def __init__(self, size: int = 9, episode_length: int = 50, split: str = "train"):
-        check_room(size, episode_length)
-        self.size = size
-        self.episode_length = episode_length
+        super().__init__(size, episode_length)
         self.tasks = split_tasks(size**4, split)  # key's cell times number of cells, plus door's cell
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> Task:
@@ -66,28 +63,11 @@ class DarkKeyToDoor(MetaEnvironment):
         self, key: PRNGKeyArray, state: State, action: Any, task: Task
     ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Move, if there is no wall; take the key or open the door."""
-        position = move(state.position, action, self.size)
+        position = self.move(state.position, action)
         opens = state.has_key & (position == task.door).all()
         takes = ~state.has_key & (position == task.key).all()
         reward = jnp.where(opens | takes, 1.0, 0.0)
         return position, State(position, state.has_key | takes, state.time + 1), reward, opens, {}
-
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """After `episode_length` steps."""
-        return state.time >= self.episode_length
-
-    @property
-    def num_actions(self) -> int:
-        """Stay and four directions."""
-        return len(MOVES)
-
-    def action_space(self, params: NoParams | None = None) -> Discrete:
-        """Stay and four directions."""
-        return Discrete(len(MOVES))
-
-    def observation_space(self, params: NoParams) -> MultiDiscrete:
-        """Column and row."""
-        return MultiDiscrete((self.size, self.size))
 
 
 make_dark_key_to_door = in_trials(DarkKeyToDoor)

@@ -15,67 +15,28 @@ from rlformers.envs.spaces import Discrete, MultiDiscrete
 MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.int32)
 
 
-class State(NamedTuple):
-    """State of an episode."""
+class Room(MetaEnvironment):
+    """A square room in which the agent sees only where it stands, (x, y), for a number of steps.
 
-    position: Int32[Array, "2"]  # (x, y)
-    paid: Bool[Array, ""]  # the goal was reached in this episode
-    time: Int32[Array, ""]  # steps made
-
-
-class Task(NamedTuple):
-    """What is hidden."""
-
-    goal: Int32[Array, "2"]  # (x, y)
-
-
-class DarkRoom(MetaEnvironment):
-    """A square room that the agent crosses from the centre, seeing only where it stands.
-
-    Observes (x, y), integers. Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Every step that ends on the
-    goal pays 1, with `once` only the first of the episode. Episodes are truncated after `episode_length` steps. All
-    cells but the centre can be the goal.
-
-    Args:
-        size: Cells along a side, odd.
-        episode_length: Steps of an episode.
-        once: The goal pays only once.
-        split: "train" or "heldout" goals, three quarters and one quarter of the cells, or "all".
+    Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Episodes are truncated after `episode_length` steps.
 
     Raises:
-        ValueError: An even size, a size below 2 or a length below 1, or an unknown split.
+        ValueError: A size below 2 or a length below 1.
     """
 
-    def __init__(self, size: int = 9, episode_length: int = 20, once: bool = False, split: str = "train"):
-        check_room(size, episode_length)
-        if size % 2 == 0:
-            raise ValueError(f"env_kwargs.size: need an odd number, so that there is a centre, got {size}")
+    def __init__(self, size: int, episode_length: int):
+        if size < 2:
+            raise ValueError(f"env_kwargs.size: need at least 2, got {size}")
+        if episode_length < 1:
+            raise ValueError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
         self.size = size
         self.episode_length = episode_length
-        self.once = once
-        index = split_tasks(size**2 - 1, split)
-        self.goals = cells(size)[index + (index >= size**2 // 2)]  # [n, 2]
 
-    def sample_task(self, key: PRNGKeyArray, params: Any) -> Task:
-        """Draw a goal."""
-        return Task(jax.random.choice(key, jnp.asarray(self.goals)))
+    def move(self, position: Int32[Array, "2"], action: Any) -> Int32[Array, "2"]:
+        """One step, if there is no wall."""
+        return jnp.clip(position + jnp.asarray(MOVES)[action], 0, self.size - 1)
 
-    def reset_env(self, key: PRNGKeyArray, task: Task) -> tuple[Int32[Array, "2"], State]:
-        """Go to the centre."""
-        position = jnp.full(2, self.size // 2, jnp.int32)
-        return position, State(position, jnp.zeros((), jnp.bool_), jnp.zeros((), jnp.int32))
-
-    def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, task: Task
-    ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
-        """Move, if there is no wall."""
-        position = move(state.position, action, self.size)
-        there = (position == task.goal).all()
-        reward = jnp.where(there & ~(state.paid & self.once), 1.0, 0.0)
-        state = State(position, state.paid | there, state.time + 1)
-        return position, state, reward, jnp.zeros((), jnp.bool_), {}
-
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
+    def is_truncated(self, state: Any, task: Any) -> Bool[Array, ""]:
         """After `episode_length` steps."""
         return state.time >= self.episode_length
 
@@ -93,23 +54,68 @@ class DarkRoom(MetaEnvironment):
         return MultiDiscrete((self.size, self.size))
 
 
+class State(NamedTuple):
+    """State of an episode."""
+
+    position: Int32[Array, "2"]  # (x, y)
+    paid: Bool[Array, ""]  # the goal was reached in this episode
+    time: Int32[Array, ""]  # steps made
+
+
+class Task(NamedTuple):
+    """What is hidden."""
+
+    goal: Int32[Array, "2"]  # (x, y)
+
+
+class DarkRoom(Room):
+    """A `Room` that the agent crosses from the centre.
+
+    Every step that ends on the goal pays 1, with `once` only the first of the episode. All cells but the centre can be
+    the goal.
+
+    Args:
+        size: Cells along a side, odd.
+        episode_length: Steps of an episode.
+        once: The goal pays only once.
+        split: "train" or "heldout" goals, three quarters and one quarter of the cells, or "all".
+
+    Raises:
+        ValueError: An even size, a size below 2 or a length below 1, or an unknown split.
+    """
+
+    def __init__(self, size: int = 9, episode_length: int = 20, once: bool = False, split: str = "train"):
+        super().__init__(size, episode_length)
+        if size % 2 == 0:
+            raise ValueError(f"env_kwargs.size: need an odd number, so that there is a centre, got {size}")
+        self.once = once
+        index = split_tasks(size**2 - 1, split)
+        self.goals = cells(size)[index + (index >= size**2 // 2)]  # [n, 2]
+
+    def sample_task(self, key: PRNGKeyArray, params: Any) -> Task:
+        """Draw a goal."""
+        return Task(jax.random.choice(key, jnp.asarray(self.goals)))
+
+    def reset_env(self, key: PRNGKeyArray, task: Task) -> tuple[Int32[Array, "2"], State]:
+        """Go to the centre."""
+        position = jnp.full(2, self.size // 2, jnp.int32)
+        return position, State(position, jnp.zeros((), jnp.bool_), jnp.zeros((), jnp.int32))
+
+    def step_env(
+        self, key: PRNGKeyArray, state: State, action: Any, task: Task
+    ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
+        """Move, if there is no wall."""
+        position = self.move(state.position, action)
+        there = (position == task.goal).all()
+        reward = jnp.where(there & ~(state.paid & self.once), 1.0, 0.0)
+        state = State(position, state.paid | there, state.time + 1)
+        return position, state, reward, jnp.zeros((), jnp.bool_), {}
+
+
 def cells(size: int) -> Int32[np.ndarray, "n 2"]:
     """All (x, y) of a room, row by row."""
     y, x = np.divmod(np.arange(size**2, dtype=np.int32), size)
     return np.stack([x, y], axis=1)
-
-
-def move(position: Int32[Array, "2"], action: Any, size: int) -> Int32[Array, "2"]:
-    """One step, if there is no wall."""
-    return jnp.clip(position + jnp.asarray(MOVES)[action], 0, size - 1)
-
-
-def check_room(size: int, episode_length: int) -> None:
-    """Refuse rooms without a way and episodes without a step."""
-    if size < 2:
-        raise ValueError(f"env_kwargs.size: need at least 2, got {size}")
-    if episode_length < 1:
-        raise ValueError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
 
 
 make_dark_room = in_trials(DarkRoom)
