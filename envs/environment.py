@@ -13,10 +13,29 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-__all__ = ["EnvParams", "EnvState", "Environment", "Number", "TimedParams", "Wrapper", "never_truncates"]
+__all__ = [
+    "EnvParams",
+    "EnvState",
+    "Environment",
+    "Number",
+    "TimedParams",
+    "Wrapper",
+    "need_at_least",
+    "never_truncates",
+]
 
 # A field of params: a Python number, an array [] of vmapped params, or what jax.tree puts in its place.
 Number = Any
+
+
+def need_at_least(name: str, value: Any, minimum: int) -> None:
+    """Check a field of params (arrays of vmapped params pass) or an argument, named with its prefix.
+
+    Raises:
+        ValueError: The value is below the minimum.
+    """
+    if isinstance(value, int | float) and value < minimum:
+        raise ValueError(f"{name}: need at least {minimum}, got {value}")
 
 
 @struct.dataclass
@@ -30,8 +49,7 @@ class TimedParams(EnvParams):
     max_steps_in_episode: Number = 200
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_steps_in_episode, int) and self.max_steps_in_episode < 1:
-            raise ValueError(f"max_steps_in_episode: need at least 1, got {self.max_steps_in_episode}")
+        need_at_least("max_steps_in_episode", self.max_steps_in_episode, 1)
 
 
 class Wrapper(Environment):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 
-from rlformers.envs.memory.probe import Probe, draw_seed, mark, need_at_least, symbol
+from rlformers.envs.environment import need_at_least
+from rlformers.envs.memory.probe import Probe, draw_seed, mark, symbol
 from rlformers.envs.spaces import MultiDiscrete
 
 

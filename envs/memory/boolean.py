@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 
-from rlformers.envs.environment import Number
-from rlformers.envs.memory.probe import Probe, mark, need_at_least
+from rlformers.envs.environment import Number, need_at_least
+from rlformers.envs.memory.probe import Probe, mark
 from rlformers.envs.spaces import Box
 
 # Inputs tried for a negative example. Three terms of 2 literals leave at least 1/4 of the inputs negative, so that at

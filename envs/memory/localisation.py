@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Number
-from rlformers.envs.memory.probe import Probe, mark, need_at_least
+from rlformers.envs.environment import Number, need_at_least
+from rlformers.envs.memory.probe import Probe, mark
 from rlformers.envs.spaces import Box
 
 

@@ -60,13 +60,3 @@ def symbol(seed: UInt32[Array, "2"], index: Any, num_symbols: int) -> Int32[Arra
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(seed, impl="threefry2x32"), jnp.maximum(index, 0))
     return (jax.random.bits(key, (), jnp.uint32) % num_symbols).astype(jnp.int32)
-
-
-def need_at_least(name: str, value: Any, minimum: int) -> None:
-    """Check a field of params (arrays of vmapped params pass) or an argument, named with its prefix.
-
-    Raises:
-        ValueError: The value is below the minimum.
-    """
-    if isinstance(value, int | float) and value < minimum:
-        raise ValueError(f"{name}: need at least {minimum}, got {value}")

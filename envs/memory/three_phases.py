@@ -13,8 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt8
 
-from rlformers.envs.environment import Environment, Number
-from rlformers.envs.memory.probe import need_at_least
+from rlformers.envs.environment import Environment, Number, need_at_least
 from rlformers.envs.spaces import Box, Discrete
 
 # What a cell can show, and its colour. Outside the board it looks like floor but cannot be walked on.

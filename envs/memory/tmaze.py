@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number
+from rlformers.envs.environment import Environment, Number, need_at_least
 from rlformers.envs.spaces import Box, Discrete
 
 
@@ -37,8 +37,7 @@ class Params:
     length: Number = 10
 
     def __post_init__(self) -> None:
-        if isinstance(self.length, int) and self.length < 1:
-            raise ValueError(f"env_params.length: need at least 1, got {self.length}")
+        need_at_least("env_params.length", self.length, 1)
 
 
 class TMaze(Environment):
