@@ -1,7 +1,6 @@
 """Evaluation of a run's agents: fresh episodes, on the environment they were trained on or another one."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,9 +21,9 @@ from rlformers.experiment.build import Built, build, in_precision
 from rlformers.experiment.checkpoint import Checkpoint, best_of, good_checkpoints, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.leaves import describe, mismatch
-from rlformers.experiment.results import finite, summarise
+from rlformers.experiment.results import summarise
 from rlformers.experiment.rollout import make_rollout, quotas
-from rlformers.experiment.run_dir import write_whole
+from rlformers.experiment.run_dir import write_json
 from rlformers.schema import typed_options
 
 # Sets the random numbers of evaluations apart from those of training, which come from key(seed).
@@ -62,8 +61,9 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
     run_dir = Path(run_dir)
     options, config = parse_options(run_dir, words)
     built = build(config)
-    trained = build(load(run_dir / "config.yaml"))
-    _check_spaces(config, trained, built)
+    trained = load(run_dir / "config.yaml")
+    if config != trained:
+        _check_spaces(config, build(trained), built)
     checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
     values = _play(options, config, built, checkpoint)
 
@@ -86,7 +86,7 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
     path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, json.dumps(finite(result), allow_nan=False) + "\n")
+        write_json(path, result)
     except OSError as error:
         raise ValueError(f"evaluate: cannot write {path}: {error.strerror}") from error
     return result | {"path": path}

@@ -1,7 +1,6 @@
 """Where the rows of a run go: `metrics.jsonl`, the source of truth, and Weights & Biases, one run per seed."""
 
 import json
-import math
 import netrc
 import os
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
-from rlformers.experiment.run_dir import write_whole
+from rlformers.experiment.run_dir import finite, write_json
 
 Row = dict[str, float | int | None]
 
@@ -36,8 +35,7 @@ class JsonlLogger:
         Raises:
             OSError: It cannot be written, with the path of the file.
         """
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        line = memoryview((json.dumps(finite, allow_nan=False) + "\n").encode())
+        line = memoryview((json.dumps(finite(row), allow_nan=False) + "\n").encode())
         try:
             while line:  # a disk that is nearly full takes a part
                 line = line[self.file.write(line) :]
@@ -96,7 +94,7 @@ class WandbLogger:
             return saved["group"], saved["ids"]
         ids = {str(seed): secrets.token_hex(4) for seed in seeds}
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, json.dumps({"group": group, "ids": ids}) + "\n")
+        write_json(path, {"group": group, "ids": ids})
         return group, ids
 
     def _give_up(self, error: Exception) -> None:

@@ -1,6 +1,5 @@
 """What evaluated episodes come to, as statistics and as a table."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -74,12 +73,3 @@ def table(result: dict[str, Any]) -> str:
             means = ("-" if entry["mean"] is None else f"{entry['mean']:.3f}" for entry in entries["entries"])
             lines.append(f"{name.replace('_', ' ')}: {'  '.join(means)}")
     return "\n".join(lines)
-
-
-def finite(value: Any) -> Any:
-    """The same with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

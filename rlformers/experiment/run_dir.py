@@ -2,11 +2,14 @@
 
 import contextlib
 import fcntl
+import json
+import math
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rlformers.compose import load, to_yaml
 from rlformers.config import ExperimentConfig
@@ -57,6 +60,20 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """`write_whole` of a value as JSON."""
+    write_whole(path, json.dumps(finite(value), indent=indent, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextlib.contextmanager

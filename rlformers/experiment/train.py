@@ -4,7 +4,6 @@ A run is a function of its configuration: how updates are grouped into chunks, w
 often it is stopped and resumed changes neither parameters nor `metrics.jsonl`, but for `perf/steps_per_second`.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,8 @@ from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
-from rlformers.experiment.results import finite
 from rlformers.experiment.resume import finished, latest
-from rlformers.experiment.run_dir import locked, write_config, write_whole
+from rlformers.experiment.run_dir import locked, write_config, write_json
 from rlformers.experiment.stop import Interrupted, StopRequest
 
 
@@ -108,7 +106,7 @@ class Run:
             progress.close()
             self.store.close()
             summary = self._summary()
-            write_whole(self.run_dir / "summary.json", json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
+            write_json(self.run_dir / "summary.json", summary, indent=2)
             self.metrics.finish(summary)
             self.wandb.finish(summary)
         if not summary["completed"]:
