@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlformers.envs import gymnax_catalogue
-from rlformers.envs.adapters import catalogue as adapters
 from rlformers.envs.entry import Entry
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
@@ -29,9 +28,7 @@ from rlformers.envs.popgym import catalogue as popgym
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
-BUILT_IN = {
-    entry.name: entry for catalogue in (popgym, memory, meta, gymnax_catalogue, adapters) for entry in catalogue.ENTRIES
-}
+BUILT_IN = {entry.name: entry for catalogue in (popgym, memory, meta, gymnax_catalogue) for entry in catalogue.ENTRIES}
 _entries = dict(BUILT_IN)
 
 

@@ -120,7 +120,7 @@ def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
         except HydraException as error:
             raise ValueError(
                 f"{text!r}: need key=value; put a value with special characters into quotes, "
-                "e.g. 'run_dir=\"/tmp/a=b\"'"
+                "e.g. 'run_dir=\"runs/a=b\"'"
             ) from error
         # The nodes that take any key take it with Hydra's `+` and without.
         if override.key_or_group.split(".")[0] in FREE_NODES and not override.is_delete():

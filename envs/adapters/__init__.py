@@ -1,1 +1,0 @@
-"""Environments of other packages, each an extra of this one, in our protocol."""

@@ -1,5 +1,0 @@
-"""The environments of other packages."""
-
-from rlformers.envs.entry import Entry
-
-ENTRIES: tuple[Entry, ...] = ()
