@@ -11,13 +11,13 @@ the system after every call (glibc), which then zeroes each of their pages again
 
 import argparse
 import json
-import os
 import platform
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from timing import cpu_seconds
 
 from rlformers.cores.registry import built_in, make_core
 
@@ -75,23 +75,6 @@ def measure(name: str) -> list[float]:
         user, _ = cpu_seconds(jax.jit(act).lower(core, xs, starts).compile(), core, xs, starts)
         steps.append(user / STEPS / B * 1e6)
     return [*segments, segments[-1] / segments[0], kernel / LENGTHS[-1] * 1e6, *steps, compile_seconds, temporary]
-
-
-def cpu_seconds(program, *arguments, repetitions: int = 5, least: float = 0.2) -> tuple[float, float]:
-    """User and system CPU time of one call: the best repetition, each of enough calls to be measured."""
-    jax.block_until_ready(program(*arguments))
-    calls, taken = 1, []
-    while len(taken) < repetitions:
-        begin = os.times()
-        for _ in range(calls):
-            jax.block_until_ready(program(*arguments))
-        end = os.times()
-        user, system = end.user - begin.user, end.system - begin.system
-        if user + system < least:
-            calls = max(2 * calls, int(calls * least / max(user + system, 1e-2)))
-        else:
-            taken.append((user / calls, system / calls))
-    return min(taken)
 
 
 if __name__ == "__main__":

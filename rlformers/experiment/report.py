@@ -65,31 +65,42 @@ class Group(NamedTuple):
 
 
 def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
-    """Write `learning_curves.png`, `.pdf`, `table.md` and `table.csv` about runs; return the four paths.
+    """Write `learning_curves.png`, `.pdf`, `table.md` and `table.csv` about runs; return the paths.
+
+    Where runs were evaluated in trials of several attempts, also `adaptation_curves.png`, `.pdf` and `adaptation.csv`.
 
     Args:
         run_dirs: Run directories, or directories that contain some at any depth.
-        out: Directory for the four files; made if missing.
+        out: Directory for the files; made if missing.
 
     Raises:
         ValueError: A directory without runs, an unreadable file of a run, or `out` cannot be written; one line.
     """
-    from rlformers.experiment.plots import plot
+    from rlformers.experiment.adaptation import adaptation_curves, csv_rows
+    from rlformers.experiment.plots import plot_adaptation, plot_learning
 
     groups = group([read(path) for path in find(run_dirs)])
+    curves = adaptation_curves(groups)
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         rows = [table_row(g) for g in groups]
-        with (out / "table.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
         (out / "table.md").write_text(markdown(rows))
-        figures = plot(groups, out)
+        paths = [*plot_learning(groups, out), out / "table.md", write_csv(out / "table.csv", rows)]
+        if curves:
+            paths += [*plot_adaptation(curves, out), write_csv(out / "adaptation.csv", csv_rows(curves))]
     except OSError as error:
         raise ValueError(f"--out: cannot write {error.filename or out}: {error.strerror}") from error
-    return [*figures, out / "table.md", out / "table.csv"]
+    return paths
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write a table, None as nothing."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
 def find(run_dirs: Sequence[Path | str]) -> list[Path]:

@@ -1,29 +1,32 @@
 """What evaluated episodes come to, as statistics and as a table."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rlformers.experiment.statistics import bootstrap_ci, iqm
+from rlformers.experiment.statistics import bootstrap_ci, clustered_mean_ci, iqm
 
 
 def summarise(values: dict[str, np.ndarray]) -> dict[str, Any]:
     """Statistics of every kind of value [S, N, ...] of N episodes of S seeds, entry by entry of the further axes.
 
     Of `<what>_return` only those count for which `<what>_count`, of the same shape, is not 0: a trial that a number of
-    steps ends has more attempts in one episode than in another. What begins with `task` is no number to average.
+    steps ends has more attempts in one episode than in another. `task` [S, N, ...] is no number to average: it says
+    which episodes had the same task. Intervals resample tasks: `ci95` of each seed and `task_ci95` of all together;
+    `ci95` of all together resamples seeds.
     """
+    some = next(iter(values.values()))
+    every_other = np.broadcast_to(np.arange(some.shape[1]), some.shape[:2])
+    tasks = values.get("task", every_other).reshape(*some.shape[:2], -1)
     results = {}
     for name, array in values.items():
-        if not name.startswith("task"):
+        if name != "task":
             what, _, kind = name.rpartition("_")
             counts = values.get(f"{what}_count") if kind == "return" else None
             known = np.ones(array.shape, bool) if counts is None else counts > 0
-            columns = [
-                _statistics([row[mask] for row, mask in zip(column, column_known, strict=True)])
-                for column, column_known in zip(_columns(array), _columns(known), strict=True)
-            ]
+            columns = [_statistics(*column, tasks) for column in zip(_columns(array), _columns(known), strict=True)]
             results[name] = {"shape": array.shape[2:], "entries": columns} if array.ndim > 2 else columns[0]
     return results
 
@@ -33,19 +36,23 @@ def _columns(array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)
 
 
-def _statistics(rows: list[np.ndarray]) -> dict[str, Any]:
-    """Of one number per episode, a row per seed; None where there is nothing to take a mean of."""
-    per_seed = [_over(row.astype(float), np.mean) for row in rows]
+def _statistics(values: np.ndarray, known: np.ndarray, tasks: np.ndarray) -> dict[str, Any]:
+    """Of one number per episode [S, N], of the known ones; None where there is nothing to take a mean of."""
+    per_seed = [
+        _over(row[mask].astype(float), functools.partial(clustered_mean_ci, clusters=which[mask]))
+        for row, mask, which in zip(values, known, tasks, strict=True)
+    ]
     means = np.array([seed["mean"] for seed in per_seed if seed["mean"] is not None])
-    return _over(means, iqm) | {"per_seed": per_seed}
+    over_seeds = _over(means, lambda means: bootstrap_ci(means) if len(means) > 1 else None)
+    over_tasks = clustered_mean_ci(values[known].astype(float), tasks[known]) if known.any() else None
+    return over_seeds | {"task_ci95": over_tasks, "per_seed": per_seed}
 
 
-def _over(values: np.ndarray, statistic: Callable[..., Any]) -> dict[str, Any]:
-    """Mean and IQM of some values, and the interval of a statistic of them."""
+def _over(values: np.ndarray, interval: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """Mean, IQM and 95 % interval of some values."""
     if not len(values):
         return {"mean": None, "iqm": None, "ci95": None}
-    interval = bootstrap_ci(values, statistic) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "iqm": iqm(values), "ci95": interval}
+    return {"mean": float(values.mean()), "iqm": iqm(values), "ci95": interval(values)}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -69,7 +76,9 @@ def table(result: dict[str, Any]) -> str:
         over = f"{returns['mean']:>10.3f}{returns['iqm']:>10.3f}  {interval(returns['ci95']):20}{lengths['mean']:>8.1f}"
         lines.append(f"{'all':>6}{over}")
     for name, entries in result["results"].items():
-        if "entries" in entries:
-            means = ("-" if entry["mean"] is None else f"{entry['mean']:.3f}" for entry in entries["entries"])
-            lines.append(f"{name.replace('_', ' ')}: {'  '.join(means)}")
+        if "entries" in entries and not name.endswith("_count"):
+            lines.append(f"{name.replace('_', ' ')}, over all seeds, interval over tasks:")
+            for number, entry in enumerate(entries["entries"], 1):
+                mean = "-" if entry["mean"] is None else f"{entry['mean']:.3f}"
+                lines.append(f"{number:>6}{mean:>10}  {interval(entry['task_ci95'])}")
     return "\n".join(lines)

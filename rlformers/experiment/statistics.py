@@ -18,21 +18,41 @@ def iqm(values: Sequence[float] | np.ndarray, axis: int | None = None) -> Any:
 
 
 def bootstrap_ci(
-    values: Sequence[float] | np.ndarray,
-    statistic: Callable[..., Any] = iqm,
-    level: float = 0.95,
-    seed: int = 0,
+    values: Sequence[float] | np.ndarray, statistic: Callable[..., Any] = iqm, level: float = 0.95
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic over at least 2 values, from 2000 resamples.
 
     `statistic(array, axis=-1)` is that of every row.
     """
     array = np.asarray(values, float)
-    rng = np.random.default_rng(seed)
-    rows = max(1, 1_000_000 // len(array))  # so many resamples at a time
-    samples = [
-        statistic(array[rng.integers(len(array), size=(min(rows, 2000 - i), len(array)))], axis=-1)
-        for i in range(0, 2000, rows)
-    ]
+    return _percentiles(len(array), lambda index: statistic(array[index], axis=-1), level)
+
+
+def clustered_mean_ci(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
+    """Bootstrap interval of the mean of values [N] that come in clusters, of which there could have been others.
+
+    Trials of one task are alike: an interval that resamples trials says how well the mean over these tasks is known,
+    one that resamples tasks, as here, how well that over all tasks is. Every value a cluster: the usual bootstrap.
+
+    Args:
+        values: One number per trial.
+        clusters: A row of numbers [N, n] per trial; equal rows are one cluster.
+        level: Chance that the interval holds the mean.
+
+    Returns:
+        The interval, None for a single cluster.
+    """
+    _, index = np.unique(clusters, axis=0, return_inverse=True)
+    sums, counts = np.bincount(index.ravel(), values), np.bincount(index.ravel())
+    if len(sums) < 2:
+        return None
+    return _percentiles(len(sums), lambda drawn: sums[drawn].sum(axis=-1) / counts[drawn].sum(axis=-1), level)
+
+
+def _percentiles(num: int, statistic: Callable[[np.ndarray], np.ndarray], level: float) -> tuple[float, float]:
+    """Interval of a statistic of `num` things drawn with replacement: [R, num] -> [R]."""
+    rng = np.random.default_rng(0)
+    rows = max(1, 1_000_000 // num)  # so many resamples at a time
+    samples = [statistic(rng.integers(num, size=(min(rows, 2000 - i), num))) for i in range(0, 2000, rows)]
     low, high = np.quantile(np.concatenate(samples), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

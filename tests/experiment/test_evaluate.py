@@ -178,6 +178,23 @@ def test_attempts_that_never_began_count_for_nothing():
     assert second["ci95"] is None and first["per_seed"][1]["ci95"] == (4.0, 4.0)
 
 
+def test_intervals_resample_tasks():
+    """Ten tasks, a hundred trials of each: what is known about the mean over tasks is what ten numbers tell."""
+    rng = np.random.default_rng(0)
+    tasks = np.repeat(np.arange(10), 100)
+    returns = (rng.normal(size=10)[tasks] + rng.normal(scale=0.1, size=1000))[None]
+    means = np.array([returns[0, tasks == task].mean() for task in range(10)])
+
+    def width(**values):
+        low, high = summarise(values)["return"]["per_seed"][0]["ci95"]
+        return high - low
+
+    expected = 2 * 1.96 * means.std() / np.sqrt(10)
+    assert width(**{"return": returns, "task": tasks[None, :, None]}) == pytest.approx(expected, rel=0.1)
+    assert width(**{"return": returns}) == pytest.approx(2 * 1.96 * returns.std() / np.sqrt(1000), rel=0.1)
+    assert summarise({"return": returns, "task": np.zeros((1, 1000))})["return"]["per_seed"][0]["ci95"] is None
+
+
 def test_another_environment_comes_with_its_own_arguments(run):
     _, config = parse_options(run.path, ["env_params.longest=9", "wrap.noise=0.5"])
     assert (config.env, config.env_params, config.wrap.noise) == ("test/Steps", {"longest": 9}, 0.5)

@@ -8,6 +8,7 @@ import pytest
 
 from rlformers.cli import main
 from rlformers.compose import compose, to_yaml
+from rlformers.experiment.adaptation import adaptation_curves
 from rlformers.experiment.report import curve, find, group, read, report
 from rlformers.experiment.statistics import bootstrap_ci, iqm
 
@@ -27,6 +28,7 @@ def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, fini
         "completed": True,
         "seeds": list(seeds),
         "final_return": {"per_seed": list(values)},
+        "final_attempts": [[1.0, 2.0]] * len(values),
         "steps_per_second": 1000.0,
         "compile_seconds": 2.0,
         "num_parameters": 34,
@@ -34,6 +36,64 @@ def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, fini
     if finished:
         (path / "summary.json").write_text(json.dumps(summary))
     return path
+
+
+def fake_evaluation(run, name, returns, *, step=100, greedy=False, **env_kwargs):
+    """Trials of which all have the same returns [K] of their attempts, but for what sets the tasks apart."""
+    tasks = [[float(task)] for task in range(4)] * 2
+    trials = [[value + task[0] for value in returns] for task in tasks]
+    evaluation = {
+        "env": "meta/DarkRoom",
+        "env_kwargs": env_kwargs,
+        "env_params": {},
+        "wrap": {},
+        "greedy": greedy,
+        "checkpoint": {"step": step},
+        "episodes_per_seed": 8,
+        "results": {"attempt_return": {"entries": [None] * len(returns)}},
+        "episodes": {
+            "attempt_return": [trials] * 2,
+            "attempt_count": [[[1.0] * len(returns)] * 8] * 2,
+            "task": [tasks] * 2,
+        },
+    }
+    (run / "evaluations").mkdir(exist_ok=True)
+    (run / "evaluations" / f"{name}.json").write_text(json.dumps(evaluation))
+
+
+def test_evaluated_trials_become_adaptation_curves(tmp_path):
+    run = fake_run(tmp_path / "runs" / "a", "core=gru", "env=meta/DarkRoom")
+    other = fake_run(tmp_path / "runs" / "b", "core=mlp", "env=meta/DarkRoom", finished=False)
+    fake_evaluation(run, "old", [9.0, 9.0], step=50)
+    fake_evaluation(run, "short", [8.0])
+    fake_evaluation(run, "long", [1.0, 2.0, 4.0], episodes=3)
+    fake_evaluation(run, "held", [1.0, 1.5], split="heldout")
+    fake_evaluation(other, "held", [0.0, 0.5], split="heldout")
+    fake_evaluation(other, "greedy", [0.0], split="heldout", greedy=True)
+    curves = {(curve.panel, curve.label): curve for curve in adaptation_curves(groups_of(tmp_path / "runs"))}
+    held = "meta/DarkRoom split=heldout"
+    assert set(curves) == {("meta/DarkRoom", "gru"), (held, "gru"), (held, "mlp"), (f"{held} greedy", "mlp")}
+    trained = curves["meta/DarkRoom", "gru"]
+    np.testing.assert_allclose(trained.mean, [2.5, 3.5, 5.5])  # tasks add 0 to 3
+    assert (trained.high - trained.low > 1.5).all()  # four tasks, not sixteen trials
+    assert (trained.horizon, trained.seeds, trained.num_trials, trained.step) == (2, 2, 8, 100)
+    files = report([tmp_path / "runs"], tmp_path / "out")
+    assert [file.name for file in files[4:]] == ["adaptation_curves.png", "adaptation_curves.pdf", "adaptation.csv"]
+    with files[6].open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["attempt"], row["return"], row["beyond_training"]) for row in rows[:3]] == [
+        ("1", "2.5", "False"),
+        ("2", "3.5", "False"),
+        ("3", "5.5", "True"),
+    ]
+
+
+def test_what_is_no_evaluation_is_named(tmp_path):
+    run = fake_run(tmp_path / "a")
+    (run / "evaluations").mkdir()
+    (run / "evaluations" / "x.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"x\.json: no evaluation"):
+        report([run], tmp_path / "out")
 
 
 def groups_of(*paths):
