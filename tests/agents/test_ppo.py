@@ -1,19 +1,21 @@
 """PPO on probe environments: each fails for one reason."""
 
 import copy
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import _sequences, ppo
 from rlformers.config import PPOConfig
 from rlformers.cores.registry import make_core
-from rlformers.envs.environment import Environment, EnvParams
+from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
 
 
@@ -22,34 +24,57 @@ class State(NamedTuple):
     cue: jax.Array
 
 
+# What step t = 0 .. n - 1 of an episode pays.
+REWARDS = {
+    "one": lambda t, n, cue, action: 1.0,
+    "cue": lambda t, n, cue, action: cue,
+    "second": lambda t, n, cue, action: t == 1,
+    "action": lambda t, n, cue, action: action,
+    "cued": lambda t, n, cue, action: (t == n - 1) & (action == cue),  # in the last step, for what the cue named
+}
+
+
+@struct.dataclass
+class Params:
+    """Which probe it is: one program serves all of them."""
+
+    reward: Any  # one of REWARDS, by its place
+    n: Any = 1  # steps of an episode
+    truncates: Any = False  # the end is a truncation
+    shown: Any = 1  # the cue is seen at times below
+    clock: Any = False  # the time left is seen
+
+    @classmethod
+    def of(cls, reward, **rest):
+        return cls(list(REWARDS).index(reward), **rest)
+
+
 class Probe(Environment):
-    """Episodes of n steps that show (time left / n if `clock`, cue), the cue at times below `shown`.
-
-    `reward(t, n, cue, action)` is paid at step t = 0 .. n - 1.
-    """
-
-    def __init__(self, reward, n=1, truncates=False, shown=1, clock=False):
-        self.reward, self.n, self.never_truncates, self.shown, self.clock = reward, n, not truncates, shown, clock
+    """Episodes of n steps that show (time left / n, cue)."""
 
     @property
     def default_params(self):
-        return EnvParams(max_steps_in_episode=self.n)
+        return Params.of("one")
 
     def reset_env(self, key, params):
         state = State(jnp.zeros((), jnp.int32), jax.random.bernoulli(key).astype(jnp.int32))
-        return self._see(state), state
+        return self._see(state, params), state
 
-    def _see(self, state):
-        left = (self.n - state.time) / self.n if self.clock else 1.0
-        return jnp.stack([left * jnp.ones(()), jnp.where(state.time < self.shown, 2.0 * state.cue - 1, 0.0)])
+    def _see(self, state, params):
+        left = jnp.where(params.clock, (params.n - state.time) / params.n, 1.0)
+        return jnp.stack([left, jnp.where(state.time < params.shown, 2.0 * state.cue - 1, 0.0)])
 
     def step_env(self, key, state, action, params):
-        reward = jnp.asarray(self.reward(state.time, self.n, state.cue, action), jnp.float32)
+        rewards = [
+            lambda *arguments, reward=reward: jnp.asarray(reward(*arguments), jnp.float32)
+            for reward in REWARDS.values()
+        ]
+        reward = jax.lax.switch(params.reward, rewards, state.time, params.n, state.cue, action)
         state = State(state.time + 1, state.cue)
-        return self._see(state), state, reward, (state.time >= self.n) & self.never_truncates, {}
+        return self._see(state, params), state, reward, (state.time >= params.n) & ~jnp.asarray(params.truncates), {}
 
     def is_truncated(self, state, params):
-        return (state.time >= self.n) & ~jnp.asarray(self.never_truncates)
+        return (state.time >= params.n) & jnp.asarray(params.truncates)
 
     def action_space(self, params=None):
         return Discrete(2)
@@ -58,89 +83,109 @@ class Probe(Environment):
         return Box(-1, 1, (2,))
 
 
-def one(t, n, cue, action):
-    return 1.0
+def make_agent(core, width, options=()):
+    policy = make_policy(Discrete(2))
+    return lambda key: Agent(
+        jnp.zeros(2), policy, lambda k: make_core(core, width, 1, key=k, **dict(options)), width, key=key
+    )
 
 
-def cued(t, n, cue, action):
-    """1 in the last step for the action that the cue named."""
-    return (t == n - 1) & (action == cue)
+@functools.cache
+def program(core, options, most_updates, config):
+    """Trains on any probe for up to `most_updates`."""
+    config = PPOConfig(**{"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "anneal_lr": False} | dict(config))
+
+    @jax.jit
+    def run(params, num_updates):
+        learner = ppo(config, Probe(), params, make_agent(core, 16, options), most_updates)
+        state = learner.init(jax.random.key(0))
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learner.update, state)[1])
+
+        def update(state, i):
+            return jax.lax.cond(i < num_updates, learner.update, lambda state: (state, nothing), state)
+
+        return jax.lax.scan(update, state, jnp.arange(most_updates))
+
+    return run
 
 
-def learn(env, core, num_updates, options=None, **config):
-    config = PPOConfig(**{"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "anneal_lr": False} | config)
-    policy = make_policy(env.action_space())
+def learn(params, core, num_updates, options=(), most_updates=300, **config):
+    state, metrics = program(core, tuple(options), most_updates, tuple(config.items()))(params, num_updates)
+    return state, {name: value[:num_updates] for name, value in metrics.items()}
 
-    def make_agent(key):
-        build = lambda k: make_core(core, 16, 1, key=k, **(options or {}))  # noqa: E731
-        return Agent(jnp.zeros(2), policy, build, 16, key=key)
 
-    learner = ppo(config, env, env.default_params, make_agent, num_updates)
-    state = jax.jit(learner.init)(jax.random.key(0))
-    state, metrics = jax.jit(lambda s: jax.lax.scan(lambda s, _: learner.update(s), s, None, num_updates))(state)
-    return state, metrics
+@jax.jit
+def step(agent, memory, obs, start):
+    return agent.step(memory, obs, start)
 
 
 def look(state, *obs):
     """Output after the last of some observations of one episode."""
-    memory, start = state.agent.core.initial_state(), jnp.array(True)
-    for o in obs:
-        memory, output = state.agent.step(memory, jnp.array(o), start)
-        start = jnp.array(False)
+    memory = state.agent.core.initial_state()
+    for t, o in enumerate(obs):
+        memory, output = step(state.agent, memory, np.array(o, np.float32), np.array(t == 0))
     return output
 
 
 # Returns in the units of the environment, so that values can be predicted.
-UNITS = {"gamma": 0.8, "lr": 3e-3, "normalize_rewards": False}
+UNITS = {"gamma": 0.8, "lr": 3e-3, "normalize_rewards": False, "ent_coef": 0.0}
+MEMORY = {"lr": 3e-3, "ent_coef": 0.01}
 
 
 def test_one_state():
     """One step that pays 1: V = 1."""
-    state, _ = learn(Probe(one), "mlp", 100, **UNITS)
+    state, _ = learn(Params.of("one"), "mlp", 100, **UNITS)
     assert float(look(state, [1.0, 1.0]).value) == pytest.approx(1.0, rel=0.1)
 
 
 def test_the_value_depends_on_the_observation():
-    state, _ = learn(Probe(lambda t, n, cue, action: cue), "mlp", 100, **UNITS)
+    state, _ = learn(Params.of("cue"), "mlp", 100, **UNITS)
     assert float(look(state, [1.0, 1.0]).value) == pytest.approx(1.0, abs=0.1)
     assert float(look(state, [1.0, -1.0]).value) == pytest.approx(0.0, abs=0.1)
 
 
 def test_a_later_reward_is_discounted():
-    state, _ = learn(Probe(lambda t, n, cue, action: t == 1, n=2, clock=True, shown=0), "mlp", 300, **UNITS)
+    state, _ = learn(Params.of("second", n=2, clock=True, shown=0), "mlp", 300, **UNITS)
     assert float(look(state, [1.0, 0.0]).value) == pytest.approx(0.8, rel=0.1)
     assert float(look(state, [0.5, 0.0]).value) == pytest.approx(1.0, rel=0.1)
 
 
 def test_the_better_action_is_found():
-    state, _ = learn(Probe(lambda t, n, cue, action: action), "mlp", 60, ent_coef=0.0)
+    state, _ = learn(Params.of("action"), "mlp", 60, **UNITS)
     assert float(jax.nn.softmax(look(state, [1.0, 1.0]).policy)[1]) > 0.9
 
 
 def test_truncation_bootstraps():
     """Constant reward under a time limit that the agent cannot see: V = 1 / (1 - γ)."""
-    state, _ = learn(Probe(one, n=4, truncates=True, shown=0), "mlp", 150, **UNITS)
+    state, _ = learn(Params.of("one", n=4, truncates=True, shown=0), "mlp", 150, **UNITS)
     assert float(look(state, [1.0, 0.0]).value) == pytest.approx(5.0, rel=0.1)
 
 
 def test_termination_cuts():
     """Constant reward for n steps, then the end: V = (1 - γ^n) / (1 - γ)."""
-    state, _ = learn(Probe(one, n=4, shown=0, clock=True), "mlp", 200, **UNITS)
+    state, _ = learn(Params.of("one", n=4, shown=0, clock=True), "mlp", 200, **UNITS)
     for left in (4, 2, 1):
         expected = (1 - 0.8**left) / 0.2
         assert float(look(state, [left / 4, 0.0]).value) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize(
-    "core,options", [("mlp", {}), ("gru", {}), ("lstm", {}), ("s5", {"state_size": 8}), ("gtrxl", {"memory": 5})]
+    "core,options",
+    [
+        ("gru", ()),
+        ("gtrxl", (("memory", 5),)),
+        pytest.param("mlp", (), marks=pytest.mark.slow),
+        pytest.param("lstm", (), marks=pytest.mark.slow),
+        pytest.param("s5", (("state_size", 8),), marks=pytest.mark.slow),
+    ],
 )
 def test_ratio_is_one_before_the_first_update(core, options):
-    _, metrics = learn(Probe(cued, n=7, truncates=True), core, 5, options)
+    _, metrics = learn(Params.of("cued", n=7, truncates=True), core, 5, options)
     assert float(metrics["ppo/first_ratio_error"].max()) < 1e-4
 
 
 def test_chunks_burn_in_and_refresh_keep_the_ratio():
-    probe = Probe(cued, n=7, truncates=True)
+    probe = Params.of("cued", n=7, truncates=True)
     config = {"bptt_length": 4, "burn_in": 1, "refresh_memory": True, "normalize_observations": True}
     _, metrics = learn(probe, "gru", 5, normalize_rewards=True, **config)
     assert float(metrics["ppo/first_ratio_error"].max()) < 1e-4
@@ -149,7 +194,7 @@ def test_chunks_burn_in_and_refresh_keep_the_ratio():
 
 @pytest.mark.parametrize("core,low,high", [("gru", 0.9, 1.0), ("mlp", 0.0, 0.7)])
 def test_one_step_of_memory(core, low, high):
-    state, _ = learn(Probe(cued, n=2), core, 60, lr=3e-3, ent_coef=0.01)
+    state, _ = learn(Params.of("cued", n=2), core, 60, **MEMORY)
     right = [jax.nn.softmax(look(state, [1.0, 2.0 * cue - 1], [1.0, 0.0]).policy)[cue] for cue in (0, 1)]
     assert low <= float(sum(right)) / 2 <= high
 
@@ -164,22 +209,18 @@ def test_sequences_are_contiguous_pieces_of_time():
 
 def test_a_kl_limit_skips_the_rest_of_the_iteration():
     config = {"lr": 0.05, "update_epochs": 8}
-    _, free = learn(Probe(cued, n=2), "gru", 10, **config)
-    _, limited = learn(Probe(cued, n=2), "gru", 10, target_kl=1e-3, **config)
+    _, free = learn(Params.of("cued", n=2), "gru", 10, **config)
+    _, limited = learn(Params.of("cued", n=2), "gru", 10, target_kl=1e-3, **config)
     assert float(limited["ppo/approx_kl"].mean()) < float(free["ppo/approx_kl"].mean())
 
 
 def test_hyper_parameters_can_be_vmapped():
     """A sweep over numbers in one program gives every value the numbers of its own run."""
-    env = Probe(cued, n=2)
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2)
-    policy = make_policy(env.action_space())
-
-    def make_agent(key):
-        return Agent(jnp.zeros(2), policy, lambda k: make_core("gru", 8, 1, key=k), 8, key=key)
 
     def train(lr, ent_coef):
-        learner = ppo(replace_unchecked(config, lr=lr, ent_coef=ent_coef), env, env.default_params, make_agent, 3)
+        numbers = replace_unchecked(config, lr=lr, ent_coef=ent_coef)
+        learner = ppo(numbers, Probe(), Params.of("cued", n=2), make_agent("gru", 8), 3)
         state = learner.init(jax.random.key(0))
         return jax.lax.scan(lambda s, _: learner.update(s), state, None, 3)[0].agent
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers import make_core
 
@@ -52,7 +53,7 @@ def naive(layer, xs):
 def test_layer(gate):
     layer = make(gate=gate, chunk=5).layers[0]
     xs = jax.random.normal(jax.random.key(2), (T, D))
-    _, ys = layer.scan(layer.initial_state(), xs, jnp.asarray(STARTS))
+    _, ys = scan(layer, layer.initial_state(), xs, jnp.asarray(STARTS))
     double = jax.tree.map(lambda a: np.asarray(a, np.float64), layer)
     np.testing.assert_allclose(ys, naive(double, np.asarray(xs, np.float64)), atol=1e-5)
 

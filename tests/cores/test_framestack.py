@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers import make_core
 
@@ -12,7 +13,7 @@ from rlformers import make_core
 def test_layer_is_its_formula(frames):
     core = make_core("framestack", 4, key=jax.random.key(0), frames=frames)
     xs, starts = np.random.default_rng(0).standard_normal((12, 4)), np.isin(np.arange(12), (0, 7))
-    _, ys = core.scan(core.initial_state(), jnp.asarray(xs, jnp.float32), jnp.asarray(starts))
+    _, ys = scan(core, core.initial_state(), jnp.asarray(xs, jnp.float32), jnp.asarray(starts))
     W, b = core.layers[0].W.reshape(-1, 4), core.layers[0].b
     for t, y in enumerate(ys):
         seen = xs[max(7 if t >= 7 else 0, t - frames + 1) : t + 1]

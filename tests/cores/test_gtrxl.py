@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers import make_core
 from rlformers.cores import attention
@@ -154,7 +155,7 @@ def test_prepare_projects_with_the_present_parameters():
 def test_empty_slots_are_zero():
     core = make()
     starts = jnp.zeros(10, bool).at[7].set(True)
-    state, _ = core.scan(core.initial_state(), tokens(10), starts)
+    state, _ = scan(core, core.initial_state(), tokens(10), starts)
     for layer in (*state.layers, *core.prepare(state).layers):
         assert layer.valid == 3
         for cache in layer[:3]:

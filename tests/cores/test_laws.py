@@ -98,6 +98,9 @@ SLOW = [Case(row, depth=1) for row in CORES if "-" in row] + [
     for row in CORES
     for width, depth, x64 in ((8, 1, False), (64, 3, False), (16, 2, True))
 ]
+# Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
+# they scan; in float64 the laws hold to 1e-11.
+TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "mlstm": 2e-5, "deltanet": 2e-5}
 STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
 
 SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
@@ -114,7 +117,7 @@ class Setup(NamedTuple):
     gradient_tolerance: float
 
     def tokens(self, T, seed=1):
-        return jax.random.normal(jax.random.key(seed), (T, self.case.width))
+        return random_numbers(seed, (T, self.case.width), np.float64 if self.case.x64 else np.float32)
 
 
 @functools.cache
@@ -124,10 +127,12 @@ def build(case):
     if "memory_per_layer" in options:
         options = options | {"memory_per_layer": options["memory_per_layer"][: case.depth]}
     core = make_core(name, case.width, case.depth, key=jax.random.key(0), **options)
-    core = add_noise(core, 0.1)
-    xs = jax.random.normal(jax.random.key(2), (13, case.width))
-    dirty, _ = SCAN(core, core.initial_state(), xs, starts_of("absent", 13).at[4].set(True))
-    return Setup(case, core, dirty, *((1e-11, 1e-9) if case.x64 else (5e-6, 1e-4)))
+    tolerances = (1e-11, 1e-9) if case.x64 else (TOLERANCE.get(name, 5e-6), 1e-4)
+    # As large for a sum over the width at any width: gates that are exponentials of such sums stay in bounds.
+    noise = min(0.1, 0.4 / case.width**0.5)
+    setup = Setup(case, add_noise(core, noise), None, *tolerances)
+    dirty, _ = SCAN(setup.core, core.initial_state(), setup.tokens(20, seed=2), np.arange(20) == 4)
+    return setup._replace(dirty=dirty)
 
 
 def marked(case, *marks):
@@ -141,29 +146,38 @@ def setup(request):
         yield build(request.param)
 
 
+# Data are NumPy's: every operation of jax.numpy outside a program is a program to compile, once for every shape.
+
+
+def random_numbers(seed, shape, dtype):
+    numbers = np.random.default_rng(seed).normal(size=(*shape, 2))
+    return (numbers[..., 0] + 1j * numbers[..., 1] if np.issubdtype(dtype, complex) else numbers[..., 0]).astype(dtype)
+
+
 def starts_of(pattern, T, seed=3):
-    return jax.random.bernoulli(jax.random.key(seed), STARTS[pattern], (T,))
+    return np.random.default_rng(seed).random(T) < STARTS[pattern]
 
 
 def add_noise(tree, size, seed=4):
     leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noise = [size * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, [x + n for x, n in zip(leaves, noise, strict=True)])
+    noisy = [np.asarray(x) + size * random_numbers((seed, i), x.shape, x.dtype) for i, x in enumerate(leaves)]
+    return jax.tree.unflatten(structure, map(jnp.asarray, noisy))
 
 
 def map_floats(f, tree):
-    return jax.tree.map(lambda x: f(x) if eqx.is_inexact_array(x) else x, tree)
+    return jax.tree.map(lambda x: f(x) if eqx.is_inexact_array_like(x) else x, tree)
 
 
 def perturb(state):
-    """A state that no tokens have produced. A product: the empty slots of a memory are 0 by contract."""
-    key = jax.random.key(5)
-    return map_floats(lambda x: x * (1 + jax.random.normal(key, x.shape, x.dtype)), state)
+    """A state that no tokens have produced.
+
+    Factors above 0: the empty slots of a memory are 0 and normalisers are positive by contract.
+    """
+    return map_floats(lambda x: np.asarray(x) * np.exp(0.5 * random_numbers(5, x.shape, x.dtype)), state)
 
 
 def largest(tree):
-    return max((float(jnp.abs(x).max()) for x in jax.tree.leaves(tree) if x.size), default=0.0)
+    return max((float(np.abs(x).max()) for x in jax.tree.leaves(tree) if x.size), default=0.0)
 
 
 def assert_close(actual, expected, tolerance):
@@ -197,10 +211,10 @@ def test_chain(setup):
     for T in setup.case.lengths[1:]:
         xs, starts = setup.tokens(T), starts_of("random", T)
         whole, ys_whole = SCAN(setup.core, setup.dirty, xs, starts)
-        for k in range(1, T) if T < 10 else (T // 3,):
+        for k in range(1, T) if T < 10 else (T // 2,):
             state, ys_1 = SCAN(setup.core, setup.dirty, xs[:k], starts[:k])
             state, ys_2 = SCAN(setup.core, state, xs[k:], starts[k:])
-            assert_close(jnp.concatenate([ys_1, ys_2]), ys_whole, setup.tolerance)
+            assert_close(np.concatenate([ys_1, ys_2]), ys_whole, setup.tolerance)
             assert_close(state, whole, setup.tolerance)
 
 
@@ -209,18 +223,19 @@ def test_start_forgets(setup, form):
     run = FORMS[form]
     T = setup.case.lengths[-1]
     for t in (0, 3, T - 1):
-        starts = starts_of("random", T).at[t].set(True)
-        before = jnp.arange(T)[:, None] < t
+        starts = starts_of("random", T) | (np.arange(T) == t)
+        before = np.arange(T)[:, None] < t
         state, ys = run(setup.core, setup.dirty, setup.tokens(T), starts)
 
-        other = jnp.where(before, 7 * setup.tokens(T, seed=6), setup.tokens(T))
-        other_starts = jnp.where(before[:, 0], starts_of("dense", T), starts)
+        other = np.where(before, 7 * setup.tokens(T, seed=6), setup.tokens(T))
+        other_starts = np.where(before[:, 0], starts_of("dense", T), starts)
         other_state, other_ys = run(setup.core, perturb(setup.dirty), other, other_starts)
         assert_same((other_state, other_ys[t:]), (state, ys[t:]))
 
-        for poison in (jnp.nan, jnp.inf):
-            poisoned = map_floats(lambda x, poison=poison: jnp.full_like(x, poison), setup.dirty)
-            other_state, other_ys = run(setup.core, poisoned, jnp.where(before, poison, setup.tokens(T)), starts)
+        for poison in (np.nan, np.inf):
+            poisoned = map_floats(lambda x, poison=poison: np.full_like(x, poison), setup.dirty)
+            other = np.where(before, np.float32(poison), setup.tokens(T))
+            other_state, other_ys = run(setup.core, poisoned, other, starts)
             assert_same((other_state, other_ys[t:]), (state, ys[t:]))
 
 
@@ -230,11 +245,11 @@ def test_causal(setup, form):
     xs, starts = setup.tokens(T), starts_of("random", T)
     _, ys = FORMS[form](setup.core, setup.dirty, xs, starts)
     for t in (1, T // 2, T - 1):
-        after = jnp.arange(T) >= t
-        other = jnp.where(after[:, None], setup.tokens(T, seed=6), xs)
-        _, other_ys = FORMS[form](setup.core, setup.dirty, other, jnp.where(after, ~starts, starts))
+        after = np.arange(T) >= t
+        other = np.where(after[:, None], setup.tokens(T, seed=6), xs)
+        _, other_ys = FORMS[form](setup.core, setup.dirty, other, np.where(after, ~starts, starts))
         assert_same(other_ys[:t], ys[:t])
-        assert not np.array_equal(other_ys[t:], ys[t:])
+        assert t == T - 1 or not np.array_equal(other_ys[t:], ys[t:])  # one token may change no spike
 
 
 def test_window(setup):
@@ -242,13 +257,14 @@ def test_window(setup):
     window, T = setup.core.window, setup.case.lengths[-1]
     if window is None or window >= T - 1:
         return
-    xs, starts = setup.tokens(T), jnp.zeros(T, bool)
+    xs, starts = setup.tokens(T), np.zeros(T, bool)
     _, ys = SCAN(setup.core, setup.dirty, xs, starts)
-    before = jnp.arange(T)[:, None] < T - 1 - window
-    _, other_ys = SCAN(setup.core, perturb(setup.dirty), jnp.where(before, setup.tokens(T, seed=6), xs), starts)
+    before = np.arange(T)[:, None] < T - 1 - window
+    _, other_ys = SCAN(setup.core, perturb(setup.dirty), np.where(before, setup.tokens(T, seed=6), xs), starts)
     assert_same(other_ys[-1], ys[-1])
     if setup.case.depth == 1:  # what one token changes through several layers is lost in rounding
-        _, other_ys = SCAN(setup.core, setup.dirty, xs.at[T - 1 - window].multiply(-1), starts)
+        xs[T - 1 - window] *= -1
+        _, other_ys = SCAN(setup.core, setup.dirty, xs, starts)
         assert not np.array_equal(other_ys[-1], ys[-1])
 
 
@@ -257,11 +273,11 @@ VMAPPED = jax.jit(lambda core, states, xs, starts: jax.vmap(core.scan, (0, 1, 1)
 
 def test_vmapped_equals_looped(setup):
     T, B = setup.case.lengths[1], 5
-    xs = jnp.stack([setup.tokens(T, seed) for seed in range(B)], axis=1)
-    starts = jnp.stack([starts_of("random", T, seed) for seed in range(B)], axis=1)
+    xs = np.stack([setup.tokens(T, seed) for seed in range(B)], axis=1)
+    starts = np.stack([starts_of("random", T, seed) for seed in range(B)], axis=1)
     empty = setup.core.initial_state()
     states = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), setup.dirty, perturb(setup.dirty), empty, setup.dirty, empty
+        lambda *leaves: np.stack(leaves), setup.dirty, perturb(setup.dirty), empty, setup.dirty, empty
     )
     new, ys = VMAPPED(setup.core, states, xs, starts)
     for b in range(B):
@@ -271,6 +287,7 @@ def test_vmapped_equals_looped(setup):
 
     order = np.array([3, 0, 4, 1, 2])
     permuted = jax.tree.map(lambda x: x[order], states)
+    new, ys = jax.tree.map(np.asarray, (new, ys))
     new_permuted, ys_permuted = VMAPPED(setup.core, permuted, xs[:, order], starts[:, order])
     assert_close(ys_permuted, ys[:, order], setup.tolerance)
     assert_close(new_permuted, jax.tree.map(lambda x: x[order], new), setup.tolerance)
@@ -292,12 +309,12 @@ def gradient(setup, state, xs, starts, form):
     floats, rest = eqx.partition(state, eqx.is_inexact_array)
     of_core, of_state, of_xs = GRADIENT(setup.core, floats, rest, xs, starts, form=FORMS[form])
     # The empty slots of a memory are 0 by contract: the derivative there is of no state that can occur.
-    return of_core, jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), of_state, floats), of_xs
+    return of_core, jax.tree.map(lambda g, x: np.where(np.asarray(x) == 0, 0, g), of_state, floats), of_xs
 
 
 def test_gradient_of_scan_equals_gradient_of_loop(setup):
     T = setup.case.lengths[-1]
-    xs, starts = setup.tokens(T), starts_of("random", T).at[:2].set(False)
+    xs, starts = setup.tokens(T), starts_of("random", T) & (np.arange(T) > 1)
     scan, loop = (gradient(setup, setup.dirty, xs, starts, form) for form in FORMS)
     assert largest(loop[2]) > 0
     assert_close(scan, loop, setup.gradient_tolerance)
@@ -306,24 +323,24 @@ def test_gradient_of_scan_equals_gradient_of_loop(setup):
 @pytest.mark.parametrize("row", [pytest.param(row, marks=pytest.mark.slow) if "-" in row else row for row in CORES])
 def test_gradients_are_finite_over_1024_tokens(row):
     setup, T = build(Case(row, width=8, depth=1)), 1024
-    nowhere = jnp.zeros(T, bool)
-    for starts in (nowhere, nowhere.at[0].set(True), ~nowhere, nowhere.at[500:502].set(True)):
+    t = np.arange(T)
+    for starts in (t < 0, t == 0, t >= 0, (t == 500) | (t == 501)):
         for leaf in jax.tree.leaves(gradient(setup, setup.core.initial_state(), setup.tokens(T), starts, "scan")):
-            assert jnp.isfinite(leaf).all()
+            assert np.isfinite(leaf).all()
 
 
 def test_state_keeps_shape_and_dtype(setup):
     def describe(state):
         return [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
 
-    xs, starts = setup.tokens(7), starts_of("random", 7)
+    xs, starts = setup.tokens(20), starts_of("random", 20)
     initial = setup.core.initial_state()
     floats = ("float64", "complex128") if setup.case.x64 else ("float32", "complex64")
     assert all(x.dtype.name in (*floats, "int32", "bool") for x in jax.tree.leaves(initial))
     for new in (
         SCAN(setup.core, initial, xs, starts)[0],
-        setup.core.step(initial, xs[0], starts[0])[0],
-        setup.core.prepare(initial),
+        jax.eval_shape(setup.core.step, initial, xs[0], starts[0])[0],
+        jax.eval_shape(setup.core.prepare, initial),
     ):
         assert jax.tree.structure(new) == jax.tree.structure(initial)
         assert describe(new) == describe(initial)

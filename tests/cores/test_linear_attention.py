@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers import make_core
 
@@ -15,7 +16,7 @@ def make(**options):
 
 
 def last(core, xs):
-    return core.scan(core.initial_state(), xs, STARTS)[1][-1]
+    return scan(core, core.initial_state(), xs, STARTS)[1][-1]
 
 
 def test_order_matters_with_a_decay_only():
@@ -37,7 +38,7 @@ def test_rms_divides_every_head_by_its_root_mean_square():
         y = np.einsum("hk,hkv->hv", phi(q[t]), S)
         ys.append(y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-5))
     expected = np.reshape(ys, (9, 8)) @ np.asarray(core.W_o.weight)
-    np.testing.assert_allclose(core.scan(core.initial_state(), XS, STARTS)[1], expected, atol=1e-5)
+    np.testing.assert_allclose(scan(core, core.initial_state(), XS, STARTS)[1], expected, atol=1e-5)
 
 
 def test_initial_decays():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers.cores.mingru import Config, make
 
@@ -30,7 +31,7 @@ def test_layer_in_float64():
     conv = layer.core.conv
     xs = np.random.default_rng(0).standard_normal((20, 4))
     starts = np.arange(20) % 7 == 3
-    _, ys = stack.scan(stack.initial_state(), jnp.asarray(xs, "f"), jnp.asarray(starts))
+    _, ys = scan(stack, stack.initial_state(), jnp.asarray(xs, "f"), jnp.asarray(starts))
     h, past = np.zeros(12), [np.zeros(4)] * 3
     for x, start, y in zip(xs, starts, ys, strict=True):
         h, past = (np.zeros(12), [np.zeros(4)] * 3) if start else (h, past)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import scan
 
 from rlformers import make_core
 from rlformers.cores.hippo import delay_memory
@@ -121,7 +122,7 @@ def test_network_is_its_equations():
     assert len(rates) == 4 + 2 * 6
     assert all(0.01 < rate < 0.9 for rate in rates.values()), rates
     assert margin > 1e-5  # float32 makes the same spikes
-    _, ys = core.scan(core.initial_state(), xs[:, 0], starts[:, 0])
+    _, ys = scan(core, core.initial_state(), xs[:, 0], starts[:, 0])
     np.testing.assert_allclose(ys, expected, atol=1e-4)
 
 

@@ -319,6 +319,7 @@ def test_rescaled_positions_are_of_one_size():
     np.testing.assert_allclose(obs, [state.x / 4.8, state.theta / (24 / 180 * np.pi)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_thompson_sampling_returns_77_of_100_pulls():
     env = BernoulliBandit()
     policies = {

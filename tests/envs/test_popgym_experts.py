@@ -212,23 +212,32 @@ def play(name, expert, num_episodes):
     return map(np.asarray, jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(11), num_episodes)))
 
 
+EXPERTS = [
+    ("RepeatFirst", first_suit, "RepFirst"),
+    ("RepeatPrevious", window, "RepPrev"),
+    ("Autoencode", reciter, "Auto"),
+    ("CountRecall", counter, "Count"),
+    ("HigherLower", card_counter, "HL"),
+    ("HigherLower", threshold, "HLmemoryless"),
+    ("Concentration", pair_finder, "Conc"),
+    ("MultiarmedBandit", thompson, "TS"),
+    ("Battleship", ship_hunter, "Ship"),
+]
+QUICK = (window, reciter, pair_finder, ship_hunter)
+
+
 @pytest.mark.parametrize(
-    "level", ["Easy"] + [pytest.param(level, marks=pytest.mark.slow) for level in ("Medium", "Hard")]
-)
-@pytest.mark.parametrize(
-    "family,expert,policy",
+    "family,expert,policy,level",
     [
-        ("RepeatFirst", first_suit, "RepFirst"),
-        ("RepeatPrevious", window, "RepPrev"),
-        ("Autoencode", reciter, "Auto"),
-        ("CountRecall", counter, "Count"),
-        ("HigherLower", card_counter, "HL"),
-        ("HigherLower", threshold, "HLmemoryless"),
-        ("Concentration", pair_finder, "Conc"),
-        ("MultiarmedBandit", thompson, "TS"),
-        ("Battleship", ship_hunter, "Ship"),
+        pytest.param(
+            *row,
+            level,
+            id=f"{row[0]}-{row[1].__name__}-{level}",
+            marks=[] if level == "Easy" and row[1] in QUICK else pytest.mark.slow,
+        )
+        for row in EXPERTS
+        for level in ("Easy", "Medium", "Hard")
     ],
-    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_an_expert_earns_what_it_earns_in_the_original(family, level, expert, policy):
     name = family + level

@@ -37,8 +37,18 @@ def test_values_written_before_there_was_a_key_get_its_default():
         from_dict(values | {"ppo": {"gone": 1}})
 
 
-@pytest.mark.parametrize("core", registry.entries())
-@pytest.mark.parametrize("name", experiments())
+NAMES = list(experiments())
+
+
+@pytest.mark.parametrize(
+    "name,core",
+    [
+        # One experiment for every core; the others in the slow rows.
+        pytest.param(name, core, marks=[] if number % len(NAMES) == place else pytest.mark.slow)
+        for number, core in enumerate(registry.entries())
+        for place, name in enumerate(NAMES)
+    ],
+)
 def test_every_core_can_be_swapped_into_every_experiment(name, core):
     assert compose([f"experiment={name}", f"core={core}"]).core.name == core
 

@@ -29,7 +29,15 @@ def reference(name, core, xs, starts, initial):
     return getattr(naive, name)(layer, xs, starts, *(np.asarray(leaf) for leaf in state))
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: value if isinstance(value, str) else None)
+# The first case of a core always; other options of it in the slow rows.
+FIRST = [CASES[[name for name, _ in CASES].index(name)] for name in ("gru", "lstm", "s5", "gtrxl")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [pytest.param(*case, marks=[] if case in FIRST else pytest.mark.slow) for case in CASES],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
 def test_core_equals_naive_recurrence(name, options):
     with jax.enable_x64(True):
         core = make_core(name, WIDTH, 2 if name == "gtrxl" else 1, key=jax.random.key(0), **options)

@@ -14,8 +14,24 @@ VECTORS = Path(__file__).parents[1] / "data" / "vectors"
 SCRIPT = Path(__file__).with_name("check_vectors.py")
 
 
-@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.slow), True], ids=["float32", "float64"])
-@pytest.mark.parametrize("path", sorted(VECTORS.glob("*.npz")), ids=lambda path: path.stem)
+# Variants of what another file checks, or many programs to compile.
+VARIANTS = ("s5_layer_half", "s5_layer_gelu", "s5_ssm_bilinear_conj", "s5_ssm_zoh_full", "lmu_keras_f", "lmu_keras_t")
+VARIANTS += ("lmu_matrices", "mamba_block", "mamba2_ssd", "mamba3_siso", "gtrxl_diengine")
+CASES = [(path, x64) for path in sorted(VECTORS.glob("*.npz")) for x64 in (False, True)]
+
+
+@pytest.mark.parametrize(
+    "path,x64",
+    [
+        pytest.param(
+            path,
+            x64,
+            id=f"{path.stem}-{'float64' if x64 else 'float32'}",
+            marks=[] if x64 and not path.stem.startswith(VARIANTS) else pytest.mark.slow,
+        )
+        for path, x64 in CASES
+    ],
+)
 def test_vectors(path, x64):
     with jax.enable_x64(True) if x64 else nullcontext():
         results = check(path)
