@@ -22,6 +22,7 @@ class Step(NamedTuple):
     reward: Any
     terminated: Any
     truncated: Any
+    info: dict[str, Any] = {}
 
 
 class TimeStepState(NamedTuple):
@@ -40,8 +41,8 @@ class TimeStepEnvironment(Environment):
         """First observation of an episode, and the package's state."""
         raise NotImplementedError
 
-    def next(self, inner: Any, action: Any, params: Any) -> Step:
-        """A step without reset. The packages keep their random keys in their states."""
+    def next(self, key: PRNGKeyArray, inner: Any, action: Any, params: Any) -> Step:
+        """A step without reset. Most packages keep random keys in their states and leave this one alone."""
         raise NotImplementedError
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, TimeStepState]:
@@ -53,9 +54,10 @@ class TimeStepEnvironment(Environment):
         self, key: PRNGKeyArray, state: TimeStepState, action: Any, params: Any
     ) -> tuple[Any, TimeStepState, Float32[Array, ""], Bool[Array, ""], dict]:
         """Make a step, without automatic reset."""
-        step = self.next(state.inner, action, params)
+        step = self.next(key, state.inner, action, params)
         after = TimeStepState(like(step.inner, state.inner), cast(step.truncated, jnp.bool_))
-        return strong(step.observation), after, cast(step.reward, jnp.float32), cast(step.terminated, jnp.bool_), {}
+        reward, terminated = cast(step.reward, jnp.float32), cast(step.terminated, jnp.bool_)
+        return strong(step.observation), after, reward, terminated, strong(step.info)
 
     def is_truncated(self, state: TimeStepState, params: Any) -> Bool[Array, ""]:
         """Whether the last step hit the time limit."""

@@ -56,7 +56,7 @@ class XMiniGrid(TimeStepEnvironment):
         step = self.env.reset(self.env_params, key)
         return self._see(step.observation, step.state), step.state
 
-    def next(self, inner: Any, action: Any, params: Any) -> Step:
+    def next(self, key: PRNGKeyArray, inner: Any, action: Any, params: Any) -> Step:
         """A step without reset."""
         # The package reads nothing but the state of the time step before.
         before = TimeStep(inner, StepType.MID, jnp.zeros(()), jnp.ones(()), None)
