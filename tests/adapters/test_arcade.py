@@ -40,12 +40,16 @@ def test_lengths_are_those_of_the_package():
         if entry.extra == "arcade":
             game = make_env(entry.name, raw=True)[0].env
             limit = getattr(game, "max_steps_in_episode", None) or game.max_episode_length
-            assert entry.length == f"<={limit}", entry.name
+            late = any(name in entry.name for name in ("AutoEncode", "CartPole", "MineSweeper"))
+            assert entry.length == f"<={limit + late}", entry.name
 
 
 @pytest.mark.parametrize("game", ["CountRecallEasy", "CartPoleEasy"])
 def test_steps_are_those_of_the_package(game):
-    """Pixels and rewards of both twins; after the last card an episode terminates, at the limit it is truncated."""
+    """Pixels and rewards of both twins; the last card or a fallen pole terminates, the limit of steps truncates.
+
+    CartPole looks at the state before the step.
+    """
     step_of = {}
     for name, partial_obs in ((f"arcade/{game}", True), (f"arcade/{game}-MDP", False)):
         env, params = make_env(name, raw=True)
@@ -60,10 +64,8 @@ def test_steps_are_those_of_the_package(game):
             seen.append(obs)
             key = jax.random.fold_in(key, t)
             obs, state, reward, terminated, _ = step(key, state, jnp.asarray(action), params)
-            expected, their_state, their_reward, done, _ = their_step(
-                key, their_state, jnp.asarray(action), their_params
-            )
-            assert np.isclose(reward, their_reward) and not done and not terminated
+            expected, their_state, paid, done, _ = their_step(key, their_state, jnp.asarray(action), their_params)
+            assert np.isclose(reward, paid) and not done and not terminated
             assert not env.is_truncated(state, params)
         step_of[partial_obs] = seen, state, step, env, params
     assert not (step_of[True][0][2] == step_of[False][0][2]).all()  # the twins show different things
@@ -74,7 +76,7 @@ def test_steps_are_those_of_the_package(game):
         late = state._replace(inner=state.inner.replace(alreadyMove=jnp.asarray(125, state.inner.alreadyMove.dtype)))
     else:
         last = state._replace(inner=state.inner.replace(theta=jnp.asarray(3.0, jnp.float32)))
-        late = state._replace(inner=state.inner.replace(time=jnp.asarray(199, state.inner.time.dtype)))
+        late = state._replace(inner=state.inner.replace(time=jnp.asarray(200, state.inner.time.dtype)))
     for case, ends in ((last, (True, False)), (late, (False, True))):
         _, after, _, terminated, _ = step(jax.random.key(1), case, jnp.asarray(4), params)
         assert (bool(terminated), bool(env.is_truncated(after, params))) == ends

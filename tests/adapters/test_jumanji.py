@@ -13,6 +13,7 @@ from jumanji import specs
 
 from rlformers.envs import spaces
 from rlformers.envs.adapters.catalogue import ENTRIES
+from rlformers.envs.adapters.jumanji import Jumanji
 from rlformers.envs.adapters.jumanji_spaces import convert, space_of
 from rlformers.envs.registry import make_env
 
@@ -112,7 +113,7 @@ def test_specs_become_spaces(spec, text, value, converted):
 
 def test_other_agents_are_refused():
     with pytest.raises(ValueError, match="one for each of its rewards"):
-        make_env(FAST, env_id="LevelBasedForaging-v0")
+        Jumanji("LevelBasedForaging-v0")
     with pytest.raises(ValueError, match="env_kwargs: .*time_limits"):
         make_env("jumanji/Snake-v1", time_limits=3)
 
