@@ -47,14 +47,11 @@ def space_of(spec: specs.Spec, example: Any) -> Any:
         names = [name for name in fields(example) if name != "action_mask"]
         return Dict({name: space_of(spec[name], fields(example)[name]) for name in names})
     bounded = isinstance(spec, specs.BoundedArray)
-    low, high = (np.asarray(spec.minimum), np.asarray(spec.maximum)) if bounded else (-np.inf, np.inf)
-    if (
-        bounded
-        and np.dtype(spec.dtype).kind in "iu"
-        and (count := int(high.max()) - int(low.min()) + 1) <= MOST_SYMBOLS
-    ):
-        first = int(low.min())
-        return Symbols(first, count, int(np.prod(spec.shape))) if spec.shape else Symbol(first, count)
+    low, high = (np.asarray(bound) for bound in ((spec.minimum, spec.maximum) if bounded else (-np.inf, np.inf)))
+    if bounded and np.dtype(spec.dtype).kind in "iu":
+        first, count = int(low.min()), int(high.max()) - int(low.min()) + 1
+        if count <= MOST_SYMBOLS:
+            return Symbols(first, count, int(np.prod(spec.shape))) if spec.shape else Symbol(first, count)
     lowest, highest = (np.broadcast_to(bound, spec.shape).astype(np.float32) for bound in (low, high))
     return Box(jnp.asarray(lowest), jnp.asarray(highest), spec.shape, jnp.float32)
 
