@@ -9,8 +9,11 @@ from jaxtyping import Array, PRNGKeyArray
 from jumanji import specs
 
 from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment
-from rlformers.envs.adapters.jumanji_spaces import convert, fields, space_of
+from rlformers.envs.adapters.jumanji_spaces import Symbol, convert, fields, space_of
 from rlformers.envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+
+# Where a spec leaves out a value that its observations have: TSP is at no city, -1, before the first step.
+CORRECTED = {"TSP-v1": {"position": Symbol(-1, 21)}}
 
 
 class Jumanji(TimeStepEnvironment):
@@ -39,6 +42,7 @@ class Jumanji(TimeStepEnvironment):
             )
         _, first = jax.eval_shape(self.env.reset, jax.random.key(0))
         self.seen = space_of(self.env.observation_spec, first.observation)
+        self.seen = Dict({**self.seen.spaces, **CORRECTED.get(env_id, {})})
         mask = fields(first.observation).get("action_mask")
         self.choices: tuple[int, ...] = ()
         if isinstance(actions, specs.MultiDiscreteArray):
