@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlformers.envs import gymnax_catalogue
+from rlformers.envs.adapters import catalogue as adapters
 from rlformers.envs.entry import Entry
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
@@ -28,7 +29,8 @@ from rlformers.envs.popgym import catalogue as popgym
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
-BUILT_IN = {entry.name: entry for catalogue in (popgym, memory, meta, gymnax_catalogue) for entry in catalogue.ENTRIES}
+_CATALOGUES = (popgym, memory, meta, gymnax_catalogue, adapters)
+BUILT_IN = {entry.name: entry for catalogue in _CATALOGUES for entry in catalogue.ENTRIES}
 _entries = dict(BUILT_IN)
 
 

@@ -1,0 +1,1 @@
+"""Environments of other packages, in our protocol. Each needs an extra: `pip install 'rlformers[<extra>]'`."""

@@ -1,0 +1,49 @@
+"""Small arcade games in pixels, each fully or partially observable, from the package popgym-arcade (Wang et al. 2025).
+
+The package depends on stable-gymnax, whose files replace those of gymnax 1.x, which we need; it also works with ours,
+of which it uses the spaces only. So it has to be installed without its dependencies.
+"""
+
+from typing import Any
+
+from rlformers.envs.adapters.legacy_gymnax import LegacyGymnax
+
+try:
+    import popgym_arcade
+except ModuleNotFoundError as error:
+    needs = "pip install 'rlformers[arcade]', then pip install --no-deps 'popgym-arcade>=0.0.7,<0.1'"
+    raise ImportError(f"needs {error.name}: {needs}") from error
+
+# Games whose own flag of termination is set by the limit of steps, too.
+FOLDED = ("CartPole", "Breakout", "Tetris")
+
+
+class Arcade(LegacyGymnax):
+    """A game of popgym-arcade by its id, as images uint8 [S, S, 3].
+
+    The package's info tells terminated and truncated apart, where both are set an episode counts as terminated; except
+    in CartPole, Breakout and Tetris, where the limit of steps sets both, and it counts as truncated.
+
+    Args:
+        env_id: As the package names it, e.g. "CountRecallEasy".
+        partial_obs: Hide what has to be remembered, or show it.
+        obs_size: S, 128 or 256.
+
+    Raises:
+        ValueError: Another size.
+    """
+
+    def __init__(self, env_id: str, partial_obs: bool = True, obs_size: int = 128):
+        if obs_size not in (128, 256):
+            raise ValueError(f"env_kwargs.obs_size: need 128 or 256, got {obs_size!r}")
+        env, _ = popgym_arcade.make(env_id, partial_obs=partial_obs, obs_size=obs_size)
+        env.is_terminated = getattr(env, "is_terminal", None)  # gymnax 1.0 renamed it; `env.discount` asks for it
+        super().__init__(env)
+        self.folded = any(game in env_id for game in FOLDED)
+
+    def ends(self, state: Any, done: Any, info: dict[str, Any], params: Any) -> tuple[Any, Any]:
+        """What the package's info says."""
+        terminated, truncated = (done & (info[name] != 0) for name in ("terminated", "truncated"))
+        if self.folded:
+            return terminated & ~truncated, truncated
+        return terminated, truncated & ~terminated
