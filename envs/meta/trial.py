@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.host import replacing
 from rlformers.envs.meta.task import sample_task
 from rlformers.envs.wrappers import extend, null_action
 
@@ -122,7 +123,8 @@ class Trial(Wrapper):
         obs, env_state, reward, terminated, info = self.env.step_env(key_step, state.env_state, action, state.task)
         reward = jnp.asarray(reward, jnp.float32)
         end = terminated | self.env.is_truncated(env_state, state.task)
-        first = state.first if self.inner_reset == "same" else self.env.reset_env(key_reset, state.task)
+        with replacing(self.env, end, env_state):
+            first = state.first if self.inner_reset == "same" else self.env.reset_env(key_reset, state.task)
         obs, env_state = jax.tree.map(lambda new, old: jnp.where(end, new, old), first, (obs, env_state))
 
         attempt_return = state.attempt_return + reward
