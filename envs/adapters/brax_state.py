@@ -25,8 +25,15 @@ TIME_LIMIT = 1000
 _NOT_OURS = ("impl", "vision", "vision_config", "episode_length", "action_repeat")
 
 # Brax: observations that are positions, then all velocities.
-_BRAX_VELOCITIES_LAST = ("ant", "halfcheetah", "hopper", "walker2d", "swimmer", "inverted_pendulum")
-_BRAX_VELOCITIES_LAST += ("inverted_double_pendulum",)
+_BRAX_VELOCITIES_LAST = (
+    "ant",
+    "halfcheetah",
+    "hopper",
+    "inverted_double_pendulum",
+    "inverted_pendulum",
+    "swimmer",
+    "walker2d",
+)
 # Brax: what else their `_get_obs` says. The humanoids mix both in inertias and forces.
 _BRAX_VELOCITIES = {"pusher": range(7, 14), "reacher": range(6, 8), "fast": range(1, 2)}
 # Playground: entries after the velocities: touch, and for the turning finger the target and its distance.

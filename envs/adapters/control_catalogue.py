@@ -50,7 +50,9 @@ PLAYGROUND_IDS = {
 
 ENTRIES: tuple[Entry, ...] = (
     *(
-        Entry(f"brax/{name}", summary, f"{_ADAPTERS}.brax_state:make_brax", {"env_id": name}, length=length, extra="brax")
+        Entry(
+            f"brax/{name}", summary, f"{_ADAPTERS}.brax_state:make_brax", {"env_id": name}, length=length, extra="brax"
+        )
         for name, (summary, length) in BRAX_IDS.items()
     ),
     *(

@@ -64,7 +64,9 @@ class GymnasiumHost(Environment):
             raise ValueError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
         self.env_id = env_id
         # -1: without Gymnasium's own time limit, which comes with ours.
-        self.pool = Pool(lambda: gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs), max_copies)
+        self.pool = Pool(
+            lambda: gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs), max_copies
+        )
         env = _try_to_make(env_id, self.pool)
         self._limit = gymnasium.spec(env_id).max_episode_steps or UNLIMITED
         self._theirs = env.observation_space, env.action_space
@@ -169,7 +171,7 @@ class GymnasiumHost(Environment):
                 for part, value in zip(parts, to_leaves(self._theirs[0], answer.observation), strict=True):
                     part[index] = value
         dtypes = (np.float32, np.bool_, np.bool_, np.int32, np.int32)
-        columns = (numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes))
+        columns: list[Any] = [numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes)]
         return [part.reshape(*batch, *part.shape[1:]) for part in parts], *columns
 
 

@@ -23,7 +23,7 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
         ValueError: A kind of space that has no fixed size.
     """
     if isinstance(space, theirs.Box):
-        dtype = np.dtype(_NARROW.get(space.dtype.name, space.dtype))
+        dtype = np.dtype(_NARROW.get(np.dtype(space.dtype).name, space.dtype))
         if dtype.kind in "iu":
             info = np.iinfo(dtype)
             low, high = np.clip(space.low, info.min, info.max), np.clip(space.high, info.min, info.max)
@@ -41,8 +41,10 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
         return spaces.Dict({key: convert(part, what) for key, part in space.spaces.items()})
     if isinstance(space, theirs.Tuple):
         return spaces.Tuple([convert(part, what) for part in space.spaces])
-    raise ValueError(f"env: its {what} space has a {type(space).__name__}, need Box, Discrete, MultiDiscrete, "
-                     "MultiBinary, Dict or Tuple")
+    raise ValueError(
+        f"env: its {what} space has a {type(space).__name__}, need Box, Discrete, MultiDiscrete, "
+        "MultiBinary, Dict or Tuple"
+    )
 
 
 def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
@@ -66,7 +68,7 @@ def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
         return tuple(from_leaves(part, leaves) for part in space.spaces)
     leaf = leaves.pop(0)
     if isinstance(space, theirs.Discrete):
-        return space.dtype.type(leaf + space.start)
+        return np.dtype(space.dtype).type(leaf + space.start)
     if isinstance(space, theirs.MultiDiscrete):
         return (leaf.reshape(space.shape) + space.start).astype(space.dtype)
     return leaf.reshape(space.shape).astype(space.dtype)

@@ -65,7 +65,9 @@ class Mixture(MetaEnvironment):
         for task in self.tasks:
             sizes = task.observation_space(None).shape[0], task.action_space().shape[0]
             if sizes[0] > OBSERVATION_SIZE or sizes[1] > ACTION_SIZE:
-                raise ValueError(f"env_kwargs.tasks: {task.name} has {sizes} observations and actions, at most (12, 2) fit")
+                raise ValueError(
+                    f"env_kwargs.tasks: {task.name} has {sizes} observations and actions, at most (12, 2) fit"
+                )
         key = jax.random.key(0)
         self._like = [jax.eval_shape(task.reset_env, key, None)[1].simulator for task in self.tasks]
         self._words = max(map(words, self._like))

@@ -34,8 +34,8 @@ def directions(key: PRNGKeyArray) -> Float32[Array, "2 2"]:
 class PointMassHard(PointMass):
     """Playground's PointMass with directions of its motors drawn at every reset, `state.info["directions"]`.
 
-    MJX holds the coefficients of tendons fixed. The motors of the model pull along x and y: they get the sum of what the
-    two of the task would do, for which their limits of 1 are raised.
+    MJX holds the coefficients of tendons fixed. The motors of the model, which pull along x and y, get the sum of what
+    the two of the task would do, for which their limits of 1 are raised.
     """
 
     def __init__(self, config: Any, config_overrides: Any = None):

@@ -73,7 +73,9 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     return None
 
 
-def with_new_episodes(state: TrainState, fresh: TrainState, env: str, report: Callable[[str], None] = print) -> TrainState:
+def with_new_episodes(
+    state: TrainState, fresh: TrainState, env: str, report: Callable[[str], None] = print
+) -> TrainState:
     """A restored state with the episodes of a new one: those of an environment on the host ended with its process.
 
     Args:

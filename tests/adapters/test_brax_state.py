@@ -20,7 +20,8 @@ with warnings.catch_warnings():  # jaxopt, on which Brax builds, says that nobod
     warnings.simplefilter("ignore")
     from brax import envs
 
-SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp", "wandb.mode=disabled"]
+SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
+SMALL += ["wandb.mode=disabled"]
 COMPILE = {"xla_backend_optimization_level": 0}
 
 

@@ -21,7 +21,8 @@ gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymn
 from rlformers.envs.adapters.gymnasium_host import UNLIMITED, GymnasiumHost  # noqa: E402
 from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves  # noqa: E402
 
-SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp", "wandb.mode=disabled"]
+SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
+SMALL += ["wandb.mode=disabled"]
 
 
 class Counter(gymnasium.Env):
@@ -255,7 +256,7 @@ def test_velocities_of_mujoco_tasks(name):
     [
         ("gymnasium/CartPol-v1", {}, "env: 'gymnasium/CartPol-v1' .*mean 'gymnasium/CartPole-v1'"),
         ("gymnasium/", {}, "env: 'gymnasium/' is none of the registered"),
-        ("gymnasium/*", {}, r"env: 'gymnasium/\*' is none of the ids that Gymnasium has"),
+        ("gymnasium/*", {}, r"env: 'gymnasium/\*' cannot be made: Malformed"),
         ("gymnasium/no_such_module:Env-v0", {}, "cannot be made: .*no_such_module"),
         ("gymnasium/CartPole-v1", {"max_episode_steps": 3}, "env_params.max_steps_in_episode"),
         ("gymnasium/CartPole-v1", {"sutton_bartow": 3}, "env_kwargs: .*sutton_bartow"),

@@ -25,7 +25,8 @@ with warnings.catch_warnings():  # of jaxopt, which is imported along
     from mujoco_playground import dm_control_suite
     from mujoco_playground._src import mjx_env
 
-SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp", "wandb.mode=disabled"]
+SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
+SMALL += ["wandb.mode=disabled"]
 COMPILE = {"xla_backend_optimization_level": 0}
 TWO = ["PendulumSwingup", "PointMass"]
 
@@ -109,8 +110,11 @@ def test_directions_of_motors():
         if abs(pair[0] @ pair[1]) <= 0.9:
             theirs.append(pair)
     theirs = np.array(theirs)
-    np.testing.assert_allclose(np.quantile(product, [0.1, 0.25, 0.5, 0.75, 0.9]), np.quantile(
-        (theirs[:, 0] * theirs[:, 1]).sum(-1), [0.1, 0.25, 0.5, 0.75, 0.9]), atol=0.06)
+    np.testing.assert_allclose(
+        np.quantile(product, [0.1, 0.25, 0.5, 0.75, 0.9]),
+        np.quantile((theirs[:, 0] * theirs[:, 1]).sum(-1), [0.1, 0.25, 0.5, 0.75, 0.9]),
+        atol=0.06,
+    )
     assert np.abs(drawn.mean(0)).max() < 0.05 and math.isclose(math.cos(LEAST_ANGLE), 0.9)
 
 
@@ -175,7 +179,9 @@ def test_the_protocol_of_the_paper():
     params = env.default_params
     space = env.observation_space(params).spaces
     assert {name: part.shape for name, part in space.items()} == {
-        "observation": (12,), "previous_reward": (), "episode_end": ()
+        "observation": (12,),
+        "previous_reward": (),
+        "episode_end": (),
     }
     assert env.action_space(params).shape == (2,) and params.max_steps_in_episode == 1000
     tasks = jax.vmap(env.env.sample_task, (0, None))(jax.random.split(jax.random.key(0), 3), params)
