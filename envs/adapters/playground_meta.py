@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 
 from rlformers.envs.adapters.brax_state import TIME_LIMIT, BraxState, SimulatorState, make_playground
 from rlformers.envs.adapters.control_catalogue import PLAYGROUND_IDS
 from rlformers.envs.adapters.packed import pack, unpack, words
-from rlformers.envs.environment import Number, TimedParams
+from rlformers.envs.environment import TimedParams
 from rlformers.envs.meta.random_projection import RandomProjection
 from rlformers.envs.meta.task import MetaEnvironment
 from rlformers.envs.meta.trial import Trial
@@ -31,12 +30,11 @@ SPLITS = {"train": TRAIN, "heldout": HELD_OUT, "all": TRAIN + HELD_OUT}
 OBSERVATION_SIZE, ACTION_SIZE = 12, 2
 
 
-@struct.dataclass
-class ChosenTask:
+class ChosenTask(NamedTuple):
     """One of the tasks."""
 
     index: Int32[Array, ""]
-    max_steps_in_episode: Number
+    max_steps_in_episode: Int32[Array, ""]
 
 
 class MixtureState(NamedTuple):
