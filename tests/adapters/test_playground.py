@@ -221,7 +221,14 @@ def test_all_tasks_of_a_split_can_be_traced(split):
     jax.eval_shape(env.step_env, jax.random.key(0), state, jnp.zeros(2), env.default_params)
 
 
-def test_trains(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["env=playground/PendulumSwingup"],
+        pytest.param(["env=playground/Meta12x2", f"env_kwargs.tasks=[{','.join(TWO)}]"], marks=pytest.mark.slow),
+    ],
+)
+def test_trains(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["train", "env=playground/Meta12x2", "env_kwargs.tasks=[PendulumSwingup,PointMass]", *SMALL]
-    assert main([*command, "env_params.max_steps_in_episode=5", "total_steps=32", "run_dir=run"]) == 0
+    command = ["train", *words, *SMALL, "env_params.max_steps_in_episode=5", "total_steps=32", "run_dir=run"]
+    assert main(command) == 0
