@@ -33,7 +33,7 @@ OBSERVATION_SIZE, ACTION_SIZE = 12, 2
 class ChosenTask(NamedTuple):
     """One of the tasks."""
 
-    index: Int32[Array, ""]
+    number: Int32[Array, ""]  # its place in the list
     max_steps_in_episode: Int32[Array, ""]
 
 
@@ -77,8 +77,8 @@ class Mixture(MetaEnvironment):
 
     def sample_task(self, key: PRNGKeyArray, params: TimedParams) -> ChosenTask:
         """Draw a task; all are equally likely."""
-        index = jax.random.randint(key, (), 0, len(self.tasks), jnp.int32)
-        return ChosenTask(index, jnp.asarray(params.max_steps_in_episode, jnp.int32))
+        number = jax.random.randint(key, (), 0, len(self.tasks), jnp.int32)
+        return ChosenTask(number, jnp.asarray(params.max_steps_in_episode, jnp.int32))
 
     def reset_env(self, key: PRNGKeyArray, task: ChosenTask) -> tuple[Float32[Array, " 12"], MixtureState]:
         """Start an episode."""
@@ -90,7 +90,7 @@ class Mixture(MetaEnvironment):
 
             return reset
 
-        obs, packed = jax.lax.switch(task.index, [branch(i) for i in range(len(self.tasks))], key)
+        obs, packed = jax.lax.switch(task.number, [branch(i) for i in range(len(self.tasks))], key)
         return obs, MixtureState(packed, jnp.zeros((), jnp.int32))
 
     def step_env(
@@ -109,7 +109,7 @@ class Mixture(MetaEnvironment):
             return step
 
         branches = [branch(i) for i in range(len(self.tasks))]
-        obs, packed, reward, terminated = jax.lax.switch(task.index, branches, state.packed, action)
+        obs, packed, reward, terminated = jax.lax.switch(task.number, branches, state.packed, action)
         return obs, MixtureState(packed, state.time + 1), reward, terminated, {}
 
     def observation_space(self, params: Any) -> Box:

@@ -154,11 +154,11 @@ def test_packing_keeps_every_bit():
 def test_a_mixture_is_its_tasks():
     mixture = Mixture(TWO)
     drawn = jax.vmap(mixture.sample_task, (0, None))(jax.random.split(jax.random.key(0), 100), mixture.default_params)
-    assert 30 < int(drawn.index.sum()) < 70
+    assert 30 < int(drawn.number.sum()) < 70
     reset, step = jit(mixture.reset_env), jit(mixture.step_env)
     for index, name in enumerate(TWO):
         env, key = make_playground(name), jax.random.key(index)
-        task = jax.tree.map(lambda x, index=index: jnp.asarray(index if x is drawn.index else 1000, x.dtype), drawn)
+        task = jax.tree.map(lambda x, index=index: jnp.asarray(index if x is drawn.number else 1000, x.dtype), drawn)
         own_reset, own_step = jit(env.reset_env), jit(env.step_env)
         obs, state = reset(key, task)
         own_obs, own = own_reset(key, None)
