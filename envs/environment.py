@@ -13,6 +13,8 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
+from rlformers.envs import host
+
 __all__ = [
     "EnvParams",
     "EnvState",
@@ -68,6 +70,14 @@ class Wrapper(Environment):
         """The state of the wrapped environment."""
         return state
 
+    def step(
+        self, key: PRNGKeyArray, state: Any, action: Any, params: Any = None
+    ) -> tuple[Any, Any, Array, Array, Array, dict]:
+        """gymnax's step; an environment on the host must learn which of its copies need the automatic reset."""
+        if not self.on_host:
+            return super().step(key, state, action, params)
+        return host.step(self, key, state, action, self.default_params if params is None else params)
+
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         return self.env.reset_env(key, params)
@@ -107,6 +117,11 @@ class Wrapper(Environment):
     def never_truncates(self) -> bool:
         """Whether the learner may leave out the value of final observations."""
         return never_truncates(self.env)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the wrapped environment lives outside of the program."""
+        return host.on_host(self.env)
 
 
 def never_truncates(env: Environment) -> bool:

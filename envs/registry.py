@@ -7,6 +7,9 @@ group `rlformers.envs`, e.g. in their pyproject.toml
     "mine/Maze" = "my_package.maze:Maze"
 
 where the object is called with `env_kwargs` and returns an `Environment`.
+
+An id that ends in `/*` stands for all that begin like it: `suite/Any-Name` is built with `env_id="Any-Name"`, and the
+constructor says which names there are.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlformers.envs import gymnax_catalogue
 from rlformers.envs.adapters import catalogue as adapters
+from rlformers.envs.adapters import control_catalogue
 from rlformers.envs.entry import Entry
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
@@ -29,7 +33,7 @@ from rlformers.envs.popgym import catalogue as popgym
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
-_CATALOGUES = (popgym, memory, meta, gymnax_catalogue, adapters)
+_CATALOGUES = (popgym, memory, meta, gymnax_catalogue, adapters, control_catalogue)
 BUILT_IN = {entry.name: entry for catalogue in _CATALOGUES for entry in catalogue.ENTRIES}
 _entries = dict(BUILT_IN)
 
@@ -96,12 +100,7 @@ def make_env(
         ValueError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
             be loaded; one line that names the key and what is allowed.
     """
-    known = entries()
-    if env_id not in known:
-        near = difflib.get_close_matches(env_id, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
-    entry = known[env_id]
+    entry = _find(env_id)
     constructor = _load(entry)
     parameters = inspect.signature(constructor).parameters.values()
     if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
@@ -129,6 +128,24 @@ def make_env(
 
         env = FlattenObservation(PreviousAction(env) if entry.previous_action else env)
     return env, env.default_params
+
+
+def _find(env_id: str) -> Entry:
+    """The entry of an id, or the one that ends in `/*` and stands for it.
+
+    Raises:
+        ValueError: There is none; the nearest id is suggested.
+    """
+    known = entries()
+    if env_id in known and not env_id.endswith("/*"):
+        return known[env_id]
+    suite, _, name = env_id.partition("/")
+    pattern = known.get(f"{suite}/*")
+    if pattern and name:
+        return pattern._replace(name=env_id, kwargs={**pattern.kwargs, "env_id": name})
+    near = difflib.get_close_matches(env_id, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
 
 
 def _load(entry: Entry) -> Callable[..., Any]:

@@ -84,7 +84,7 @@ def check(
     look("numbers are finite", play.check_finite, free)
     look("values are in their spaces", play.check_contained, env, free)
     try:
-        points.extend(play.check_single_steps(env, runs))
+        points.extend(play.check_single_steps(env, runs, rollouts.keys(key)[0]))
     except Exception as error:
         points.append(Point("single steps run", f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"))
     look("a time limit truncates", play.check_time_limit, env, free, limited)

@@ -12,6 +12,7 @@ from rlformers.envs import spaces
 from rlformers.envs.checks.report import Point, require
 from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
+from rlformers.envs.host import on_host
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
 MOST_SCANS = 32  # until an episode ends, where there is no such limit
@@ -64,6 +65,8 @@ def check_deterministic(rollouts: Rollouts, key: Any, free: Run) -> None:
     carry = rollouts.start(key, free.params)
     _, steps = rollouts.go_on(carry, jax.random.fold_in(key, 0), free.params)
     before = jax.tree.map(lambda x: x[: rollouts.num_steps], free.steps)
+    if on_host(rollouts.env):  # other copies, with other handles, play the same episodes
+        steps, before = steps._replace(before=()), before._replace(before=())
     difference = first_difference(steps._asdict(), before._asdict(), exact=True)
     require(not difference, f"played again: {difference}")
 
@@ -111,8 +114,11 @@ def check_contained(env: Environment, run: Run) -> None:
         compare(env.observation_space(run.params), values, what)
 
 
-def check_single_steps(env: Environment, runs: list[Run]) -> list[Point]:
-    """`env.step`, its own reset included, does alone what the vmapped scan around `step_env` did."""
+def check_single_steps(env: Environment, runs: list[Run], key: Any) -> list[Point]:
+    """`env.step`, its own reset included, does alone what the vmapped scan around `step_env` did.
+
+    An environment on the host cannot go back to a state: it plays its episodes again, from the key of their reset.
+    """
     step = jax.jit(env.step, compiler_options=COMPILE)
     same, fresh, last = (
         "single steps equal the scan",
@@ -123,10 +129,12 @@ def check_single_steps(env: Environment, runs: list[Run]) -> list[Point]:
     compared = ends = 0
     for run in runs:
         done = run.steps.done[:, 0]
-        for t in sorted({*range(COMPARED), *np.flatnonzero(done)[:COMPARED].tolist()}):
+        times = sorted({*range(COMPARED), *np.flatnonzero(done)[:COMPARED].tolist()})
+        again = env.reset(key, run.params)[1] if on_host(env) else None
+        for t in times if again is None else range(times[-1] + 1):
             before, action = (jax.tree.map(lambda x, t=t: x[t], tree) for tree in (run.steps.before, run.steps.action))
             action = jax.tree.map(lambda x: x[0], action)
-            returned = step(run.steps.key[t], before, action, run.params)
+            returned = step(run.steps.key[t], before if again is None else again, action, run.params)
             if len(returned) != 6:
                 return [Point(same, f"step returns {len(returned)} values, need 6")]
             obs, state, reward, terminated, truncated, info = returned
@@ -139,7 +147,9 @@ def check_single_steps(env: Environment, runs: list[Run]) -> list[Point]:
                 (fresh if done[t] else same, "observation", obs, scanned.obs),
                 (last, "final_observation", info.get("final_observation", {}), scanned.final),
             ]
-            if t + 1 < len(done):
+            if again is not None:
+                again = state
+            elif t + 1 < len(done):
                 after = jax.tree.map(lambda x, t=t: x[t + 1], run.steps.before)
                 pairs.append((fresh if done[t] else same, "state", state, after))
             for point, what, value, expected in pairs:

@@ -54,9 +54,13 @@ class Rollouts:
         self._reset = jax.jit(jax.vmap(self.env.reset_env, (0, None)), compiler_options=COMPILE)
         self._scan = jax.jit(self._trace, compiler_options=COMPILE)
 
+    def keys(self, key: PRNGKeyArray) -> Key[Array, " B"]:
+        """Of the first resets."""
+        return jax.random.split(key, self.num_envs)
+
     def start(self, key: PRNGKeyArray, params: Any) -> Any:
         """First observations and states of B episodes."""
-        return self._reset(jax.random.split(key, self.num_envs), params)
+        return self._reset(self.keys(key), params)
 
     def go_on(self, carry: Any, key: PRNGKeyArray, params: Any) -> tuple[Any, Step]:
         """T steps more; observations and states to go on from, and what happened, in NumPy."""

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.host import replacing
 from rlformers.envs.meta.task import sample_task
 from rlformers.envs.wrappers import extend, null_action
 
@@ -47,7 +48,7 @@ class Trial(Wrapper):
     Observations become a dict of "observation" (what it was) and those of the following that `inputs` names, all about
     the step before: "previous_action", "previous_reward" (float32 []), "episode_end" (float32 [], 1 if it ended an
     episode), and "trial_start" (float32 [], 1 in the first observation, where the others are 0). After the end of an
-    episode, "observation" is the first one of the next episode.
+    episode, "observation" is the first one of the next episode; with one episode, its own last one.
 
     `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial, and
     `info["episode_attempt_count"]`, float32 [K], 1 for those and 0 for the others. K is `episodes`, or 10.
@@ -122,8 +123,10 @@ class Trial(Wrapper):
         obs, env_state, reward, terminated, info = self.env.step_env(key_step, state.env_state, action, state.task)
         reward = jnp.asarray(reward, jnp.float32)
         end = terminated | self.env.is_truncated(env_state, state.task)
-        first = state.first if self.inner_reset == "same" else self.env.reset_env(key_reset, state.task)
-        obs, env_state = jax.tree.map(lambda new, old: jnp.where(end, new, old), first, (obs, env_state))
+        if self.episodes != 1:  # else no episode follows, and a reset can cost as much as a step
+            with replacing(self.env, end, env_state):
+                first = state.first if self.inner_reset == "same" else self.env.reset_env(key_reset, state.task)
+            obs, env_state = jax.tree.map(lambda new, old: jnp.where(end, new, old), first, (obs, env_state))
 
         attempt_return = state.attempt_return + reward
         attempt = jnp.arange(self.num_recorded)

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
+from rlformers.agents.ppo import TrainState
 from rlformers.compose import from_dict, to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
@@ -68,6 +71,27 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     if saved_updates(directory):
         raise CheckpointError(f"resume: no checkpoint in {directory} can be used; move it away to start afresh")
     return None
+
+
+def with_new_episodes(
+    state: TrainState, fresh: TrainState, env: str, report: Callable[[str], None] = print
+) -> TrainState:
+    """A restored state with the episodes of a new one: those of an environment on the host ended with its process.
+
+    Args:
+        state: From a checkpoint, leaves [S, ...].
+        fresh: Of `Learner.init`, from keys that were not used before.
+        env: The environment's id.
+        report: Gets a line that says so.
+    """
+    report(f"resume: {env} lives on the host, where nothing is saved: new episodes start, unlike in an unbroken run")
+    running = jnp.zeros_like(state.normalizers.discounted_return)
+    return state._replace(
+        env_state=fresh.env_state,
+        obs=fresh.obs,
+        start=fresh.start,
+        normalizers=state.normalizers._replace(discounted_return=running),
+    )
 
 
 def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:

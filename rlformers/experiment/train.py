@@ -2,6 +2,7 @@
 
 A run is a function of its configuration: how updates are grouped into chunks, when checkpoints are written and how
 often it is stopped and resumed changes neither parameters nor `metrics.jsonl`, but for `perf/steps_per_second`.
+Environments on the host are the exception: a resumed run starts new episodes, and says so.
 """
 
 import time
@@ -15,6 +16,7 @@ import numpy as np
 
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
+from rlformers.envs.host import on_host
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
@@ -22,7 +24,7 @@ from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
-from rlformers.experiment.resume import finished, latest
+from rlformers.experiment.resume import finished, latest, with_new_episodes
 from rlformers.experiment.run_dir import locked, write_config, write_json
 from rlformers.experiment.stop import Interrupted, StopRequest
 
@@ -58,7 +60,8 @@ class Run:
     def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, checkpoint: Checkpoint | None):
         started = time.perf_counter()
         enable_compilation_cache()
-        learner = build(config).learner
+        built = build(config)
+        learner = built.learner
         self.config, self.run_dir = config, run_dir
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
@@ -75,6 +78,9 @@ class Run:
         if checkpoint:
             self.episodes.restore(checkpoint.meta["episodes"])
             print(f"going on after {self.done * config.batch_size:,} steps")
+            if on_host(built.env):
+                again = jax.vmap(jax.random.fold_in, (0, None))(keys, self.done)
+                self.states = with_new_episodes(self.states, init(again), config.env)
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0

@@ -1,0 +1,211 @@
+"""Any environment of Gymnasium, stepped on the host. Slow: every step leaves the compiled program.
+
+The program holds handles; the environments are in a `host_pool.Pool`. All copies of a step, over vmapped environments
+and seeds, share one call to the host, which steps one after the other. A reset happens only where it is meant (see
+`rlformers.envs.host`), with a seed drawn from its key: the same keys and actions make the same episodes if the
+environment keeps Gymnasium's promise that `reset(seed=...)` determines what follows.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int32, PRNGKeyArray
+
+from rlformers.envs import spaces
+from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves
+from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
+from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.gymnax_catalogue import VELOCITIES
+from rlformers.envs.host import replacement
+from rlformers.envs.host import step as host_step
+
+# Stands for no limit: more steps than anyone makes.
+UNLIMITED = 2**31 - 1
+# Reward, terminated, truncated, handle and clock where nothing was asked for.
+_NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)
+
+
+class HostState(NamedTuple):
+    """What the program knows of an environment on the host."""
+
+    handle: Int32[Array, ""]  # of its slot in the pool
+    clock: Int32[Array, ""]  # resets and steps of that slot so far
+    time: Int32[Array, ""]  # steps made in this episode
+    truncated: Bool[Array, ""]  # by the environment itself
+
+
+class GymnasiumHost(Environment):
+    """An environment of Gymnasium in our protocol, on the host.
+
+    Its time limit is ours: `params.max_steps_in_episode`, by default what it is registered with. A step after the end
+    of an episode changes nothing, pays nothing and says again that it has ended.
+
+    Args:
+        env_id: As Gymnasium has it, `CartPole-v1`, `namespace/Name-v0` or `module:Name-v0`.
+        max_copies: Copies at most that resets may make; automatic resets make none.
+        **kwargs: Of `gymnasium.make`.
+
+    Raises:
+        ValueError: Unknown id, or spaces without a fixed size.
+    """
+
+    on_host = True
+
+    def __init__(self, env_id: str, max_copies: int = 16384, **kwargs: Any):
+        if max_copies < 1:
+            raise ValueError(f"env_kwargs.max_copies: need at least 1, got {max_copies!r}")
+        if "max_episode_steps" in kwargs:
+            raise ValueError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
+        self.env_id = env_id
+        # -1: without Gymnasium's own time limit, which comes with ours.
+        self.pool = Pool(
+            lambda: gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs), max_copies
+        )
+        env = _try_to_make(env_id, self.pool)
+        self._limit = gymnasium.spec(env_id).max_episode_steps or UNLIMITED
+        self._theirs = env.observation_space, env.action_space
+        self._observations = convert(env.observation_space, "observation")
+        self._actions = convert(env.action_space, "action")
+        velocities = _velocities(env, env_id)
+        if velocities:
+            self.velocities = velocities
+        env.close()
+
+    @property
+    def default_params(self) -> TimedParams:
+        """The registered time limit."""
+        return TimedParams(max_steps_in_episode=self._limit)
+
+    @property
+    def name(self) -> str:
+        """`gymnasium/` and Gymnasium's id."""
+        return f"gymnasium/{self.env_id}"
+
+    def observation_space(self, params: Any) -> spaces.Space:
+        """Space of the observations."""
+        return self._observations
+
+    def action_space(self, params: Any = None) -> spaces.Space:
+        """Space of the actions."""
+        return self._actions
+
+    def step(self, key: PRNGKeyArray, state: Any, action: Any, params: Any = None) -> Any:
+        """Make a step; reset the copies whose episode has ended, and no others."""
+        return host_step(self, key, state, action, self.default_params if params is None else params)
+
+    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, HostState]:
+        """Start an episode: in a new copy, or in that of the state that an automatic reset replaces."""
+        seed = jax.random.bits(key, (), jnp.uint32)
+        present = replacement()
+        if present is None:
+            wanted, handle, clock = jnp.ones((), jnp.bool_), *[jnp.full((), NO_HANDLE, jnp.int32)] * 2
+        else:
+            wanted, (handle, clock, *_) = present
+        obs, _, _, _, handle, clock = self._call(self._reset, wanted, handle, clock, seed)
+        return obs, HostState(handle, clock, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.bool_))
+
+    def step_env(
+        self, key: PRNGKeyArray, state: HostState, action: Any, params: Any
+    ) -> tuple[Any, HostState, Array, Array, dict]:
+        """Make a step, without automatic reset. The key is not used: the seed of the reset has decided everything."""
+        over = self.is_truncated(state, params)
+        leaves = [jnp.asarray(leaf, space.dtype) for space, leaf in spaces.leaves(self._actions, action)]
+        obs, reward, terminated, truncated, handle, clock = self._call(
+            self._step, state.handle, state.clock, over, *leaves
+        )
+        time = state.time + (clock != state.clock)
+        return obs, HostState(handle, clock, time, truncated), reward, terminated, {}
+
+    def is_truncated(self, state: HostState, params: Any) -> Bool[Array, ""]:
+        """Whether the time limit is reached, or the environment has truncated the episode itself."""
+        return state.truncated | (state.time >= params.max_steps_in_episode)
+
+    def close(self) -> None:
+        """Close all copies. Their states become invalid."""
+        self.pool.close()
+
+    def _call(self, function: Any, *args: Array) -> tuple[Any, Array, Array, Array, Array, Array]:
+        """Call the host once for all copies. Declared pure: the pool sees to it, and data flow to the order."""
+        leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
+        shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+        dtypes = (jnp.float32, jnp.bool_, jnp.bool_, jnp.int32, jnp.int32)
+        results = (shapes, *(jax.ShapeDtypeStruct((), dtype) for dtype in dtypes))
+        parts, *rest = jax.pure_callback(_in_numpy(function), results, *args, vmap_method="broadcast_all")
+        remaining = iter(parts)
+        return spaces.map_leaves(lambda _: next(remaining), self._observations), *rest
+
+    def _reset(self, wanted: Any, handle: Any, clock: Any, seed: Any) -> Any:
+        """On the host: reset the wanted among the copies [...]."""
+        batch = np.shape(wanted)
+        rows = zip(*(np.ravel(x).tolist() for x in (wanted, handle, clock, seed)), strict=True)
+        with self.pool.lock:
+            answers = [self.pool.reset(*row) if needed else None for needed, *row in rows]
+        return self._pack(answers, batch)
+
+    def _step(self, handle: Any, clock: Any, over: Any, *action: Any) -> Any:
+        """On the host: step all copies [...]."""
+        batch = np.shape(handle)
+        parts = [np.reshape(x, (math.prod(batch), *np.shape(x)[len(batch) :])) for x in action]
+        rows = zip(*(np.ravel(x).tolist() for x in (handle, clock, over)), strict=True)
+        answers: list[Answer | None] = []
+        with self.pool.lock:
+            for index, (slot, time, ended) in enumerate(rows):
+                leaves = [part[index] for part in parts]
+                question = b"".join(leaf.tobytes() for leaf in leaves)
+                answers.append(self.pool.step(slot, time, from_leaves(self._theirs[1], leaves), question, ended))
+        return self._pack(answers, batch)
+
+    def _pack(self, answers: Sequence[Answer | None], batch: tuple[int, ...]) -> Any:
+        """Answers of copies as arrays [..., *shape]; zeros where there is none, and no handle."""
+        leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
+        parts = [np.zeros((len(answers), *leaf.shape), leaf.dtype) for leaf in leaves]
+        numbers = np.array([_NOTHING if answer is None else answer[1:] for answer in answers])
+        for index, answer in enumerate(answers):
+            if answer is not None:
+                for part, value in zip(parts, to_leaves(self._theirs[0], answer.observation), strict=True):
+                    part[index] = value
+        dtypes = (np.float32, np.bool_, np.bool_, np.int32, np.int32)
+        columns: list[Any] = [numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes)]
+        return [part.reshape(*batch, *part.shape[1:]) for part in parts], *columns
+
+
+def _in_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with NumPy arguments. A callback gets JAX arrays, whose every operation is a program by itself."""
+    return lambda *args: function(*map(np.asarray, args))
+
+
+def _try_to_make(env_id: str, pool: Pool) -> Any:
+    """One environment.
+
+    Raises:
+        ValueError: Gymnasium does not have it; one line, with the nearest id.
+    """
+    try:
+        return pool.make()
+    except gymnasium.error.UnregisteredEnv as error:
+        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.4)
+        hint = f"; did you mean 'gymnasium/{near[0]}'?" if near else ""
+        raise ValueError(f"env: 'gymnasium/{env_id}' is none of the ids that Gymnasium has{hint}") from error
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"env: 'gymnasium/{env_id}' cannot be made: {reason}") from error
+
+
+def _velocities(env: Any, env_id: str) -> tuple[int, ...]:
+    """Which entries of the observation are velocities, where that is known.
+
+    The classic tasks observe what gymnax's copies do. Gymnasium's own MuJoCo tasks say of which positions and
+    velocities their observation is made.
+    """
+    if env_id in VELOCITIES:
+        return VELOCITIES[env_id]
+    structure = getattr(env.unwrapped, "observation_structure", {})
+    if list(structure)[:3] != ["skipped_qpos", "qpos", "qvel"]:
+        return ()
+    return tuple(range(structure["qpos"], structure["qpos"] + structure["qvel"]))

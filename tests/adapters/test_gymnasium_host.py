@@ -1,0 +1,296 @@
+"""Environments of Gymnasium on the host: what they do, and what their states refuse to do."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlformers.cli import main
+from rlformers.envs import check
+from rlformers.envs.environment import TimedParams
+from rlformers.envs.meta.trial import Trial
+from rlformers.envs.pace import ActionRepeat
+from rlformers.envs.registry import make_env, register_env
+from rlformers.envs.spaces import Box, Discrete, MultiDiscrete, leaves
+from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
+
+gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymnasium]'")
+
+from rlformers.envs.adapters.gymnasium_host import UNLIMITED, GymnasiumHost  # noqa: E402
+from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves  # noqa: E402
+
+SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
+SMALL += ["wandb.mode=disabled"]
+
+
+class Counter(gymnasium.Env):
+    """Counts its resets and steps; an episode of seed s terminates after 3 + s % 4 steps, or after `truncates`."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64)
+    action_space = gymnasium.spaces.Discrete(3, start=-1)
+    resets = 0
+
+    def __init__(self, truncates=100):
+        self.truncates = truncates
+
+    def reset(self, *, seed=None, options=None):
+        type(self).resets += 1
+        self.seed, self.time, self.total = seed % 1000, 0, 0
+        return self._see(), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        self.time, self.total = self.time + 1, self.total + int(action)
+        done = self.time >= 3 + self.seed % 4
+        return self._see(), float(action), done, self.time >= self.truncates and not done, {}
+
+    def _see(self):
+        return np.array([self.seed, self.time, self.total, self.seed % 4], np.float64)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    gymnasium.register("rlformers/Counter-v0", Counter)
+    yield
+    del gymnasium.registry["rlformers/Counter-v0"]
+
+
+def rollout(env, params, key, num_envs, num_steps, seeds=1):
+    """Actions, observations, final ones, rewards and ends, [S, T, B], of a scan in which all copies are vmapped."""
+
+    def play(key):
+        obs, state = jax.vmap(env.reset, (0, None))(jax.random.split(key, num_envs), params)
+
+        def step(carry, key):
+            keys = jax.random.split(key, num_envs)
+            action = jax.vmap(env.action_space(params).sample)(keys)
+            obs, state, reward, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
+                keys, carry, action, params
+            )
+            return state, (action, obs, info["final_observation"], reward, terminated, truncated)
+
+        return obs, jax.lax.scan(step, state, jax.random.split(key, num_steps))[1]
+
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(jax.random.split(key, seeds)))
+
+
+@pytest.mark.parametrize("name", ["gymnasium/CartPole-v1", "gymnasium/rlformers/Counter-v0"])
+def test_keeps_the_protocol(name):
+    report = check(name, num_steps=16)
+    assert report.ok, report
+
+
+def test_every_copy_and_seed_is_the_environment_stepped_by_hand():
+    first, (action, obs, final, reward, terminated, truncated) = rollout(
+        GymnasiumHost("CartPole-v1"), TimedParams(20), jax.random.key(1), num_envs=3, num_steps=60, seeds=2
+    )
+    assert terminated.any() and truncated.any()
+    assert not np.array_equal(first[0], first[1]) and len({*first[..., 0].ravel().tolist()}) == 6
+    env = gymnasium.make("CartPole-v1").unwrapped
+    for s, b in np.ndindex(2, 3):
+        present, time = first[s, b], 0
+        for t in range(60):
+            env.reset()
+            env.state = present.astype(np.float64)  # float32, as it was seen: a step is short enough
+            expected, paid, ends, _, _ = env.step(int(action[s, t, b]))
+            np.testing.assert_allclose(final[s, t, b], expected, rtol=1e-5, atol=1e-5)
+            time += 1
+            assert reward[s, t, b] == paid and terminated[s, t, b] == ends
+            assert truncated[s, t, b] == (time == 20)
+            if terminated[s, t, b] | truncated[s, t, b]:
+                assert np.abs(obs[s, t, b]).max() <= 0.05, "a first observation is drawn from -0.05 .. 0.05"
+                time = 0
+            else:
+                np.testing.assert_array_equal(obs[s, t, b], final[s, t, b])
+            present = obs[s, t, b]
+
+
+def test_an_episode_is_that_of_its_seed():
+    """The whole episode, not only single steps, is the one that Gymnasium plays from the seed of the key."""
+    env, key = GymnasiumHost("CartPole-v1"), jax.random.key(5)
+    obs, state = env.reset(key, env.default_params)
+    theirs = gymnasium.make("CartPole-v1")
+    expected, _ = theirs.reset(seed=int(jax.random.bits(key, (), jnp.uint32)))
+    np.testing.assert_array_equal(obs, expected)
+    for t in range(100):
+        action = t // 2 % 2
+        expected, _, terminated, _, _ = theirs.step(action)
+        _, state, _, ended, _, info = env.step(jax.random.key(t), state, jnp.int32(action), env.default_params)
+        np.testing.assert_array_equal(info["final_observation"], expected)
+        assert ended == terminated
+        if terminated:
+            return
+    raise AssertionError("no episode ended")
+
+
+def test_resets_happen_only_where_an_episode_ended():
+    Counter.resets = 0
+    env = EpisodeStatistics(TimeLimit(GymnasiumHost("rlformers/Counter-v0"), 5))
+    _, (_, obs, final, _, terminated, truncated) = rollout(env, TimedParams(UNLIMITED), jax.random.key(2), 4, 40)
+    ends = terminated | truncated
+    assert terminated.any() and truncated.any() and Counter.resets == 4 + ends.sum()
+    assert len(env.env.env.pool.slots) == 4
+    assert (obs[..., 1] == np.where(ends, 0, final[..., 1])).all()
+    assert (final[..., 1] == np.where(terminated, 3 + final[..., 3], final[..., 1])).all() and final[..., 1].max() == 5
+
+
+def test_its_own_truncation_truncates():
+    env = GymnasiumHost("rlformers/Counter-v0", truncates=2)
+    _, (_, _, final, _, terminated, truncated) = rollout(env, env.default_params, jax.random.key(2), 3, 10)
+    assert not terminated.any() and (truncated == (final[..., 1] == 2)).all() and truncated.sum() == 15
+
+
+def test_trials_and_repeated_actions_reset_where_they_must():
+    Counter.resets = 0
+    env = Trial(ActionRepeat(GymnasiumHost("rlformers/Counter-v0"), 2), episodes=2)
+    _, (_, obs, _, _, terminated, _) = rollout(env, env.default_params, jax.random.key(3), 2, 30)
+    inner = obs["episode_end"].sum() + terminated.sum()  # after a trial, the flags are those of the next one
+    assert terminated.any() and Counter.resets == 2 + inner + terminated.sum()
+
+
+def step(env, state, action, key=0):
+    return env.step_env(jax.random.key(key), state, jnp.int32(action), env.default_params)
+
+
+def test_states_have_one_future():
+    env = GymnasiumHost("rlformers/Counter-v0")
+    _, first = env.reset(jax.random.key(0), env.default_params)
+    obs, second, reward, *_ = step(env, first, 2)
+    again = step(env, first, 2)
+    np.testing.assert_array_equal(again[0], obs)
+    assert again[1:3] == (second, reward), "the same question has the same answer, and is asked once"
+    with pytest.raises(Exception, match="can be neither copied nor kept"):
+        step(env, first, 1)
+    step(env, second, 1)
+    with pytest.raises(Exception, match="can be neither copied nor kept"):
+        step(env, first, 2)
+    with pytest.raises(Exception, match="none of this process"):
+        step(GymnasiumHost("rlformers/Counter-v0"), second, 1)
+    copies = jax.tree.map(lambda x: jnp.stack([x, x]), step(env, second, 1)[1])
+    with pytest.raises(Exception, match="can be neither copied nor kept"):
+        jax.vmap(env.step_env, (None, 0, 0, None))(
+            jax.random.key(0), copies, jnp.array([0, 1], jnp.int32), env.default_params
+        )
+    env.close()
+    with pytest.raises(Exception, match="none of this process"):
+        step(env, second, 1)
+
+
+def test_an_ended_episode_stays_ended():
+    env = GymnasiumHost("rlformers/Counter-v0", truncates=1)
+    _, state = env.reset(jax.random.key(0), env.default_params)
+    obs, ended, *_ = step(env, state, 2)
+    later, still, reward, _, _ = step(env, ended, 1)
+    assert env.is_truncated(ended, env.default_params) and still == ended and reward == 0
+    np.testing.assert_array_equal(later, obs)
+
+
+def test_copies_are_limited():
+    env = GymnasiumHost("rlformers/Counter-v0", max_copies=2)
+    jax.vmap(env.reset, (0, None))(jax.random.split(jax.random.key(0), 2), env.default_params)
+    with pytest.raises(Exception, match="env_kwargs.max_copies"):
+        env.reset(jax.random.key(0), env.default_params)
+
+
+THEIRS = gymnasium.spaces.Dict(
+    a=gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(3, start=2), gymnasium.spaces.MultiBinary((2, 2))]),
+    b=gymnasium.spaces.MultiDiscrete([[2, 3], [4, 5]]),
+    c=gymnasium.spaces.Box(-1.5, 2, (2, 3), np.float64),
+    d=gymnasium.spaces.Box(0, 255, (3,), np.uint8),
+)
+
+
+def test_spaces():
+    ours = convert(THEIRS, "observation")
+    kinds = [type(leaf) for leaf, _ in leaves(ours)]
+    assert kinds == [Discrete, MultiDiscrete, MultiDiscrete, Box, Box]
+    assert ours.spaces["c"].dtype == jnp.float32 and ours.spaces["d"].dtype == jnp.uint8
+    THEIRS.seed(0)
+    for _ in range(20):
+        value = THEIRS.sample()
+        parts = to_leaves(THEIRS, value)
+        structure = spaces_of(ours, parts)
+        assert all(bool(leaf.contains(part)) for leaf, part in leaves(ours, structure))
+        back = from_leaves(THEIRS, list(parts))
+        assert back in THEIRS and str(back) == str(value)
+    with pytest.raises(ValueError, match="observation space has a Text"):
+        convert(gymnasium.spaces.Text(5), "observation")
+    wide = convert(gymnasium.spaces.Box(-(2**62), 2**62, (1,), np.int64), "action")
+    assert wide.dtype == jnp.int32 and wide.low[0] == -(2**31)
+
+
+def spaces_of(space, parts):
+    """Parts put into the structure of a space."""
+    from rlformers.envs.spaces import map_leaves
+
+    remaining = iter(parts)
+    return map_leaves(lambda _leaf, _: jnp.asarray(next(remaining)), space, _same(space))
+
+
+def _same(space):
+    """Something to walk along with a space."""
+    from rlformers.envs.wrappers import null_action
+
+    return null_action(space)
+
+
+def test_masks():
+    assert make_env("gymnasium/CartPole-v1", wrap={"mask": "velocities"})[0].observation_space(None).shape == (2,)
+    with pytest.raises(ValueError, match=r"wrap\.mask: the velocities"):
+        make_env("gymnasium/rlformers/Counter-v0", wrap={"mask": "velocities"})
+
+
+@pytest.mark.parametrize("name", ["Ant-v5", "HalfCheetah-v5", "Hopper-v5"])
+def test_velocities_of_mujoco_tasks(name):
+    pytest.importorskip("mujoco", reason="pip install 'gymnasium[mujoco]'")
+    env = GymnasiumHost(name)
+    theirs = gymnasium.make(name)
+    obs, _ = theirs.reset(seed=0)
+    np.testing.assert_allclose(obs[list(env.velocities)], theirs.unwrapped.data.qvel)
+
+
+@pytest.mark.parametrize(
+    "name,kwargs,message",
+    [
+        ("gymnasium/CartPol-v1", {}, "env: 'gymnasium/CartPol-v1' .*mean 'gymnasium/CartPole-v1'"),
+        ("gymnasium/", {}, "env: 'gymnasium/' is none of the registered"),
+        ("gymnasium/*", {}, r"env: 'gymnasium/\*' cannot be made: Malformed"),
+        ("gymnasium/no_such_module:Env-v0", {}, "cannot be made: .*no_such_module"),
+        ("gymnasium/CartPole-v1", {"max_episode_steps": 3}, "env_params.max_steps_in_episode"),
+        ("gymnasium/CartPole-v1", {"sutton_bartow": 3}, "env_kwargs: .*sutton_bartow"),
+        ("gymnasium/CartPole-v1", {"max_copies": 0}, "env_kwargs.max_copies: need at least 1, got 0"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(name, kwargs, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make_env(name, **kwargs)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pattern_is_a_suite_of_its_own(monkeypatch):
+    from rlformers.envs import registry
+
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("counters/*", GymnasiumHost, kwargs={"truncates": 2})
+    env, _ = make_env("counters/rlformers/Counter-v0", raw=True)
+    assert env.env_id == "rlformers/Counter-v0"
+    register_env("counters/Long", GymnasiumHost, kwargs={"env_id": "rlformers/Counter-v0", "truncates": 9})
+    assert make_env("counters/Long", raw=True)[0].pool.make().unwrapped.truncates == 9
+
+
+@pytest.mark.slow
+def test_trains_resumes_and_evaluates(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "env=gymnasium/CartPole-v1", *SMALL, "seeds=2", "run_dir=run"]
+    assert main([*command, "total_steps=64"]) == 0
+    assert main(["train", "resume=run", "total_steps=128"]) == 0
+    assert "resume: gymnasium/CartPole-v1 lives on the host" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows[::2]] == [16 * u for u in range(1, 9)]
+    assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4
+    # Two seeds in one loop, which goes on computing the steps of the one that has finished.
+    assert main(["evaluate", "run", "episodes=6", "num_envs=2"]) == 0
+    result = json.loads(next((tmp_path / "run" / "evaluations").iterdir()).read_text())
+    assert np.shape(result["episodes"]["return"]) == (2, 6)
