@@ -99,8 +99,8 @@ SLOW = [Case(row, depth=1) for row in CORES if "-" in row] + [
     for width, depth, x64 in ((8, 1, False), (64, 3, False), (16, 2, True))
 ]
 # Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
-# they scan; in float64 the laws hold to 1e-11.
-TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "mlstm": 2e-5, "deltanet": 2e-5}
+# they scan; mLSTM divides by max(|q n|, exp(-m)), small where its input gate is large. In float64 all hold to 1e-11.
+TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 1e-4}
 STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
 
 SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
