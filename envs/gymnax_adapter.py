@@ -13,9 +13,9 @@ import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, PRNGKeyArray
 
+from rlformers.envs.adapters.cast import cast, like, strong
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.gymnax_catalogue import VELOCITIES
 from rlformers.envs.spaces import Box, Space, leaves
@@ -49,19 +49,18 @@ class GymnaxAdapter(Wrapper):
     def _cast_observation(self, obs: Any, params: Any) -> Any:
         dtypes = [space.dtype for space, _ in leaves(self.env.observation_space(params))]
         values, structure = jax.tree.flatten(obs)
-        return jax.tree.unflatten(structure, map(_cast, values, dtypes))
+        return jax.tree.unflatten(structure, map(cast, values, dtypes))
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        return self._cast_observation(obs, params), jax.tree.map(_cast, state)
+        return self._cast_observation(obs, params), strong(state)
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, next_state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        next_state = jax.tree.map(lambda x, like: _cast(x, like.dtype), next_state, state)
         obs = self._cast_observation(obs, params)
-        return obs, next_state, _cast(reward, jnp.float32), _cast(terminated, jnp.bool_), jax.tree.map(_cast, info)
+        return obs, like(next_state, state), cast(reward, jnp.float32), cast(terminated, jnp.bool_), strong(info)
 
     def observation_space(self, params: Any) -> Space:
         """Space of the observations."""
@@ -78,18 +77,12 @@ class GymnaxAdapter(Wrapper):
         """Whether the time limit is reached."""
         if self.ends_itself:
             return jnp.zeros((), jnp.bool_)
-        return _cast(self.env.is_truncated(state, params), jnp.bool_)
+        return cast(self.env.is_truncated(state, params), jnp.bool_)
 
     @property
     def never_truncates(self) -> bool:
         """Whether the time limit is ignored."""
         return self.ends_itself
-
-
-def _cast(value: Any, dtype: Any = None) -> Array:
-    """An array of this dtype (default: its own), never weakly typed."""
-    value = jnp.asarray(value)
-    return lax.convert_element_type(value, dtype or value.dtype)
 
 
 def make_gymnax(env_id: str, **env_kwargs: Any) -> Environment:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
+from rlformers.envs.adapters.cast import cast, like, strong
 from rlformers.envs.environment import Environment, TimedParams
 
 TIME_LIMIT = 1000
@@ -89,7 +89,7 @@ class BraxState(Environment):
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, SimulatorState]:
         """Start an episode."""
-        state = jax.tree.map(lambda x: _strong(x, jnp.asarray(x).dtype), self.simulator.reset(key))
+        state = strong(self.simulator.reset(key))
         return _float32(state.obs), SimulatorState(state, jnp.zeros((), jnp.int32))
 
     def step_env(
@@ -98,7 +98,7 @@ class BraxState(Environment):
         """Make a step, without automatic reset. A simulation that blows up ends with what is no number as 0."""
         # Playground writes its metrics into the dict that it is given: let it be a copy.
         before = jax.tree.map(lambda x: x, state.simulator)
-        after = jax.tree.map(lambda x, like: _strong(x, like.dtype), self.simulator.step(before, action), before)
+        after = like(self.simulator.step(before, action), before)
         terminated = after.done > 0
         obs, reward = jax.tree.map(
             lambda x: jnp.where(terminated & ~jnp.isfinite(x), 0.0, x), _float32((after.obs, after.reward))
@@ -106,13 +106,8 @@ class BraxState(Environment):
         return obs, SimulatorState(after, state.time + 1), reward, terminated, {}
 
 
-def _strong(x: Any, dtype: Any) -> Array:
-    """An array of this dtype, not weakly typed."""
-    return lax.convert_element_type(jnp.asarray(x), dtype)
-
-
 def _float32(tree: Any) -> Any:
-    return jax.tree.map(lambda x: _strong(x, jnp.float32), tree)
+    return jax.tree.map(lambda x: cast(x, jnp.float32), tree)
 
 
 def make_brax(env_id: str, **kwargs: Any) -> BraxState:
