@@ -70,7 +70,9 @@ def _run(arguments: list[str]) -> int:
             print(__version__)
             return 0
         case ["list", "cores", *sizes]:
-            return _list_cores(sizes)
+            from rlformers.show import list_cores
+
+            return list_cores(sizes)
         case ["list", "envs", *prefix] if len(prefix) < 2:
             return _list_envs(*prefix)
         case ["list", what]:
@@ -78,13 +80,17 @@ def _run(arguments: list[str]) -> int:
         case ["check", env]:
             return _check(env)
         case ["train", *rest] if "--help" in rest or "-h" in rest:
-            return _train_help()
+            from rlformers.show import train_help
+
+            return train_help()
         case ["train", *rest]:
             sweep = [word for word in rest if word in ("-m", "--multirun")]
             overrides = [word for word in rest if word not in sweep]
             return _multirun(overrides) if sweep else _train(overrides)
         case ["evaluate", *rest] if "--help" in rest or "-h" in rest:
-            return _evaluate_help()
+            from rlformers.show import evaluate_help
+
+            return evaluate_help()
         case ["evaluate", *rest]:
             return _evaluate(rest)
         case ["report", *rest]:
@@ -118,89 +124,6 @@ def _check(env: str) -> int:
     return 0 if report.ok else 1
 
 
-_COLUMNS = """ An operation is a multiply-add or an elementwise one.
-state       numbers that each environment carries
-step        operations of one token when acting
-segment     operations per token when learning from 128; what follows from parameters alone is shared by all tokens
-window      how many tokens back an output can depend on; all: to the last start
-For other sizes: rlformers list cores width=256 num_layers=2"""
-
-
-def _list_cores(words: list[str]) -> int:
-    import json
-    from importlib.resources import files
-
-    from rlformers.cores.registry import entries
-
-    sizes = {"width": 64, "num_layers": 1}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in sizes:
-            raise ValueError(f"list cores: {key!r} is none of {', '.join(sizes)}")
-        if not value.isdecimal() or int(value) < 1:
-            raise ValueError(f"{key}: need at least 1, got {value!r}")
-        sizes[key] = int(value)
-    if words:
-        from rlformers.cores.cost import measure_all
-
-        costs = measure_all(**sizes)
-    else:
-        costs = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
-
-    columns = ("state", "parameters", "step", "segment", "window")
-    margin = max(18, *(len(name) + 1 for name in entries()))
-    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
-    for core in entries().values():
-        numbers = costs.get(core.name, dict.fromkeys(columns, "-"))
-        cells = ("all" if n is None else f"{n:,}" if isinstance(n, int) else n for n in map(numbers.get, columns))
-        print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {core.summary} ({core.paper})")
-    print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
-    return 0
-
-
-def _show_keys(schema: type, prefix: str = "") -> None:
-    import dataclasses
-    import inspect
-    import re
-
-    # What a key means is the comment on its line.
-    notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", inspect.getsource(schema), re.MULTILINE))
-    for field in dataclasses.fields(schema):
-        factory = field.default_factory
-        default = factory() if factory is not dataclasses.MISSING else field.default
-        if field.name == "core":
-            print(f"  {'core':30} {'NAME':12} gru           {notes['core']}")
-        elif dataclasses.is_dataclass(default):
-            _show_keys(type(default), f"{prefix}{field.name}.")
-        else:
-            kind = getattr(field.type, "__name__", str(field.type))
-            text = f"  {prefix + field.name:30} {kind:12} {default!s:13} {notes.get(field.name, '')}"
-            print(text.rstrip())
-
-
-def _train_help() -> int:
-    from rlformers.config import ExperimentConfig
-    from rlformers.cores import registry as cores
-    from rlformers.envs.registry import names
-    from rlformers.presets import experiments
-
-    print("usage: rlformers train [--multirun] [KEY=VALUE ...]\n       rlformers train resume=RUN_DIR [KEY=VALUE ...]")
-    print("\nkeys, with type and default:")
-    _show_keys(ExperimentConfig)
-    print("\ncores, with their options:")
-    for name in cores.entries():
-        try:
-            options = cores.load(name).Config
-        except ValueError as error:  # a broken plug-in
-            print(f"  core={name:25} {error}")
-            continue
-        print(f"  core={name}")
-        _show_keys(options, "  core.")
-    print("\nexperiments:\n  " + "\n  ".join(f"experiment={name}" for name in experiments()))
-    print("\nenvironments:\n  " + "\n  ".join(f"env={name}" for name in names()))
-    return 0
-
-
 def _train(overrides: list[str]) -> int:
     from rlformers.change import change
     from rlformers.compose import compose, load
@@ -231,19 +154,6 @@ def _evaluate(words: list[str]) -> int:
     result = evaluate(words[0], words[1:])
     print(table(result))
     print(result["path"])
-    return 0
-
-
-def _evaluate_help() -> int:
-    from rlformers.config import EvaluateConfig
-
-    print("usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]\n\nkeys, with type and default:")
-    _show_keys(EvaluateConfig)
-    print("\nthe environment, unless it shall be the one of training:")
-    print("  env=NAME                       with its own env_kwargs and env_params instead of the run's")
-    print("  env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout")
-    print("  env_params.NAME=VALUE          e.g. env_params.length=40")
-    print("  wrap.NAME=VALUE                e.g. wrap.noise=0.1")
     return 0
 
 

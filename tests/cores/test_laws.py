@@ -99,8 +99,11 @@ SLOW = [Case(row, depth=1) for row in CORES if "-" in row] + [
     for width, depth, x64 in ((8, 1, False), (64, 3, False), (16, 2, True))
 ]
 # Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
-# they scan; mLSTM divides by max(|q n|, exp(-m)), small where its input gate is large. In float64 all hold to 1e-11.
-TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 1e-4}
+# they scan. In float64 all hold to 1e-11.
+TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 2e-5}
+# A memory of one token reads ±v or, where q·k is near 0, what the norm makes of almost nothing: any rounding of q·k
+# shows (tests/cores/test_mlstm.py).
+STEEP = {("mlstm", "everywhere"): 1e-4}
 STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
 
 SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
@@ -199,12 +202,14 @@ def test_every_core_has_a_row():
 
 @pytest.mark.parametrize("pattern", STARTS)
 def test_step_equals_scan(setup, pattern):
+    name, _ = CORES.get(setup.case.row, (setup.case.row, {}))
+    tolerance = setup.tolerance if setup.case.x64 else STEEP.get((name, pattern), setup.tolerance)
     for T in setup.case.lengths:
         xs, starts = setup.tokens(T), starts_of(pattern, T)
         for state in (setup.dirty, perturb(setup.dirty), setup.core.initial_state()):
             (state_loop, ys_loop), (state_scan, ys_scan) = (f(setup.core, state, xs, starts) for f in (LOOP, SCAN))
-            assert_close(ys_scan, ys_loop, setup.tolerance)
-            assert_close(state_scan, state_loop, setup.tolerance)
+            assert_close(ys_scan, ys_loop, tolerance)
+            assert_close(state_scan, state_loop, tolerance)
 
 
 def test_chain(setup):
