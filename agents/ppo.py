@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rlformers.agents.agent import Agent
-from rlformers.agents.finite import finite_acting, finite_learning, finite_state
+from rlformers.agents.finite import finite_acting, finite_learning, finite_state, first_failure
 from rlformers.agents.gae import gae
 from rlformers.agents.normalizers import (
     Normalizers,
@@ -258,7 +258,7 @@ def ppo(
         (agent, opt_state, _, _), metrics = jax.lax.scan(
             epoch, carry, jax.random.split(key_learn, config.update_epochs)
         )
-        used, finite = metrics.pop("used"), metrics.pop("finite").all((0, 1))
+        used, finite = metrics.pop("used"), first_failure(metrics.pop("finite"))
         first_ratio_error = metrics.pop("ratio_error")[0, 0]
         averages = {f"ppo/{name}": (value * used).sum() / used.sum() for name, value in metrics.items()}
         averages |= {"ppo/first_ratio_error": first_ratio_error, "ppo/lr": lr, "ppo/ent_coef": ent_coef}

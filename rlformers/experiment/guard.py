@@ -3,18 +3,22 @@
 With `debug=true` the operations of an update are checked as well, one by one, and the line of the program is named.
 """
 
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import checkify
 
+import rlformers
 from rlformers.agents.finite import checked
 from rlformers.agents.ppo import TrainState
 from rlformers.experiment.stop import Failed
 
 Update = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
+_PACKAGE = str(Path(rlformers.__file__).parent)
 # What is checked one operation at a time.
 _ERRORS = checkify.float_checks | checkify.index_checks
 
@@ -62,8 +66,21 @@ class Guard:
         """What checks say, in one line, by the index of the seed."""
         if error is None:
             return {}
-        texts = [jax.tree.map(lambda x, i=i: x[i], error).get() for i in range(len(self._seeds))]
-        return {i: " ".join(text.split()) for i, text in enumerate(texts) if text}
+        texts = [_cause(jax.tree.map(lambda x, i=i: x[i], error)) for i in range(len(self._seeds))]
+        return {i: text for i, text in enumerate(texts) if text}
 
     def _fail(self, what: str, update: int, which: Sequence[int] | np.ndarray) -> None:
         raise Failed(what, update, update * self._batch_size, [self._seeds[i] for i in which])
+
+
+def _cause(error: checkify.Error) -> str | None:
+    """What went wrong and where: the line of the operation, and the one of this package that led there."""
+    try:
+        error.throw()
+    except checkify.JaxRuntimeError as raised:
+        what = " ".join(str(raised).split()).rstrip(".")
+        frames = traceback.extract_tb(raised.__cause__.__traceback__ if raised.__cause__ else None)
+        own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]
+        lines = dict.fromkeys(f"{frame.filename}:{frame.lineno} ({frame.name})" for frame in (*frames[-1:], *own[-1:]))
+        return f"{what} at {' called from '.join(lines)}"
+    return None

@@ -31,11 +31,11 @@ class Failed(ArithmeticError):
         super().__init__(f"{what} in update {update:,}, up to step {step:,}, of seed {seeds[0]}{others}")
         self.details = {"what": what, "update": update, "step": step, "seeds": list(seeds)}
 
-    def leaving(self, run_dir: Path, checkpoint: str | None) -> "Failed":
+    def leaving(self, run_dir: Path, checkpoint: str | None, debug: bool) -> "Failed":
         """The same with what is left of the run, and what to do."""
         left = f"last good checkpoint {checkpoint}" if checkpoint else "there was no checkpoint yet"
-        advice = "would meet it again: add debug=true to find the line, or start anew with a lower ppo.lr"
-        self.args = (f"{self}; {left}; resume={run_dir} {advice}",)
+        advice = "" if debug else f"; resume={run_dir} would meet it again: add debug=true to find the line"
+        self.args = (f"{self}; {left}{advice}; if training diverged, a new run with a lower ppo.lr may not",)
         return self
 
 

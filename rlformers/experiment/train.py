@@ -173,7 +173,7 @@ class Run:
         saved = saved_updates(self.store.directory)
         last = str(self.store.directory / str(saved[-1])) if saved else None
         self.failure = failed.details | {"checkpoint": last}
-        return failed.leaving(self.run_dir, last)
+        return failed.leaving(self.run_dir, last, self.config.debug)
 
     def _save(self) -> None:
         batch, every = self.config.batch_size, self.config.checkpoint.keep_every
