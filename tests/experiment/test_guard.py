@@ -13,7 +13,7 @@ import pytest
 from flax import struct
 from jaxtyping import Array
 
-from rlformers.agents.finite import checked, finite_learning, finite_state
+from rlformers.agents.finite import checked, finite_learning, finite_state, first_failure
 from rlformers.agents.ppo import TrainState
 from rlformers.cli import main
 from rlformers.compose import compose, load
@@ -159,6 +159,13 @@ def _life(state):
     return state
 
 
+def test_the_first_minibatch_with_a_failure_counts():
+    flags = jnp.ones((2, 2, 3), bool).at[0, 1, 2].set(False).at[1].set(False)
+    assert first_failure(flags).tolist() == [True, True, False]
+    assert first_failure(jnp.ones((2, 2, 3), bool)).all()
+
+
+@pytest.mark.slow
 def test_a_gradient_is_named_before_what_it_spoils(tmp_path, capsys):
     line = failed(tmp_path / "run", "core=root", capsys=capsys)
     assert line.startswith(
