@@ -15,6 +15,7 @@ from rlformers.cores.layers import compute_dtype
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
+from rlformers.experiment.sinks.tensorboard import require_tensorboard
 
 
 class Built(NamedTuple):
@@ -71,4 +72,6 @@ def check(config: ExperimentConfig) -> None:
     Raises:
         ValueError: As in `build`.
     """
+    if config.tensorboard:
+        require_tensorboard()
     jax.eval_shape(build(config).learner.init, jax.random.key(0))

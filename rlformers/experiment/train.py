@@ -21,11 +21,11 @@ from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.episodes import EpisodeSums
-from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
 from rlformers.experiment.resume import finished, latest, with_new_episodes
 from rlformers.experiment.run_dir import locked, write_config, write_json
+from rlformers.experiment.sinks import JsonlSink, open_views
 from rlformers.experiment.stop import Interrupted, StopRequest
 
 
@@ -84,8 +84,8 @@ class Run:
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
-        self.metrics = JsonlLogger(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
-        self.wandb = WandbLogger(config, run_dir, group, self.seeds)
+        self.metrics = JsonlSink(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
+        self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
     def train(self, stop: StopRequest) -> dict[str, Any]:
         """Run to the end, or to the end of the chunk in which a stop is requested; return the summary."""
@@ -102,6 +102,8 @@ class Run:
                 chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
                 lap, before = time.perf_counter(), lap
                 self.loop_seconds += lap - before
+                for sink in self.sinks:
+                    sink.commit(self.store.newest * config.batch_size)
                 if (lap >= save_at and not self.store.busy) or self.done == keep_at:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
@@ -113,8 +115,8 @@ class Run:
             self.store.close()
             summary = self._summary()
             write_json(self.run_dir / "summary.json", summary, indent=2)
-            self.metrics.finish(summary)
-            self.wandb.finish(summary)
+            for sink in self.sinks:
+                sink.finish(summary)
         if not summary["completed"]:
             raise Interrupted(
                 f"stopped after {summary['total_steps']:,} steps; resume={self.run_dir} goes on from there"
@@ -137,8 +139,8 @@ class Run:
             self.episodes.add(self.done, metrics)
             if self.done % log_every == 0 or self.done == self.config.num_updates:
                 for row in rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate):
-                    self.metrics.log(row)
-                    self.wandb.log(row)
+                    for sink in self.sinks:
+                        sink.log(row)
         return len(fetched), seconds
 
     def _next_to_keep(self) -> int:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 
 from rlformers.compose import compose
 from rlformers.config import ExperimentConfig, WandbConfig
-from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 
 SUMMARY = {"final_return": {"per_seed": [0.5, None]}, "completed": True}
 
