@@ -57,14 +57,22 @@ class Server(ThreadingHTTPServer):
         self.sweep = ""
         self.lock = threading.Lock()
         self._todo: list[dict[str, Any]] = []
+        self._serving = False
 
     def __enter__(self) -> "Server":
+        self._serving = True
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Answer no more."""
+        if self._serving:
+            self._serving = False
+            self.shutdown()
+            self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients hang up as they like, or are killed."""
@@ -72,7 +80,7 @@ class Server(ThreadingHTTPServer):
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables with which the client talks to this server and needs no login."""
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online", "NO_PROXY": "127.0.0.1"}
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online"}
 
     def stream(self, name: str, body: dict[str, Any]) -> None:
         """A piece of the file stream of a run."""
@@ -146,9 +154,8 @@ class Server(ThreadingHTTPServer):
 
     def on_SampledHistoryPage(self, variables: dict[str, Any]) -> dict[str, Any]:
         spec = json.loads(variables["spec"])
-        if set(spec) - {"keys", "minStep", "maxStep", "samples"}: print("SPEC", spec, flush=True)
         rows = [row for row in self.runs[variables["run"]].history if all(key in row for key in spec["keys"])]
-        page = [row for row in rows if spec["minStep"] <= row["_step"] < spec["maxStep"]]
+        page = [row for row in rows if spec["minStep"] <= row["_step"] <= spec["maxStep"]]
         assert len(page) <= spec["samples"], "the server would leave rows out"
         return {"project": {"run": {"sampledHistory": [page]}}}
 
@@ -290,4 +297,5 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = {"data": self.server.answer(name, query.get("variables") or {})}
             else:
                 answer = {}
-        self._send(answer)
+        if self.server._serving:
+            self._send(answer)

@@ -1,7 +1,7 @@
 """Where the rows of a run go: `metrics.jsonl`, the source of truth, and views of it."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.sinks.jsonl import JsonlSink, Row, read_rows
@@ -9,6 +9,7 @@ from rlformers.experiment.sinks.jsonl import JsonlSink, Row, read_rows
 __all__ = ["JsonlSink", "Row", "Sink", "open_views", "read_rows"]
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes the rows of one run. It belongs to a run directory and shares nothing with other sinks of the process."""
 

@@ -6,13 +6,12 @@ TensorFlow nor torch.
 
 import importlib.util
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rlformers.experiment.sinks.jsonl import Row, first_line
-
-_FLUSH_SECONDS = 10
 
 
 def require_tensorboard() -> None:
@@ -26,7 +25,7 @@ def require_tensorboard() -> None:
 
 
 class TensorboardSink:
-    """One writer per seed. Rows appear within seconds; those that a resumed run makes again replace what was there.
+    """One writer per seed. Rows appear at once; those that a resumed run makes again replace what was there.
 
     Args:
         run_dir: The run's directory.
@@ -45,12 +44,11 @@ class TensorboardSink:
             self.known.setdefault(int(row["seed"] or 0), []).append(row)
 
     def log(self, row: Row) -> None:
-        """Write a row."""
+        """Write a row, as one event."""
         self._try(lambda: self._write(row))
 
     def commit(self, step: int) -> None:
-        """Flush, so that a process that dies leaves nothing to write anew."""
-        self._try(lambda: [writer.flush() for writer in self.writers.values()])
+        """Nothing: what a resumed run makes again is declared void then."""
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the files."""
@@ -72,24 +70,31 @@ class TensorboardSink:
         _write(self.writers[seed], row)
 
     def _open(self, seed: int) -> Any:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         folder = self.folder / f"seed_{seed}"
-        begun = any(folder.glob("events.*"))
-        known = self.known.pop(seed, [])
-        held = steps_of(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        known, held = self.known.pop(seed, []), steps_of(folder)
         complete = all(row["step"] in held for row in known)
-        purge_step = (self.step + 1 if complete else 0) if begun else None
-        writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=_FLUSH_SECONDS)
+        begun = len(list(folder.glob("events.*")))
+        writer = EventsWriter(str(folder / "events"), f".{begun}")  # not in a thread: a process may die at any moment
+        if begun:
+            void = Event(step=self.step + 1 if complete else 0, session_log=SessionLog(status=SessionLog.START))
+            writer.write_event(void)
         for row in [] if complete else known:
             _write(writer, row)
         return writer
 
 
 def _write(writer: Any, row: Row) -> None:
-    for key, value in row.items():
-        if key not in ("seed", "step") and value is not None:
-            writer.add_scalar(key, value, row["step"])
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    values = {key: value for key, value in row.items() if key not in ("seed", "step") and value is not None}
+    summary = Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in values.items()])
+    writer.write_event(Event(wall_time=time.time(), step=row["step"], summary=summary))
+    writer.flush()
 
 
 def steps_of(folder: Path) -> set[int]:

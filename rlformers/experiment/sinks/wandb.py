@@ -18,7 +18,16 @@ from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.run_dir import finite
 from rlformers.experiment.sinks.jsonl import Row, first_line
-from rlformers.experiment.sinks.wandb_held import X_AXIS, local_rows, mark_uploaded, server_steps, steps_of
+from rlformers.experiment.sinks.wandb_held import (
+    X_AXIS,
+    local_media,
+    local_rows,
+    mark_uploaded,
+    mend,
+    server_media,
+    server_steps,
+    steps_of,
+)
 from rlformers.experiment.sinks.wandb_identity import identity
 from rlformers.experiment.sinks.wandb_media import log_checkpoints, log_evaluations, log_media
 from rlformers.experiment.sinks.wandb_mode import agent_trial, choose_mode
@@ -106,7 +115,7 @@ class WandbSink:
                 series.conclude(summary, self.run_dir)
             first = self.series[0] if self.series else None  # it shows what belongs to all seeds
             if first:
-                log_media(first.run, self.run_dir, first.known)
+                log_media(first.run, self.run_dir, first.media)
             if first and self.config.wandb.checkpoints:
                 log_checkpoints(first.run, self.run_dir)
         except Exception as error:
@@ -120,20 +129,23 @@ class WandbSink:
 
     def _give_up(self, error: Exception) -> None:
         self.failure = f"{type(error).__name__}: {first_line(error)}"
-        print(f"wandb: {self.failure}; going on without it")
+        print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
         self.series, self.waiting = [], []
 
     def _start(self, run_id: str, seeds: list[int]) -> "_Series":
         import wandb
 
+        mend(self.run_dir, run_id)
         local = local_rows(self.run_dir, run_id)  # before this start adds a file of its own
         try:
             run = self._init(run_id, seeds)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-            if self.mode != "online":
+            # W&B's process does not give the id free that it could not start, and may be ended only if nobody uses it.
+            if self.mode != "online" or wandb.setup().most_recent_active_run is not None:
                 raise
             print(f"wandb: cannot go online ({first_line(error)}); logging offline")
             self.mode = "offline"
+            wandb.teardown()
             run = self._init(run_id, seeds)
         run.define_metric(X_AXIS, hidden=True)
         # Without step_sync, W&B would write the last steps into rows of media as well.
@@ -142,7 +154,7 @@ class WandbSink:
             self.identity.project, self.identity.entity = run.project, run.entity or None
             self.identity.save(self.run_dir)
         if self.mode == "offline":
-            return _Series(run, seeds, steps_of(local), {key: value for row in local for key, value in row.items()})
+            return _Series(run, seeds, steps_of(local), local_media(local))
         if not run.resumed:
             return _Series(run, seeds, Counter(), {})
         try:
@@ -150,7 +162,7 @@ class WandbSink:
         except Exception as error:
             print(f"wandb: {first_line(error)}; taking it that all has arrived that was sent from here")
             held = steps_of(local)
-        return _Series(run, seeds, held, dict(run.summary))
+        return _Series(run, seeds, held, server_media(run))
 
     def _init(self, run_id: str, seeds: list[int]) -> Any:
         import wandb
@@ -189,8 +201,8 @@ class WandbSink:
 class _Series:
     """One W&B run: which rows it has, and those of its seeds that make up the next one."""
 
-    def __init__(self, run: Any, seeds: list[int], held: Counter[int], known: dict[str, Any]):
-        self.run, self.seeds, self.held, self.known = run, seeds, held, known
+    def __init__(self, run: Any, seeds: list[int], held: Counter[int], media: dict[str, str]):
+        self.run, self.seeds, self.held, self.media = run, seeds, held, media
         self.parts: list[Row] = []
         self.latest: dict[str, Any] = {}
         self.added = 0

@@ -9,13 +9,13 @@ from typing import Any
 _PRIVATE = ("wandb", "tensorboard", "checkpoints")
 
 
-def log_media(run: Any, run_dir: Path, known: dict[str, Any]) -> None:
+def log_media(run: Any, run_dir: Path, known: dict[str, str]) -> None:
     """Log every PNG and GIF in a run directory as `media/<path>`, but those that the run has.
 
     Args:
         run: The W&B run.
         run_dir: The run directory.
-        known: What the run has, by key; of media, W&B keeps the SHA-256 sum.
+        known: The SHA-256 sums of what the run has, by key.
     """
     import wandb
 
@@ -23,7 +23,7 @@ def log_media(run: Any, run_dir: Path, known: dict[str, Any]) -> None:
         path = file.relative_to(run_dir)
         key = f"media/{path.with_suffix('').as_posix()}"
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        if path.parts[0] in _PRIVATE or dict(known.get(key) or {}).get("sha256") == digest:
+        if path.parts[0] in _PRIVATE or known.get(key) == digest:
             continue
         gif = file.suffix == ".gif"
         run.log({key: wandb.Video(str(file), format="gif") if gif else wandb.Image(str(file))})
