@@ -167,9 +167,9 @@ def scalars(folder: Path) -> dict[int, dict[str, float]]:
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[int, dict[str, float]] = {}
-    for file in sorted(folder.glob("events.*"), key=lambda file: file.stat().st_mtime_ns):
+    for file in sorted(folder.glob("events.*")):
         data = file.read_bytes()
-        while data:
+        while len(data) > 8 and len(data) >= 16 + struct.unpack("<Q", data[:8])[0]:
             (length,) = struct.unpack("<Q", data[:8])
             event, data = Event.FromString(data[12 : 12 + length]), data[16 + length :]
             if event.HasField("session_log"):

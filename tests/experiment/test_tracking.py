@@ -280,3 +280,31 @@ def trained(tmp_path):
     store.wait()
     store.close()
     return tmp_path / "checkpoints"
+
+
+TRAINING = "ppo.num_envs=2 ppo.num_steps=8 ppo.num_minibatches=1 ppo.update_epochs=1 core=mlp model.width=8 seeds=2"
+TRAINING += " total_steps=8000 log_every=1 checkpoint.every=0.001 chunk_seconds=0.02"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_training_that_is_killed_twice(mode, server, tmp_path):
+    run_dir = tmp_path / "r"
+    command = [sys.executable, "-m", "rlformers", "train", *TRAINING.split(), f"run_dir={run_dir}"]
+    command.append(f"wandb.mode={mode}")
+    for goal in (250, 650):  # of 1000 lines
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None and len(read_rows(run_dir / "metrics.jsonl")) < goal:
+            time.sleep(0.02)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    subprocess.run(command, check=True)
+    if mode == "offline":
+        upload(run_dir)
+    rows = read_rows(run_dir / "metrics.jsonl")
+    assert len(rows) == 1000 and len(server.runs) == 2
+    for run in server.runs.values():
+        own = [row for row in rows if row["seed"] == run.config["seed"]]
+        assert run.column("env_steps") == [row["step"] for row in own]
+        assert run.column("ppo/policy_loss") == [row["ppo/policy_loss"] for row in own]
+        assert run.column("episode/return") == [row["episode/return"] for row in own if row["episode/count"]]
