@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rlformers.cli import main
 from rlformers.compose import compose
 from rlformers.config import ExperimentConfig, WandbConfig
 from rlformers.experiment.sinks import JsonlSink, read_rows
@@ -152,14 +151,6 @@ def test_rows_are_read_up_to_where_their_writer_died(tmp_path):
     path.write_text('{"seed": 0, "step": 1}\n{"seed": 0}\n')
     with pytest.raises(ValueError, match="metrics.jsonl: line 2 is no row of metrics"):
         read_rows(path)
-
-
-def test_tensorboard_needs_its_extra(monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["train", "tensorboard=true"]) == 2
-    assert capsys.readouterr().err == (
-        "rlformers: tensorboard: true needs another package: pip install 'rlformers[tensorboard]'\n"
-    )
 
 
 def scalars(folder: Path) -> dict[int, dict[str, float]]:

@@ -4,90 +4,18 @@ A life is a process that logs rows and then dies as by SIGKILL; the life after i
 """
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from PIL import Image
-from wandb_stub import ENTITY, Server
+from wandb_lives import killed, live, summary, upload
+from wandb_stub import ENTITY
 
 from rlformers.cli import main
-from rlformers.compose import compose
-from rlformers.experiment.run_dir import write_config
-from rlformers.experiment.sinks import JsonlSink, read_rows
-from rlformers.experiment.sinks.wandb import WandbSink
+from rlformers.experiment.sinks import read_rows
 from rlformers.experiment.sinks.wandb_held import local_rows, steps_of
-
-WANDB = str(Path(sys.executable).with_name("wandb"))
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    import wandb
-
-    with Server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-            monkeypatch.setenv(name, str(tmp_path / name))
-        wandb.teardown()  # it has read its settings
-        yield server
-        wandb.teardown()
-
-
-def row(step: int, seed: int = 0) -> dict:
-    """A row of the size that training makes; bit for bit the same whenever it is made."""
-    return {"seed": seed, "step": step, "episode/return": step + seed / 2} | {
-        f"ppo/{i}": step / i for i in range(1, 20)
-    }
-
-
-def summary(seeds: list[int], completed: bool = True) -> dict:
-    return {"seeds": seeds, "final_return": {"per_seed": [seed + 0.5 for seed in seeds]}, "completed": completed}
-
-
-def live(run_dir: Path, *overrides: str, steps: range, before: int = 0, covered: int = 0, seeds: int = 1) -> WandbSink:
-    """Log some steps, to metrics.jsonl too, after a checkpoint at step `before` and up to one at `covered`."""
-    config = compose([f"seeds={seeds}", *overrides])
-    run_dir.mkdir(exist_ok=True)
-    write_config(run_dir, config)
-    path = run_dir / "metrics.jsonl"
-    lines = path.read_bytes().splitlines(True) if before else []
-    size = sum(len(line) for line in lines if json.loads(line)["step"] <= before)
-    metrics = JsonlSink(path, size)
-    sink = WandbSink(config, run_dir, "group", read_rows(path))
-    for step in steps:
-        for seed in range(seeds):
-            metrics.log(row(step, seed))
-            sink.log(row(step, seed))
-    sink.commit(covered)
-    metrics.finish({})
-    return sink
-
-
-def killed(*arguments: object, **options: object) -> None:
-    """`live` in a process of its own that dies by SIGKILL at once, or `after` seconds later."""
-    after = options.pop("after", 0.0)
-    code = (
-        "import os, signal, sys, time; from pathlib import Path; from test_tracking import live\n"
-        f"live(Path({str(arguments[0])!r}), *{arguments[1:]!r}, **{options!r})\n"
-        f"time.sleep({after}); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
-    assert done.returncode == -signal.SIGKILL
-
-
-def upload(run_dir: Path) -> str:
-    """`wandb sync` as the line at the end of an offline training says."""
-    pieces = sorted(str(path) for path in (run_dir / "wandb").glob("offline-run-*"))
-    return subprocess.run([WANDB, "sync", *pieces], capture_output=True, text=True, check=True).stderr
 
 
 def test_an_online_run(server, tmp_path):
@@ -152,79 +80,6 @@ def test_going_online_takes_the_place_of_offline_pieces(server, tmp_path):
     assert run.column("env_steps") == list(range(1, 12))
 
 
-@pytest.fixture
-def never_logged(tmp_path):
-    """A run of two seeds that was killed before its end, with an evaluation, pictures and checkpoints."""
-    live(tmp_path / "r", "wandb.mode=disabled", steps=range(10, 60, 10), seeds=2)
-    run_dir = tmp_path / "r"
-    with (run_dir / "metrics.jsonl").open("a") as file:
-        file.write('{"seed": 0, "st')
-    (run_dir / "evaluations").mkdir()
-    (run_dir / "checkpoints" / "wandb").mkdir(parents=True)
-    Image.new("RGB", (4, 4)).save(run_dir / "curve.png")
-    Image.new("RGB", (4, 4)).save(run_dir / "evaluations" / "maze.gif")
-    Image.new("RGB", (4, 4)).save(run_dir / "checkpoints" / "not_this.png")
-    result = {"per_seed": [{"mean": 1.0}, {"mean": 3.0}], "mean": 2.0}
-    evaluation = {"seeds": [0, 1], "results": {"return": result, "length": result}}
-    (run_dir / "evaluations" / "maze.json").write_text(json.dumps(evaluation))
-    return run_dir
-
-
-def test_a_run_is_uploaded_later_and_again(server, never_logged, capsys):
-    assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 10 of 10 rows added online\n"
-    first, second = server.runs.values()
-    assert first.column("env_steps") == second.column("env_steps") == [10, 20, 30, 40, 50]
-    assert (first.config["seed"], second.config["seed"], first.project, first.exit_code) == (0, 1, "later", 1)
-    assert (first.summary["evaluations/maze/return"], second.summary["evaluations/maze/return"]) == (1.0, 3.0)
-    assert {key for row in first.history for key in row if key.startswith("media/")} == {
-        "media/curve",
-        "media/evaluations/maze",
-    }
-    shown = len(server.uploads)
-    del second.history[2]  # the server has lost a row
-    before = [dict(row) for row in first.history]
-    assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 1 of 10 rows added online\n"
-    assert first.history == before and sorted(second.column("env_steps")) == [10, 20, 30, 40, 50]
-    assert second.summary["env_steps"] == 50  # the newest row, though another was logged last
-    assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 0 of 10 rows added online\n"
-    assert len(server.runs) == 2 and len(server.uploads) == shown and len(second.history) == 5
-
-
-def test_a_run_is_tracked_offline(never_logged, monkeypatch, server, capsys):
-    for added in (10, 0):
-        assert main(["track", str(never_logged), "wandb.mode=offline"]) == 0
-        assert f"{never_logged}: {added} of 10 rows added offline" in capsys.readouterr().out
-    assert not server.runs
-    upload(never_logged)
-    assert [run.column("env_steps") for run in server.runs.values()] == [[10, 20, 30, 40, 50]] * 2
-    media = [row for run in server.runs.values() for row in run.history if "env_steps" not in row]
-    assert len(media) == 2
-
-
-@pytest.mark.parametrize(
-    "words,complaint",
-    [
-        ([], "track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]"),
-        (["nowhere"], "nowhere/config.yaml: No such file or directory"),
-        (["nowhere", "seed=1"], "track: 'seed=1' is no wandb.KEY=VALUE"),
-        (["nowhere", "wandb.modus=online"], "nowhere/config.yaml: No such file or directory"),
-        (["RUN", "wandb.modus=online"], "wandb.modus: unknown key; did you mean 'wandb.mode'?"),
-        (
-            ["RUN", "wandb.mode=disabled"],
-            "wandb.mode: need one of auto, online, offline to track a run, got 'disabled'",
-        ),
-    ],
-)
-def test_what_cannot_be_tracked(words, complaint, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    live(tmp_path / "RUN", "wandb.mode=disabled", steps=range(1, 3))
-    assert main(["track", *words]) == 2
-    assert capsys.readouterr().err == f"rlformers: {complaint}\n"
-
-
 def test_the_trial_of_an_agent_is_one_run_of_means(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep001")
     monkeypatch.setenv("WANDB_RUN_ID", "trial1")
@@ -253,33 +108,6 @@ def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == later
     live(tmp_path / "q", steps=range(1, 4), covered=3).finish(summary([0]))
     assert "wandb: cannot go online (" in (out := capsys.readouterr().out) and "wandb sync" in out
-
-
-def test_the_last_and_the_best_checkpoint_are_artifacts(server, never_logged, trained, capsys):
-    shutil.copytree(trained, never_logged / "checkpoints", dirs_exist_ok=True)
-    for _ in range(2):  # W&B keeps equal contents once
-        assert main(["track", str(never_logged), "wandb.checkpoints=true"]) == 0
-    (run_id, *_) = server.runs
-    aliases = {json.loads(one["metadata"])["update"]: {a["alias"] for a in one["aliases"]} for one in server.artifacts}
-    assert aliases[1] >= {"best"} and aliases[3] == {"latest"} and len(server.artifacts) == 2
-    assert {one["artifactCollectionName"] for one in server.artifacts} == {f"checkpoint-{run_id}"}
-    assert any(path.endswith("/SHA256SUMS") for path in server.uploads)
-
-
-@pytest.fixture
-def trained(tmp_path):
-    """Checkpoints of three updates, the first of which is the best."""
-    import numpy as np
-
-    from rlformers.experiment.checkpoint import CheckpointStore
-
-    store = CheckpointStore(tmp_path / "checkpoints", 3)
-    meta = {"config": {}, "versions": {}}
-    for update, score in enumerate([3.0, 2.0, 1.0], 1):
-        store.save(update, {"x": np.full(4, update, np.float32)}, meta, score)
-    store.wait()
-    store.close()
-    return tmp_path / "checkpoints"
 
 
 TRAINING = "ppo.num_envs=2 ppo.num_steps=8 ppo.num_minibatches=1 ppo.update_epochs=1 core=mlp model.width=8 seeds=2"

@@ -1,7 +1,7 @@
-"""A stand-in for the W&B server on the loopback interface that the real client talks to: GraphQL, file stream, uploads.
+"""A stand-in for the W&B server that the real client talks to over the loopback interface.
 
-It keeps what it is told and checks nothing, but for what this project depends on: the history of a run is a list to
-which the client appends at an offset, as on the real server, so a row that is sent twice is there twice.
+It keeps what it is told. The history of a run is a list to which the client appends at an offset, as on the real
+server, so a row that is sent twice is there twice.
 """
 
 import gzip
@@ -106,9 +106,6 @@ class Server(ThreadingHTTPServer):
         return {"viewer": user | {"flags": "{}", "teams": none, "apiKeys": none}}
 
     on_GetDefaultEntity = on_Viewer
-
-    def on_ServerInfo(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"serverInfo": {"cliVersionInfo": {"max_cli_version": "99"}, "features": []}}
 
     def on_UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables.get("name") or variables["id"]
