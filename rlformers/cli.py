@@ -17,6 +17,8 @@ usage: rlformers COMMAND ...
                                      go on from the last checkpoint; total_steps=... makes a run longer
   evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
                                      `rlformers evaluate --help` lists the keys
+  track RUN_DIR... [wandb.KEY=VALUE ...]
+                                     upload runs to W&B: the rows that it does not have
   report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
   check ENV                          whether an environment keeps the protocol, point by point
@@ -101,6 +103,8 @@ def _run(arguments: list[str]) -> int:
             return evaluate_help()
         case ["evaluate", *rest]:
             return _evaluate(rest)
+        case ["track", *rest]:
+            return _track(rest)
         case ["report", *rest]:
             return _report(rest)
     raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
@@ -162,6 +166,20 @@ def _evaluate(words: list[str]) -> int:
     result = evaluate(words[0], words[1:])
     print(table(result))
     print(result["path"])
+    return 0
+
+
+def _track(words: list[str]) -> int:
+    settings = [word for word in words if "=" in word]
+    run_dirs = [Path(word) for word in words if "=" not in word]
+    if not run_dirs:
+        raise ValueError("track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]")
+
+    from rlformers.experiment.track import track
+
+    for run_dir in run_dirs:
+        tracked = track(run_dir, settings)
+        print(f"{run_dir}: {tracked.added} of {tracked.rows} rows added {tracked.mode}")
     return 0
 
 

@@ -122,6 +122,7 @@ class WandbConfig:
     entity: str | None = None
     group: str | None = None  # default: environment and date; shared by all runs of a --multirun
     tags: list[str] = field(default_factory=list)
+    checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
         _require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
@@ -201,6 +202,7 @@ class ExperimentConfig:
     run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    tensorboard: bool = False  # event files in RUN_DIR/tensorboard; needs the extra [tensorboard]
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
