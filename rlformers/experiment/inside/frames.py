@@ -40,15 +40,17 @@ def frames(trained: Any, watched: Watched, title: str) -> Iterator[UInt8[np.ndar
         heading = figure.suptitle(title + "\n ", fontsize=11, animated=True)
         pictures = []
         if drawn:
-            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "environment (as it is)"), _state_picture))
-            pictures.append((_picture(figure.add_subplot(grid[0, 1]), "observation (as the agent sees it)"), _obs))
+            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "environment"), _state_picture))
+            pictures.append((_picture(figure.add_subplot(grid[0, 1]), "observation"), _obs))
             policy_panel = figure.add_subplot(grid[0, 2])
         else:
             pictures.append((_picture(figure.add_subplot(grid[0, 0]), "observation"), _obs))
             policy_panel = figure.add_subplot(grid[0, 1:])
         policy = _Policy(policy_panel, trained.agents.policy, watched)
+        ppo = trained.config.ppo
+        value = "value (of scaled rewards)" if ppo.normalize_rewards or ppo.reward_scale != 1 else "value"
         lines = [
-            _Curve(figure.add_subplot(grid[1, 0]), "value", watched.value, BLUE, watched.start),
+            _Curve(figure.add_subplot(grid[1, 0]), value, watched.value, BLUE, watched.start),
             _Curve(figure.add_subplot(grid[1, 1]), "reward", watched.reward, ORANGE, watched.start),
             _Curve(figure.add_subplot(grid[1, 2]), "return so far", returns_so_far(watched), GREEN, watched.start),
         ]
@@ -101,7 +103,7 @@ class _Policy:
             self.taken = np.array([np.isin(np.arange(sum(sizes)), row) for row in taken])
             self.bars = panel.bar(places, self.heights[0], width=0.85, animated=True)
             panel.set_ylim(0, 1)
-            panel.set_title("action probabilities (orange: taken)")
+            panel.set_title("probabilities (orange: taken)")
             panel.set_xlabel("action" if len(sizes) == 1 else f"actions of the {len(sizes)} choices, side by side")
             if sum(sizes) <= 20:
                 panel.set_xticks(places, [str(i) for size in sizes for i in range(size)])
@@ -118,7 +120,7 @@ class _Policy:
         margin = 0.05 * (high - low)
         panel.set_ylim(low - margin, high + margin)
         panel.set_xlim(-0.5, len(dims) - 0.5)
-        panel.set_title("action: mean ± std (orange: taken)")
+        panel.set_title("mean ± std (orange: taken)")
         panel.set_xlabel("dimension; before it is fitted to the bounds")
 
     def show(self, t: int) -> list[Any]:
