@@ -110,8 +110,8 @@ class DeltaNet(Core[DeltaNetState]):
         self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[DeltaNetState, Float[Array, "T D"]]:
         """Consume a segment."""
-        conv, *tokens = self.tokens(state, xs, starts)
-        S, os = delta_scan(*tokens, starts, state.S, self.chunk)
+        conv, q, k, v, log_alphas, betas = self.tokens(state, xs, starts)
+        S, os = delta_scan(q, k, v, log_alphas, betas, starts, state.S, self.chunk)
         os = self.norm(os).reshape(len(xs), -1)
         return DeltaNetState(conv, S), self.W_o(os * jax.nn.silu(self.W_g(xs)))
 

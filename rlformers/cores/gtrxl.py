@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.attention import (
+    Meeting,
     Memory,
     Positions,
     attend,
@@ -156,23 +157,23 @@ class Layer(eqx.Module):
         self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
     ) -> tuple[Memory, Float[Array, "T D"]]:
         """Consume a segment."""
-        state, *meeting = self.meet(state, es, starts, u, w)
+        state, meeting = self.meet(state, es, starts, u, w)
         return state, self.feed(es, attend(*meeting))
 
     def meet(
         self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
-    ) -> tuple[Memory, Array, Array, Array, Array, Positions]:
+    ) -> tuple[Memory, Meeting]:
         """The memory after a segment, and the arguments of `attend`."""
         q, k, v = self.project(es)
         q, positions = self.queries(q, u, w)
         state, k, v, lengths = extend(state, es, k, v, starts)
-        return state, q, k, v, lengths, positions
+        return state, (q, k, v, lengths, positions, 0.0)
 
     def attention(
         self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
     ) -> Float[Array, "H T K"]:
         """The weights."""
-        _, *meeting = self.meet(state, es, starts, u, w)
+        _, meeting = self.meet(state, es, starts, u, w)
         return attention_weights(*meeting)
 
     def prepare(self, state: Memory) -> Memory:

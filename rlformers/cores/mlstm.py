@@ -111,8 +111,8 @@ class MLSTM(Core[MLSTMState]):
         self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MLSTMState, Float[Array, "T D"]]:
         """Consume a segment."""
-        conv, zs, cs, *tokens = self.tokens(state, xs, starts)
-        memory, hs = mlstm_scan(*tokens, starts, state.memory, self.chunk)
+        conv, zs, cs, q, k, v, i, f = self.tokens(state, xs, starts)
+        memory, hs = mlstm_scan(q, k, v, i, f, starts, state.memory, self.chunk)
         hs = self.norm(hs).reshape(len(xs), -1) + self.skip * cs
         return MLSTMState(conv, memory), self.W_down(hs * jax.nn.silu(zs))
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rlformers.experiment.evaluate import Trained
 from rlformers.experiment.inside.watch import Watched, attempts, episode_numbers, returns_so_far
 
 SHOWN = 12  # numbers of an observation in a line of text
@@ -24,7 +25,7 @@ def gaussian(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.exp(log_std)
 
 
-def rows(trained: Any, watched: Watched) -> list[dict[str, Any]]:
+def rows(trained: Trained, watched: Watched) -> list[dict[str, Any]]:
     """Every step as what JSON can hold."""
     policy = trained.agents.policy
     probabilities, attempt = choices(policy, watched.policy), attempts(trained, watched)
@@ -51,7 +52,7 @@ def rows(trained: Any, watched: Watched) -> list[dict[str, Any]]:
     return found
 
 
-def text(trained: Any, watched: Watched) -> list[str]:
+def text(trained: Trained, watched: Watched) -> list[str]:
     """A line per step under a heading."""
     steps = rows(trained, watched)
     with_attempts = "attempt" in steps[0]

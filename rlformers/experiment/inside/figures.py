@@ -68,7 +68,10 @@ def draw_horizon(
 
 def draw_attention(layers: Sequence[np.ndarray], start: np.ndarray, who: str, path: Path) -> list[Path]:
     """Write the attention maps, a row per layer and a column per head."""
+    from matplotlib.colors import PowerNorm
+
     rows, columns = len(layers), max(len(layer) for layer in layers)
+    scale = PowerNorm(0.5, 0, 1)  # small weights, of which a row can have many, would be black
 
     def fill(figure: Any) -> None:
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -76,9 +79,9 @@ def draw_attention(layers: Sequence[np.ndarray], start: np.ndarray, who: str, pa
             for panel in panels[i, len(layer) :]:
                 panel.set_axis_off()
             for h, (panel, weights) in enumerate(zip(panels[i], layer, strict=False)):
-                image = _matrix(panel, np.where(weights > 0, weights, np.nan), start, vmin=0, vmax=1)
+                image = _matrix(panel, np.where(weights > 0, weights, np.nan), start, norm=scale)
                 lag = int(np.argmax(by_lag(weights, start)))
-                panel.set_title(f"layer {i + 1}, head {h + 1}: mostly lag {lag}", fontsize=9)
+                panel.set_title(f"layer {i + 1}, head {h + 1}: peak at lag {lag}", fontsize=9)
                 if i == rows - 1:
                     panel.set_xlabel("key: step looked at")
                 if h == 0:
@@ -136,9 +139,9 @@ def draw_state(norms: dict[str, np.ndarray], start: np.ndarray, who: str, path: 
             panel.set_xlabel("step")
             panel.tick_params(labelbottom=True)
 
-    how = "Euclidean norm of every part of the memory after each step (of a counter: the number). Dotted: a start, where\n"
-    how += "the memory is emptied. What keeps growing within an episode is no memory for long ones."
-    return _save(fill, (1.2 + 3.0 * columns, 1.0 + 2.0 * rows), who, how, path)
+    how = "Euclidean norm of every part of the memory after each step (of a counter: the number). Dotted: a start,\n"
+    how += "where the memory is emptied. What keeps growing within an episode is no memory for long ones."
+    return _save(fill, (max(6.5, 1.2 + 3.0 * columns), 1.0 + 2.0 * rows), who, how, path)
 
 
 def _matrix(panel: Any, matrix: np.ndarray, start: np.ndarray, **scale: Any) -> Any:
@@ -192,11 +195,12 @@ def _scales_over_time(panel: Any, eigenvalues: np.ndarray, start: np.ndarray) ->
 def _scales(panel: Any, before: np.ndarray, after: np.ndarray) -> None:
     scales = [np.clip(time_scales(values).ravel(), 1e-2, 1e6) for values in (before, after)]
     low, high = min(s.min() for s in scales), max(s.max() for s in scales)
-    edges = np.geomspace(low / 1.3, high * 1.3, 40)
-    for values, style in zip(scales, ({"color": "0.6"}, {"color": COLOURS[0], "alpha": 0.6}), strict=True):
+    edges = np.geomspace(low / 1.3, high * 1.3, 25)
+    styles = {"histtype": "step", "color": "0.3", "linewidth": 1.3}, {"color": COLOURS[0], "alpha": 0.6}
+    for values, style in zip(scales, styles, strict=True):
         panel.hist(values, edges, weights=np.full(len(values), 100 / len(values)), **style)
     panel.set_xscale("log")
-    panel.set_title("time scales (grey: before training)")
+    panel.set_title("time scales (outline: before training)")
     panel.set_xlabel("time scale -1/log|λ| (steps)")
     panel.set_ylabel("share of the eigenvalues (%)")
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rlformers.envs.render import draw_observation, has_picture, render
+from rlformers.experiment.evaluate import Trained
 from rlformers.experiment.inside.describe import choices, gaussian
 from rlformers.experiment.inside.watch import Watched, attempts, episode_numbers, returns_so_far
 from rlformers.experiment.plots import COLOURS, STYLE
@@ -16,7 +17,7 @@ SIZE = (8.4, 5.0)  # inches, at 100 pixels each
 BLUE, ORANGE, GREEN = COLOURS[:3]
 
 
-def frames(trained: Any, watched: Watched, title: str) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Draw every step.
 
     Args:

@@ -46,7 +46,8 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
     def squares(row: Array) -> Float[Array, " T"]:
         """Of one number that is said, by the step of the input."""
         (derivative,) = pull(jnp.zeros(T * (A + 1)).at[row].set(1).reshape(T, A + 1))
-        return sum(jnp.square(leaf).reshape(T, -1).sum(1) for leaf in jax.tree.leaves(derivative))
+        leaves = [jnp.square(leaf).reshape(T, -1).sum(1) for leaf in jax.tree.leaves(derivative)]
+        return jnp.stack(leaves).sum(0)
 
     rows = jax.lax.map(squares, jnp.arange(T * (A + 1)), batch_size=ROWS).reshape(T, A + 1, T)
     return Influence(jnp.sqrt(rows[:, A]), jnp.sqrt(rows[:, :A].sum(1)))

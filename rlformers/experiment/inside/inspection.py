@@ -69,7 +69,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
         config = trained.config
         who = f"{config.core.name} on {config.env}, training seed {seed}, after {trained.step:,} steps"
         files = _draw(found, who, out)
-        np.savez_compressed(out / "arrays.npz", **_arrays(found))
+        np.savez_compressed(out / "arrays.npz", **_arrays(found))  # type: ignore[arg-type]
         about = {"run_dir": str(run_dir), "env": config.env, "core": config.core.name, "agent": seed}
         about |= {"step": trained.step, "greedy": options.greedy, "seed": options.seed}
         write_json(out / "inspection.json", about | summarise(found), indent=1)
@@ -175,8 +175,8 @@ def _text(found: Inspected) -> list[str]:
             lines.append(f"influence on the {name}: none")
             continue
         lines.append(
-            f"influence on the {name}: largest at lag {of['peak_lag']}, half of it within lag {of['lag_of_50_percent']}, "
-            f"90 % within lag {of['lag_of_90_percent']}"
+            f"influence on the {name}: largest at lag {of['peak_lag']}, "
+            f"half of it within lag {of['lag_of_50_percent']}, 90 % within lag {of['lag_of_90_percent']}"
         )
     for i, layer in enumerate(numbers["attention"]):
         lags = ", ".join(str(head["peak_lag"]) for head in layer)

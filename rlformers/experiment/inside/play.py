@@ -1,8 +1,9 @@
 """`rlformers play`: episodes of one agent as text or as an animated picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from rlformers.config import PlayConfig
 from rlformers.experiment.compilation_cache import enable_compilation_cache
@@ -66,7 +67,7 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
     return files
 
 
-def _write_gif(path: Path, pictures: Any, fps: float) -> None:
+def _write_gif(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
     """An animation that repeats; a reader of the file sees all of it or the old one."""
     from PIL import Image
 
