@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 from omegaconf import OmegaConf
 
 from rlformers.agents.agent import Agent
@@ -77,7 +77,7 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     return Trained(options, config, built, checkpoint, state.agent, state.normalizers.observation)
 
 
-def training_keys(config: ExperimentConfig) -> PRNGKeyArray:
+def training_keys(config: ExperimentConfig) -> Key[Array, " S"]:
     """What the training of every seed starts from, [S]."""
     return jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + config.seeds))
 

@@ -37,7 +37,7 @@ def draw_influence(matrices: dict[str, np.ndarray], start: np.ndarray, inputs: s
     how += (
         "what lies before a start of the memory (dotted). A bright line k steps below the diagonal: it recalls lag k."
     )
-    return _save(fill, (10, 4.9), who, how, path)
+    return _save(fill, (10.0, 4.9), who, how, path)
 
 
 def draw_horizon(
@@ -63,7 +63,7 @@ def draw_horizon(
 
     how = f"How far back the agent looks: mean norm of the derivative with respect to the {inputs} so many steps ago,\n"
     how += "over all pairs of steps that belong to one memory. Long lags are means over few pairs."
-    return _save(fill, (10, 3.9), who, how, path)
+    return _save(fill, (10.0, 3.9), who, how, path)
 
 
 def draw_attention(layers: Sequence[np.ndarray], start: np.ndarray, who: str, path: Path) -> list[Path]:
@@ -117,7 +117,7 @@ def draw_spectrum(
         "λ is what one step leaves of a part of the state, which is forgotten to 1/e after -1/log|λ| steps: the time\n"
     )
     how += "scale. Angles are oscillations. A memory of k steps needs time scales of k and more."
-    return _save(fill, (10, 0.9 + 3.6 * len(layers)), who, how, path)
+    return _save(fill, (10.0, 0.9 + 3.6 * len(layers)), who, how, path)
 
 
 def draw_state(norms: dict[str, np.ndarray], start: np.ndarray, who: str, path: Path) -> list[Path]:

@@ -93,8 +93,10 @@ def examine(trained: Trained) -> Inspected:
     attention, eigenvalues = look(agent)
     initial: tuple[Any, ...] = ()
     if eigenvalues:
-        key = training_keys(config)[seed - config.seed]
-        initial = look(jax.jit(lambda key: trained.built.learner.init(key).agent)(key))[1]
+        # The program that training begins with, bit for bit; what it was compiled to is still kept.
+        init = jax.jit(jax.vmap(trained.built.learner.init))
+        agents = init(training_keys(config)).agent
+        initial = look(jax.tree.map(lambda leaf: leaf[seed - config.seed], agents))[1]
     matrices = jax.jit(in_precision(config, influence))(agent, watched.seen, starts)._asdict()
     matrices = {name: np.asarray(matrix) for name, matrix in matrices.items()}
     T = len(starts)
