@@ -74,7 +74,9 @@ def test_what_is_watched_is_what_the_agent_did(watched):
     trained, seen = watched
     _, agent, moments = choose_agent(trained)
     assert np.array_equal(np.flatnonzero(seen.start), [0, 9])
-    _, output = jax.jit(agent.scan)(agent.core.initial_state(), normalize_observation(moments, seen.obs), seen.start)
+    normalised = normalize_observation(moments, jax.tree.map(jnp.asarray, seen.obs))
+    again = jax.jit(lambda agent, *segment: agent.scan(agent.core.initial_state(), *segment))
+    _, output = again(agent, normalised, jnp.asarray(seen.start))
     np.testing.assert_allclose(output.policy, seen.policy, atol=1e-5)
     np.testing.assert_allclose(output.value, seen.value, atol=1e-5)
     assert np.array_equal(seen.action, seen.policy.argmax(-1))
