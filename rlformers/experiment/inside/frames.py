@@ -122,7 +122,8 @@ class _Policy:
         panel.set_ylim(low - margin, high + margin)
         panel.set_xlim(-0.5, len(dims) - 0.5)
         panel.set_title("mean ± std (orange: taken)")
-        panel.set_xlabel("dimension; before it is fitted to the bounds")
+        panel.set_xlabel("dimension, before the bounds")
+        panel.set_xticks(dims if len(dims) <= 12 else [])
 
     def show(self, t: int) -> list[Any]:
         if self.discrete:
