@@ -31,13 +31,13 @@ CORES = {
     "lmu": (LMU, layer("m")),
     "lmuformer-": (LMU, lambda state: state.blocks[0].m),
     "spiking_lmuformer-": (LMU, lambda state: state.blocks[0].cell.m),
-    "mingru": ({}, layer("h")),
+    "mingru-": ({}, layer("h")),
     "mamba": ({"state_size": 2}, layer("h")),
     "mamba2-": ({"state_size": 2, "head_size": 4}, layer("h")),
-    "mamba3": ({"state_size": 4, "head_size": 8}, layer("h")),
+    "mamba3-": ({"state_size": 4, "head_size": 8}, layer("h")),
     "linear_attention-": ({"heads": 2}, layer("S")),
     "deltanet": ({"heads": 2, "expand": 1}, layer("S")),
-    "mlstm": ({"heads": 2, "expand": 1}, lambda state: state.layers[0].memory.C),
+    "mlstm-": ({"heads": 2, "expand": 1}, lambda state: state.layers[0].memory.C),
 }
 ROWS = [pytest.param(row, marks=pytest.mark.slow) if "-" in row else row for row in CORES]
 

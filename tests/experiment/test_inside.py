@@ -24,7 +24,7 @@ from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.evaluate import load_trained, training_keys
 from rlformers.experiment.inside.describe import choices, rows
 from rlformers.experiment.inside.influence import Influence, by_lag, influence, lag_that_holds
-from rlformers.experiment.inside.inspection import examine
+from rlformers.experiment.inside.inspection import inspect
 from rlformers.experiment.inside.play import play
 from rlformers.experiment.inside.time_scales import time_scales
 from rlformers.experiment.inside.watch import attempts, choose_agent, returns_so_far, watch
@@ -128,53 +128,56 @@ def test_gif_has_a_frame_per_step(run, tmp_path, capsys):
     assert gif.read_bytes() == before
 
 
-def test_inspection_is_written_and_nothing_is_overwritten(run, tmp_path, capsys):
-    out = tmp_path / "new" / "folder"
-    command = ["inspect", str(run.path), "--out", str(out), *LIMITS]
-    assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "memory starts at step 1, 10" in said and "recurrence of layer 1" in said and "attention of layer 1" in said
-    figures = {
-        f"{name}.{kind}"
-        for name in ("influence", "horizon", "attention", "spectrum", "state")
-        for kind in ("png", "pdf")
-    }
+@pytest.fixture(scope="module")
+def inspected(run, tmp_path_factory):
+    """What `inspect` wrote about the second agent, and what it returned."""
+    out = tmp_path_factory.mktemp("inspected") / "new" / "folder"
+    lines = inspect(run.path, out, [*LIMITS, "agent=4"])
+    return out, lines, dict(np.load(out / "arrays.npz"))
+
+
+def test_inspection_is_written_and_nothing_is_overwritten(run, inspected, capsys):
+    out, lines, arrays = inspected
+    assert lines[0] == "test/both on meta/DarkRoom, training seed 4, after 64 steps"
+    assert lines[1] == "12 steps, memory starts at step 1, 10"
+    assert any(line.startswith("recurrence of layer 1") for line in lines)
+    assert any(line.startswith("attention of layer 1") for line in lines)
+    kinds = ("influence", "horizon", "attention", "spectrum", "state")
+    figures = {f"{kind}.{suffix}" for kind in kinds for suffix in ("png", "pdf")}
     assert {file.name for file in out.iterdir()} == figures | {"inspection.json", "arrays.npz"}
     for file in out.glob("*.png"):
         with Image.open(file) as image:
-            assert (
-                min(image.size) > 200 and len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10
-            )
+            colours = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
+            assert min(image.size) > 200 and len(colours) > 10
     numbers = json.loads((out / "inspection.json").read_text())
     assert numbers["num_steps"] == 12 and numbers["starts"] == [0, 9] and numbers["influence"]["of"] == "observation"
-    arrays = np.load(out / "arrays.npz")
     assert arrays["influence_value"].shape == (12, 12) and arrays["attention_1"].shape == (2, 12, 12)
     profile = by_lag(arrays["influence_policy"], arrays["start"])
     np.testing.assert_allclose(numbers["influence"]["policy"]["mean_by_lag"], profile, rtol=1e-6)
 
     before = {file: file.read_bytes() for file in out.iterdir()}
-    assert main(command) == 2
+    assert main(["inspect", str(run.path), "--out", str(out), *LIMITS]) == 2
     assert "exists; overwrite=true replaces it" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in out.iterdir()} == before
 
 
-def test_examination_is_of_this_agent(run):
-    found = examine(load_trained(run.path, [*LIMITS, "agent=4"], InspectConfig))
-    same_memory = np.cumsum(found.watched.start)[:, None] == np.cumsum(found.watched.start)
+def test_inspection_is_of_this_agent(run, inspected):
+    _, _, arrays = inspected
+    same_memory = np.cumsum(arrays["start"])[:, None] == np.cumsum(arrays["start"])
     possible = same_memory & np.tri(12, dtype=bool)
-    for matrix in found.influence.values():
+    for name in ("value", "policy"):
+        matrix = arrays[f"influence_{name}"]
         assert (matrix[~possible] == 0).all() and (matrix[possible] > 0).all()
-    (weights,) = found.attention
+    weights = arrays["attention_1"]
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
     assert (weights[:, ~possible] == 0).all()
-    (after,), (before,) = found.eigenvalues, found.initial_eigenvalues
+
     trained = load_trained(run.path, [], InspectConfig)
-    discretized, _ = jax.vmap(lambda layer: layer.discretize())(trained.agents.core.layers[0])
-    np.testing.assert_allclose(after[0], discretized[1], rtol=1e-5)
-    initial = jax.jit(jax.vmap(trained.built.learner.init))(training_keys(run.config)).agent.core.layers[0]
-    discretized, _ = jax.vmap(lambda layer: layer.discretize())(initial)
-    np.testing.assert_allclose(before[0], discretized[1], rtol=1e-5)
-    assert not np.allclose(before, after, rtol=1e-6)
+    initial = jax.jit(jax.vmap(trained.built.learner.init))(training_keys(run.config)).agent
+    for name, agents in (("eigenvalues_1", trained.agents), ("initial_eigenvalues_1", initial)):
+        expected, _ = jax.vmap(lambda layer: layer.discretize())(agents.core.layers[0])
+        np.testing.assert_allclose(arrays[name][0], expected[1], rtol=1e-5)
+    assert not np.allclose(arrays["eigenvalues_1"], arrays["initial_eigenvalues_1"], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
