@@ -230,21 +230,17 @@ def test_flags_have_the_names_of_their_leaves():
     names = checked(shapes)
     assert metrics["finite"].shape == (len(names),) and len(set(names)) == len(names)
 
-    state: TrainState = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes._replace(key=None))
-    losses = {name: jnp.zeros(()) for name in ("policy_loss", "value_loss", "entropy", "grad_norm")}
-    for field in ("agent", "opt_state", "normalizers"):
-        tree = getattr(state, field)
-        for broken, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if not leaf.size or not np.issubdtype(leaf.dtype, np.floating):
-                continue
+    agent = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.agent)
+    losses = {name: np.zeros(()) for name in ("policy_loss", "value_loss", "entropy", "grad_norm")}
+    of_state = jax.jit(lambda agent: finite_state(shapes._replace(agent=agent)))
+    of_learning = jax.jit(finite_learning)
+    for broken, leaf in jax.tree_util.tree_leaves_with_path(agent):
+        if leaf.size:
             spoilt = jax.tree_util.tree_map_with_path(
-                lambda path, x, broken=broken: np.full_like(x, np.inf) if path == broken else x, tree
+                lambda path, x, broken=broken: np.full_like(x, np.inf) if path == broken else x, agent
             )
-            name = field + jax.tree_util.keystr(broken)
-            flags = np.asarray(finite_state(state._replace(**{field: spoilt})))
+            name = "agent" + jax.tree_util.keystr(broken)
+            flags = np.asarray(of_state(spoilt))
             assert [names[len(names) - len(flags) + i] for i in np.flatnonzero(~flags)] == [name]
-            if field == "agent":
-                flags = np.asarray(finite_learning(spoilt, losses))
-                assert [names[names.index("policy_loss") + i] for i in np.flatnonzero(~flags)] == [
-                    f"gradient of {name}"
-                ]
+            flags = np.asarray(of_learning(spoilt, losses))
+            assert [names[names.index("policy_loss") + i] for i in np.flatnonzero(~flags)] == [f"gradient of {name}"]
