@@ -21,10 +21,10 @@ from rlformers.cores.stack import Stack
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import CheckpointStore
 from rlformers.experiment.compilation_cache import enable_compilation_cache
-from rlformers.experiment.evaluate import load_trained, training_keys
+from rlformers.experiment.evaluate import Trained, load_trained, training_keys
 from rlformers.experiment.inside.describe import choices, rows
 from rlformers.experiment.inside.influence import Influence, by_lag, influence, lag_that_holds
-from rlformers.experiment.inside.inspection import inspect
+from rlformers.experiment.inside.inspection import draw, examine, inspect
 from rlformers.experiment.inside.play import play
 from rlformers.experiment.inside.time_scales import time_scales
 from rlformers.experiment.inside.watch import attempts, choose_agent, returns_so_far, watch
@@ -262,15 +262,27 @@ def test_time_scales():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("core", registry.built_in())
-def test_every_core_can_be_inspected_and_played(core, tmp_path, capsys):
-    """With continuous actions and no picture of the environment's own for one of them."""
-    env = "gymnax/Pendulum-v1" if core == "mamba3" else "popgym/RepeatPreviousEasy"
-    words = [f"env={env}", f"core={core}", "model.width=16", "ppo.num_envs=2", "ppo.num_steps=8"]
-    words += ["ppo.num_minibatches=1", "total_steps=16", "wandb.mode=disabled", f"run_dir={tmp_path / 'run'}"]
-    assert main(["train", *words]) == 0
-    assert main(["inspect", str(tmp_path / "run"), "max_steps=16"]) == 0
-    assert len(play(tmp_path / "run", tmp_path / "a.gif", ["max_steps=5"])) == 4
-    found = {file.stem for file in (tmp_path / "run" / "inspection").glob("*.png")}
-    assert {"influence", "horizon"} <= found
-    assert ("attention" in found) == (core in ("gtrxl", "transformer"))
-    assert ("state" in found) == (core != "mlp")
+def test_every_core_can_be_looked_into(core, tmp_path):
+    """Before training, which takes most of the time."""
+    words = ["env=popgym/RepeatPreviousEasy", f"core={core}", "model.width=16", "ppo.num_envs=2"]
+    config = compose([*words, "ppo.num_minibatches=1"])
+    built = build(config)
+    agents = jax.jit(jax.vmap(built.learner.init))(training_keys(config)).agent
+    found = examine(Trained(InspectConfig(max_steps=16), config, built, None, agents, None))
+    names = {file.stem for file in draw(found, core, tmp_path)}
+    assert {"influence", "horizon"} <= names
+    assert ("attention" in names) == (core in ("gtrxl", "transformer"))
+    assert ("state" in names) == (core != "mlp")
+
+
+@pytest.mark.slow
+def test_continuous_actions_are_played_and_inspected(tmp_path):
+    """By the commands, after a training."""
+    run = str(tmp_path / "run")
+    words = ["env=gymnax/Pendulum-v1", "core=mamba3", "model.width=16", "ppo.num_envs=2", "ppo.num_steps=8"]
+    words += ["ppo.num_minibatches=1", "total_steps=16", "wandb.mode=disabled"]
+    assert main(["train", *words, f"run_dir={run}"]) == 0
+    assert main(["inspect", run, "max_steps=16"]) == 0
+    assert len(play(run, tmp_path / "a.gif", ["max_steps=5"])) == 4
+    (row, *_) = json.loads((tmp_path / "a.json").read_text())["steps"]
+    assert len(row["mean"]) == len(row["std"]) == len(row["action"]) == 1

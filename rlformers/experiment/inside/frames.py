@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -72,7 +73,7 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
 
 
 def _state_picture(env: Any, state: Any, params: Any, obs: Any) -> np.ndarray:
-    return render(env, state, params, obs)
+    return render(env, jax.tree.map(jnp.asarray, state), params, obs)  # as an environment's own `render` knows it
 
 
 def _obs(env: Any, state: Any, params: Any, obs: Any) -> np.ndarray:

@@ -68,7 +68,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
             (out / name).unlink(missing_ok=True)
         config = trained.config
         who = f"{config.core.name} on {config.env}, training seed {seed}, after {trained.step:,} steps"
-        files = _draw(found, who, out)
+        files = draw(found, who, out)
         np.savez_compressed(out / "arrays.npz", **_arrays(found))  # type: ignore[arg-type]
         about = {"run_dir": str(run_dir), "env": config.env, "core": config.core.name, "agent": seed}
         about |= {"step": trained.step, "greedy": options.greedy, "seed": options.seed}
@@ -155,7 +155,8 @@ def _arrays(found: Inspected) -> dict[str, np.ndarray]:
     return arrays | {f"state_norm {name}": norm for name, norm in found.watched.norms.items()}
 
 
-def _draw(found: Inspected, who: str, out: Path) -> list[Path]:
+def draw(found: Inspected, who: str, out: Path) -> list[Path]:
+    """Write all figures that apply."""
     start = found.watched.start
     files = figures.draw_influence(found.influence, start, found.inputs, who, out / "influence")
     files += figures.draw_horizon(found.horizon, SHARES, found.inputs, who, out / "horizon")

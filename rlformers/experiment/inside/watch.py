@@ -20,7 +20,7 @@ CHUNK = 64  # steps of one call of the compiled program, whatever is watched
 
 
 class Watched(NamedTuple):
-    """Steps in the order in which they were made; leading axis T."""
+    """Steps in the order in which they were made, in NumPy but for random keys; leading axis T."""
 
     env_state: Any  # before the step
     obs: Any  # as the environment shows it
@@ -99,8 +99,12 @@ def watch(trained: Trained) -> Watched:
     ends = np.flatnonzero(whole.terminated | whole.truncated)
     T = min(options.max_steps, len(whole.start), *(ends[options.episodes - 1 : options.episodes] + 1))
     whole = jax.tree.map(lambda leaf: leaf[:T], whole)
-    numpy = {name: jax.device_get(getattr(whole, name)) for name in Watched._fields if name != "env_state"}
-    return whole._replace(**numpy)  # a state can hold random keys, which NumPy does not know
+    return jax.tree.map(_numpy, whole)
+
+
+def _numpy(leaf: Array) -> Any:
+    """Slices of a JAX array are programs to compile. NumPy does not know random keys."""
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
 
 
 def norms(memory: Any) -> dict[str, Array]:
