@@ -48,6 +48,7 @@ def log_checkpoints(run: Any, run_dir: Path) -> None:
     Its name is `checkpoint-<id of the run>`; the aliases are `best` and `latest`. W&B keeps equal contents once.
     """
     import wandb
+
     from rlformers.experiment.checkpoint import best_of, good_checkpoints
 
     good = {checkpoint.update: checkpoint for checkpoint in good_checkpoints(run_dir / "checkpoints")}
