@@ -1,4 +1,4 @@
-"""Returns that a return can be measured against: of chance, of agents without memory, of the best policy, published ones.
+"""What a return can be measured against: chance, agents without memory, the best policy, published scores.
 
 Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`, what chance earns in
 `random_returns.json` (see `chance.py`).

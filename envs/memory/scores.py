@@ -1,4 +1,4 @@
-"""What is known about returns in the memory probes, as functions of what they depend on; docs/envs/memory.md derives it.
+"""What is known about returns in the memory probes, as functions of what they depend on; see docs/envs/memory.md.
 
 Arguments that a function only names, such as `delay`, may change without changing the returns.
 """
