@@ -78,7 +78,7 @@ def _interval(samples: Samples, statistic: Callable[..., Any]) -> Any:
     if min(sample.shape[-1] for sample in samples) < 2:
         return None
     result = stats.bootstrap(
-        tuple(samples), statistic, n_resamples=2000, batch=500, vectorized=True, method="percentile", rng=0
+        tuple(samples), statistic, n_resamples=2000, batch=500, vectorized=True, axis=-1, method="percentile", rng=0
     )
     low, high = result.confidence_interval
     return (float(low), float(high)) if np.ndim(low) == 0 else (low, high)

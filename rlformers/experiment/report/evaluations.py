@@ -72,7 +72,9 @@ def evaluations_table(groups: Sequence[Group]) -> Table | None:
         if "return" in evaluation["results"]
     ]
     return (
-        Table("evaluations", COLUMNS, sorted(rows, key=lambda row: (row["env"], row["core"])), NOTE) if rows else None
+        Table("evaluations", COLUMNS, sorted(rows, key=lambda row: (row["env"], row["core"])), NOTE, True)
+        if rows
+        else None
     )
 
 

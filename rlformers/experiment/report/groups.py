@@ -1,5 +1,6 @@
 """Which runs belong together: those that differ in their seeds only."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -80,7 +81,7 @@ def group(runs: list[Run]) -> list[Group]:
     return [Group(env, label, members) for (env, label), members in sorted(groups.items(), key=lambda item: item[0])]
 
 
-def missing(groups: list[Group]) -> list[tuple[str, str]]:
+def missing(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """Pairs of an environment and a label that have no run, although both occur."""
     known = {(g.env, g.label) for g in groups}
     envs, labels = (list(dict.fromkeys(values)) for values in zip(*known, strict=True))

@@ -1,17 +1,20 @@
 """The page: everything of a report in one HTML file that needs nothing else."""
 
 import base64
+import re
 import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from rlformers.experiment.report.groups import Group
+from rlformers.experiment.report.panels import DPI
 from rlformers.experiment.report.reproduce import command, made_with, shared
-from rlformers.experiment.report.results import RUNS
-from rlformers.experiment.report.runs import Run
 from rlformers.experiment.report.style import CSS
 from rlformers.experiment.report.tables import Table
+
+_NAMED = re.compile(r"(env|core|seed|seeds)=")
 
 
 class Section(NamedTuple):
@@ -49,8 +52,10 @@ def page(title: str, date: str, lead: str, sections: Sequence[Section]) -> str:
 
 def figure(path: Path, caption: str) -> str:
     """A PNG file as part of the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = f'<img id="{path.stem}" alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+    content = path.read_bytes()
+    data = base64.b64encode(content).decode()
+    width = int.from_bytes(content[16:20]) * 96 // DPI  # as large as in print
+    image = f'<img id="{path.stem}" width="{width}" alt="{escape(caption)}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{escape(caption)} Also {path.name}, {path.stem}.pdf.</figcaption></figure>"
 
 
@@ -65,24 +70,31 @@ def unfinished(runs: Table) -> str:
     done = len(runs.rows) - len(rows)
     if not rows:
         return paragraph(f"All {done} runs are finished.")
-    table = Table("unfinished", RUNS, rows)
+    table = runs._replace(name="unfinished", rows=rows)
     return paragraph(f"{done} runs are finished; these are not, and do not count in any number:") + table.html()
 
 
-def settings(runs: Sequence[Run]) -> str:
-    """Commands, with what they do not share, versions, and the configuration that all share."""
-    commands = [command(run) for run in runs]
-    common = [word for word in commands[0][2:] if all(word in words for words in commands)]
-    differing = {run.path: [w for w in words[2:] if w not in common] for run, words in zip(runs, commands, strict=True)}
-    lines = "\n".join(dict.fromkeys(map(shlex.join, commands)))
+def settings(groups: Sequence[Group]) -> str:
+    """Hyper-parameters that differ, commands, versions, and the configuration that all runs share."""
+    runs = [run for g in groups for run in g.runs]
+    commands = {run.path: command(run) for run in runs}
+    lines = "\n".join(dict.fromkeys(map(shlex.join, commands.values())))
+    common = set.intersection(*map(set, commands.values()))
+    differing = dict.fromkeys(
+        f"{g.env} {run.config['core.name']}: {shlex.join(words)}"
+        for g in groups
+        for run in g.runs
+        if (words := [word for word in commands[run.path] if word not in common and not _NAMED.match(word)])
+    )
+    if differing:
+        apart = paragraph("Not at their defaults, and not the same in all runs:")
+        apart += f"<pre>{escape(chr(10).join(differing))}</pre>"
+    else:
+        apart = paragraph("None, but for environment, core and seeds.")
     facts = "\n".join(f"{name}: {'; '.join(values)}" for name, values in made_with(runs).items())
-    apart = "\n".join(dict.fromkeys(shlex.join(words) or "(nothing)" for words in differing.values()))
     keys = "\n".join(f"{key}={value}" for key, value in shared(runs).items())
-    common_text = shlex.join(common) or "nothing: all of it is at its default"
     return (
-        "<h3>What differs between runs</h3>\n"
-        + paragraph(f"Set in all of them, away from the defaults: {common_text}. Set differently:")
-        + f"<pre>{escape(apart)}</pre>\n<h3>Commands</h3>\n<pre>{escape(lines)}</pre>\n"
-        + f"<h3>Made with</h3>\n<pre>{escape(facts) or 'unknown: no run has a summary'}</pre>\n"
-        + f"<details><summary>Every key that all runs have in common</summary><pre>{escape(keys)}</pre></details>"
+        f"<h3>Settings that differ</h3>\n{apart}\n<h3>Commands</h3>\n<pre>{escape(lines)}</pre>\n"
+        f"<h3>Made with</h3>\n<pre>{escape(facts) or 'unknown: no run has a summary'}</pre>\n"
+        f"<details><summary>Every key that all runs have in common</summary><pre>{escape(keys)}</pre></details>"
     )

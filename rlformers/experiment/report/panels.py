@@ -7,6 +7,7 @@ from typing import Any
 # Okabe & Ito 2008, told apart by all common kinds of colour blindness; black and yellow last, as they draw the eye.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 DASHES = ("-", "--", ":", "-.")  # a second sign, and what separates more cores than there are colours
+DPI = 160  # of the PNG files
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -40,7 +41,7 @@ def save(figure: Any, path: Path) -> list[Path]:
     """Write a figure as `.png` and `.pdf`; `path` is without suffix."""
     paths = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
     for file in paths:
-        figure.savefig(file, dpi=160, bbox_inches="tight")
+        figure.savefig(file, dpi=DPI, bbox_inches="tight")
     return paths
 
 
@@ -68,10 +69,11 @@ def draw_panels(
 
     names = list(dict.fromkeys(name for name, _, _ in lines))
     labels = list(dict.fromkeys(label for _, label, _ in lines))
-    columns = min(3, len(names))
+    columns = min(2, len(names))
     rows = -(-len(names) // columns)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(1.2 + panel_width * columns, 0.9 + 3.1 * rows)
+        figure.get_layout_engine().set(h_pad=0.1)  # a title is not to touch the label above it
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         handles: dict[str, Any] = {}
         for name, panel in zip(names, panels, strict=False):
@@ -88,7 +90,7 @@ def draw_panels(
             [handles[label] for label in labels],
             labels,
             loc="outside lower center",
-            ncols=min(len(labels), 2 * columns),
+            ncols=min(len(labels), 3 * columns),
             frameon=False,
             title=legend,
             title_fontsize=8,

@@ -51,8 +51,9 @@ def plot_learning(groups: Sequence[Group], curves: Sequence[MeanCurve], out: Pat
         panel.set_xlim(left=0)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))  # 200k, 1M
         panel.set_xlabel("environment steps per seed")
-        if scores[env] is not None:
-            draw_references(panel, scores[env])
+        known = scores[env]
+        if known is not None:
+            draw_references(panel, known)
 
     legend = LEARNING + ("; ○ unfinished" if any(not run.finished for g in groups for run in g.runs) else "")
     lines = [

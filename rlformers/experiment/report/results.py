@@ -18,16 +18,17 @@ RESULTS = (
     Column("seeds", ("seeds",), "d"),
     Column("steps", ("total_steps",), ",d"),
     Column("steps/s", ("steps_per_second",), ",.0f"),
-    Column("compile s", ("compile_seconds",), ".1f"),
+    Column("compile\u00a0s", ("compile_seconds",), ".1f"),
     Column("parameters", ("num_parameters",), ",.0f"),
     Column("state", ("state_size",), ",.0f"),
     Column("status", ("status",)),
 )
 RESULTS_NOTE = (
     "Return: of the episodes that ended in the last 10 % of the steps; interquartile mean over seeds, with a "
-    "percentile bootstrap interval (one seed has none). Normalised: 0 is chance, 1 the ceiling, where both are known. Steps are "
-    "per seed, steps/s and compile seconds the median over runs, of all seeds of a run together. State: numbers that "
-    "the memory of one environment holds. Unfinished runs do not count in the return."
+    "percentile bootstrap interval (one seed has none). Normalised: 0 is the return of random actions, 1 the ceiling, "
+    "where both are known. "
+    "Steps are per seed, steps/s and compile seconds the median over runs, of all seeds of a run together. State: "
+    "numbers that the memory of one environment holds. Unfinished runs do not count in the return."
 )
 
 
@@ -35,7 +36,7 @@ def results_table(groups: Sequence[Group]) -> Table:
     """`table.csv`: a line per environment and core, those without a run included."""
     rows = [results_row(g) for g in groups]
     rows += [dict.fromkeys(rows[0]) | {"env": e, "core": c, "seeds": 0, "status": "no run"} for e, c in missing(groups)]
-    return Table("table", RESULTS, sorted(rows, key=lambda row: (row["env"], row["core"])), RESULTS_NOTE)
+    return Table("table", RESULTS, sorted(rows, key=lambda row: (row["env"], row["core"])), RESULTS_NOTE, True)
 
 
 def results_row(g: Group) -> dict[str, Any]:
@@ -69,7 +70,7 @@ REFERENCES = (
     Column("source", ("source",)),
 )
 SOURCES = {
-    "random": "uniformly random actions",
+    "random": "uniformly random actions, exact or over 1,000 episodes",
     "memoryless": "the best policy that sees the last observation only",
     "ceiling": "the best that is possible, or a bound",
 }
@@ -88,7 +89,7 @@ def references_table(groups: Sequence[Group]) -> Table | None:
                 rows.append({"env": g.env, "reference": name, "return": value, "source": source})
         for score in g.scores.published:
             rows.append({"env": g.env, "reference": score.who, "return": score.value, "source": score.source})
-    return Table("references", REFERENCES, rows) if rows else None
+    return Table("references", REFERENCES, rows, grouped=True) if rows else None
 
 
 RUNS = (
@@ -121,4 +122,4 @@ def runs_table(groups: Sequence[Group]) -> Table:
     ]
     empty = dict.fromkeys(rows[0])
     rows += [empty | {"env": env, "core": core, "status": "no run", "progress": 0.0} for env, core in missing(groups)]
-    return Table("runs", RUNS, rows)
+    return Table("runs", RUNS, rows, grouped=True)

@@ -45,7 +45,7 @@ class Run(NamedTuple):
         elif not self.curves:
             how = "ended before its first log point"
         else:
-            how = "killed" if self.summary is None else "stopped"
+            how = "killed" if self.summary is None else "stopped or failed"
         return f"unfinished at {self.progress:.0%}, {how}"
 
 

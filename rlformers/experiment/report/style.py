@@ -20,20 +20,19 @@ nav a { margin-right: 1rem; white-space: nowrap; }
 a { color: inherit; text-underline-offset: .2em; text-decoration-color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; }
+th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; }
 th { font-weight: 600; }
 thead th { border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-tbody th { white-space: nowrap; padding-left: 0; }
-thead th:first-child { padding-left: 0; }
-tr.first td, tr.first th { border-top: 1px solid var(--line); }
-tbody tr:first-child td, tbody tr:first-child th { border-top: 0; }
-.number { text-align: right; white-space: nowrap; }
+.group th { padding: .8rem 0 .25rem; border-bottom: 1px solid var(--line); }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
 figure { margin: 1rem 0; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 4px; padding: .5rem; }
 figcaption { margin-top: .4rem; }
 pre { background: var(--band); border: 1px solid var(--line); border-radius: 4px; padding: .7rem .9rem;
-  overflow-x: auto;   font: .8125rem/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+  overflow-x: auto;
+  font: .8125rem/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 code { font: .875em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 summary { cursor: pointer; }
 @media print {
@@ -42,7 +41,6 @@ summary { cursor: pointer; }
   nav { display: none; }
   table { font-size: 7.5pt; }
   th, td { padding: .15rem .3rem; white-space: normal; }
-  tbody th { white-space: normal; }
   .scroll { overflow: visible; }
   figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }

@@ -29,6 +29,7 @@ class Table(NamedTuple):
     columns: Sequence[Column]
     rows: list[dict[str, Any]]
     note: str = ""
+    grouped: bool = False  # on the page, rows that are equal in the first column come under one heading
 
     def write(self, out: Path) -> Path:
         """Write `<name>.csv`."""
@@ -46,27 +47,22 @@ class Table(NamedTuple):
         return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
 
     def html(self) -> str:
-        """The shown columns and the note; a number carries its full precision as the value of a `data` element.
-
-        Equal neighbours in the first column are one cell.
-        """
-        head = "".join(f'<th scope="col"{_right(column)}>{escape(column.heading)}</th>' for column in self.columns)
-        body = []
-        first = self.columns[0]
-        for number, row in enumerate(self.rows):
-            texts = first.texts(row)
-            cells = [_cell(column, row) for column in self.columns[1:]]
-            if number == 0 or texts != first.texts(self.rows[number - 1]):
-                same = [first.texts(other) == texts for other in self.rows[number:]]
-                span = same.index(False) if False in same else len(same)
-                cells.insert(0, f'<th scope="rowgroup" rowspan="{span}">{escape(_join(texts))}</th>')
-                body.append('<tr class="first">' + "".join(cells) + "</tr>")
-            else:
-                body.append("<tr>" + "".join(cells) + "</tr>")
+        """The shown columns and the note; a number carries its full precision as the value of a `data` element."""
+        columns = self.columns[1:] if self.grouped else self.columns
+        lines, before = [], None
+        for row in self.rows:
+            heading = _join(self.columns[0].texts(row))
+            if self.grouped and heading != before:
+                lines.append(
+                    f'<tr class="group"><th scope="rowgroup" colspan="{len(columns)}">{escape(heading)}</th></tr>'
+                )
+            before = heading
+            lines.append("<tr>" + "".join(_cell(column, row) for column in columns) + "</tr>")
+        head = "".join(f'<th scope="col"{_right(column)}>{escape(column.heading)}</th>' for column in columns)
         note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
         return (
             f'<div class="scroll"><table id="{self.name}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
-            + "\n".join(body)
+            + "\n".join(lines)
             + f"\n</tbody></table></div>\n{note}"
         )
 

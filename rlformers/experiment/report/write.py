@@ -98,7 +98,7 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
     if evaluated:
         sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
     sections.append(Section("runs", "Runs", unfinished(runs) + _numbers(runs)))
-    sections.append(Section("reproduce", "Settings and versions", settings([run for g in groups for run in g.runs])))
+    sections.append(Section("reproduce", "Settings and versions", settings(groups)))
 
     tables = [results, runs, references, comparison.aggregate, comparison.improvement, comparison.profile, evaluated]
     paths += [table.write(out) for table in tables if table is not None]
