@@ -12,7 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from rlformers.config import ExperimentConfig
 from rlformers.cores import registry
 
-FREE_NODES = ("env_params", "env_kwargs")  # what they may hold is the environment's business
+# What these may hold is the environment's business.
+FREE_NODES = ("env_params", "env_kwargs", "eval.env_params", "eval.env_kwargs")
+
+
+def in_free_node(key: str) -> bool:
+    """Whether a key is in one of FREE_NODES, and not such a node itself."""
+    return key.startswith(tuple(f"{node}." for node in FREE_NODES))
 
 
 def store_schema() -> None:

@@ -40,8 +40,11 @@ class Run(NamedTuple):
         """In words."""
         if self.finished:
             return "finished"
+        failure = (self.summary or {}).get("failure")
         if self.running:
             how = "training now"
+        elif failure:
+            how = f"failed: {failure['what']}"
         elif not self.curves:
             how = "ended before its first log point"
         else:
