@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rlformers.compose import to_dict
+from rlformers.compose import flatten, to_dict
 from rlformers.config import CoreConfig, ExperimentConfig
 from rlformers.cores import registry
 from rlformers.experiment.report.groups import NEUTRAL
-from rlformers.experiment.report.runs import Run, flatten
+from rlformers.experiment.report.runs import Run
 
 
 def command(run: Run) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlformers.compose import load, to_dict
+from rlformers.compose import flatten, load, to_dict
 
 
 class Run(NamedTuple):
@@ -129,11 +129,3 @@ def _in_use(path: Path) -> bool:
     except OSError:  # none, or on a file system without locks
         return False
     return False
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
