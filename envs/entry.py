@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rlformers.envs.scores import Scores
 
 
 class Entry(NamedTuple):
@@ -16,4 +19,5 @@ class Entry(NamedTuple):
     previous_action: bool = False  # show the agent its last action and a start flag
     length: str = ""  # steps of an episode, "51", or from the fewest to the most, "1-14"
     best: str = ""  # return of the best policy without knowledge of what is hidden, or what is known about it
+    scores: Callable[..., Scores] | None = None  # what is known about returns, see `scores.known_scores`
     extra: str = ""  # optional dependencies that it needs: pip install 'rlformers[extra]'

@@ -1,6 +1,9 @@
 """gymnax's own environments. Which of them end by themselves, see `gymnax_adapter`."""
 
+from collections.abc import Callable
+
 from rlformers.envs.entry import Entry
+from rlformers.envs.scores import Scores
 
 # What it asks for, steps of an episode, best return.
 GYMNAX_IDS = {
@@ -41,6 +44,12 @@ VELOCITIES = {
     "MountainCarContinuous-v0": (1,),
 }
 
+
+def _ceiling(best: str) -> Callable[[], Scores] | None:
+    """A bare number is the return of the best policy; the rest is words about it."""
+    return (lambda: Scores(ceiling=float(best))) if best.replace(".", "").isdecimal() else None
+
+
 ENTRIES = tuple(
     Entry(
         f"gymnax/{name}",
@@ -49,6 +58,7 @@ ENTRIES = tuple(
         {"env_id": name},
         length=length,
         best=best,
+        scores=_ceiling(best),
     )
     for name, (summary, length, best) in GYMNAX_IDS.items()
 )

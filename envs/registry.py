@@ -33,6 +33,8 @@ from rlformers.envs.popgym import catalogue as popgym
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
 
+    from rlformers.envs.scores import Scores
+
 _CATALOGUES = (popgym, memory, meta, gymnax_catalogue, adapters, control_catalogue)
 BUILT_IN = {entry.name: entry for catalogue in _CATALOGUES for entry in catalogue.ENTRIES}
 _entries = dict(BUILT_IN)
@@ -47,6 +49,7 @@ def register_env(
     previous_action: bool = False,
     length: str = "",
     best: str = "",
+    scores: Callable[..., Scores] | None = None,
 ) -> None:
     """Add an environment under a new id.
 
@@ -58,13 +61,15 @@ def register_env(
         previous_action: Whether `make_env` adds the previous action and a start flag to its observations.
         length: Steps of an episode, for the list.
         best: Return of the best policy, for the list.
+        scores: What is known about returns, for reports: a function of those arguments and params that change them in a
+            known way (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
 
     Raises:
         ValueError: The id is taken.
     """
     if name in entries():
         raise ValueError(f"env: {name!r} is already registered")
-    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best)
+    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores)
 
 
 def entries() -> dict[str, Entry]:

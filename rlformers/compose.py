@@ -264,6 +264,14 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
     return asdict(config) | {"core": {"name": config.core.name} | config.core.options}
 
 
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def to_yaml(config: ExperimentConfig) -> str:
     """The config as YAML that `load` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))

@@ -1,6 +1,7 @@
 """The memory probes."""
 
 from rlformers.envs.entry import Entry
+from rlformers.envs.memory import scores
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -9,6 +10,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.tmaze:TMaze",
         length="11",
         best="1",
+        scores=scores.tmaze,
     ),
     Entry(
         "memory/ActiveTMaze",
@@ -17,6 +19,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"active": True},
         length="13",
         best="1",
+        scores=scores.active_tmaze,
     ),
     Entry(
         "memory/MemoryChain",
@@ -24,6 +27,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.memory_chain:MemoryChain",
         length="33",
         best="1",
+        scores=scores.memory_chain,
     ),
     Entry(
         "memory/KeyToDoor",
@@ -45,6 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.copying:Copy",
         length="16",
         best="1",
+        scores=scores.copy,
     ),
     Entry(
         "memory/SelectiveCopy",
@@ -52,6 +57,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.selective_copy:SelectiveCopy",
         length="72",
         best="1",
+        scores=scores.selective_copy,
     ),
     Entry(
         "memory/AssociativeRecall",
@@ -59,6 +65,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.associative_recall:AssociativeRecall",
         length="24",
         best="1",
+        scores=scores.associative_recall,
     ),
     Entry(
         "memory/DelayLine",
@@ -66,6 +73,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.delay_line:DelayLine",
         length="72",
         best="1",
+        scores=scores.delay_line,
     ),
     Entry(
         "memory/FlipFlop",
@@ -73,6 +81,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.flip_flop:FlipFlop",
         length="100",
         best="1",
+        scores=scores.flip_flop,
     ),
     Entry(
         "memory/Parity",
@@ -80,6 +89,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.parity:Parity",
         length="32",
         best="1",
+        scores=scores.parity,
     ),
     Entry(
         "memory/BooleanConjunction",
@@ -87,6 +97,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.boolean:BooleanConjunction",
         length="40",
         best="0.942",
+        scores=scores.boolean_conjunction,
     ),
     Entry(
         "memory/BooleanDNF",
@@ -94,6 +105,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.boolean:BooleanDNF",
         length="40",
         best="0.841",
+        scores=scores.boolean_dnf,
     ),
     Entry(
         "memory/BooleanSparseParity",
@@ -101,6 +113,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.boolean:BooleanSparseParity",
         length="40",
         best="0.940",
+        scores=scores.boolean_sparse_parity,
     ),
     Entry(
         "memory/BooleanThreshold",
@@ -108,6 +121,7 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.boolean:BooleanThreshold",
         length="40",
         best="0.868",
+        scores=scores.boolean_threshold,
     ),
     Entry(
         "memory/Localisation",
@@ -115,5 +129,6 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.localisation:Localisation",
         length="32",
         best="1",
+        scores=scores.localisation,
     ),
 )

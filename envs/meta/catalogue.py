@@ -1,6 +1,7 @@
 """The meta-RL environments. An episode of each is a trial: several attempts at one hidden task."""
 
 from rlformers.envs.entry import Entry
+from rlformers.envs.meta import scores
 
 _META = "rlformers.envs.meta"
 
@@ -11,6 +12,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.bandits:make_bernoulli_bandit",
         {"episodes": 1},
         length="100",
+        scores=scores.bernoulli_bandit,
         best="more than Thompson's 77.0",
     ),
     Entry(
@@ -19,6 +21,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.bandits:make_gaussian_bandit",
         {"episodes": 1},
         length="100",
+        scores=scores.gaussian_bandit,
     ),
     Entry(
         "meta/DarkRoom",
@@ -26,6 +29,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.dark_room:make_dark_room",
         {"episodes": 5},
         length="100",
+        scores=scores.dark_room,
         best="82.5 with known goals",
     ),
     Entry(
@@ -34,6 +38,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.dark_room:make_dark_room",
         {"episodes": 5, "size": 17, "once": True},
         length="100",
+        scores=scores.dark_room_hard,
         best="5 with known goals",
     ),
     Entry(
@@ -49,6 +54,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.point_robot:make_point_robot",
         {"episodes": 5},
         length="100",
+        scores=scores.point_robot,
     ),
     Entry(
         "meta/ProjectedCartPole",
@@ -56,6 +62,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.projected_cartpole:make_projected_cartpole",
         {"episodes": 8},
         length="64-400",
+        scores=scores.projected_cartpole,
         best="8",
     ),
     Entry(
@@ -69,6 +76,7 @@ ENTRIES: tuple[Entry, ...] = (
             "inputs": ("previous_reward", "episode_end"),
         },
         length="128-3200",
+        scores=scores.projected_cartpole_lu2023,
         best="16",
     ),
     Entry(
@@ -84,6 +92,7 @@ ENTRIES: tuple[Entry, ...] = (
             "inputs": ("previous_action", "episode_end", "trial_start"),
         },
         length="128-3200",
+        scores=scores.projected_cartpole_popjaxrl,
         best="16",
     ),
     Entry(

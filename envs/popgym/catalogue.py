@@ -1,8 +1,10 @@
 """The environments of POPGym, each in three difficulties. Lengths and ceilings: measured in popgym 1.0.7."""
 
+from functools import partial
 from typing import Any
 
 from rlformers.envs.entry import Entry
+from rlformers.envs.popgym.scores import popgym_scores
 
 
 def _levels(
@@ -26,6 +28,7 @@ def _levels(
             previous_action=True,
             length=length,
             best=ceiling,
+            scores=partial(popgym_scores, f"{family}{level}"),
         )
         for level, value, length, ceiling in levels
     ]

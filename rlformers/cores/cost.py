@@ -40,12 +40,17 @@ def cost(core: Core, width: int) -> Cost:
     xs, starts = jax.ShapeDtypeStruct((SEGMENT, width), jnp.float32), jax.ShapeDtypeStruct((SEGMENT,), bool)
     x, start = jax.ShapeDtypeStruct((width,), jnp.float32), jax.ShapeDtypeStruct((), bool)
     return Cost(
-        sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in jax.tree.leaves(state)),
+        num_floats(state),
         sum(leaf.size for leaf in jax.tree.leaves(core)),
         operations(jax.make_jaxpr(lambda c, *args: c.step(*args))(core, state, x, start).jaxpr),
         operations(jax.make_jaxpr(lambda c, *args: c.scan(*args))(core, state, xs, starts).jaxpr) // SEGMENT,
         core.window,
     )
+
+
+def num_floats(state: Any) -> int:
+    """Numbers in a state; a complex one is two."""
+    return sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in jax.tree.leaves(state))
 
 
 def operations(jaxpr: Any) -> int:

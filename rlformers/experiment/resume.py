@@ -8,11 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from rlformers.agents.ppo import TrainState
-from rlformers.compose import from_dict, to_dict
+from rlformers.compose import flatten, from_dict, to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.provenance import versions
-from rlformers.experiment.report import flatten
 
 # How a run is run rather than what it computes: these may change when it is resumed.
 _FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")

@@ -24,8 +24,17 @@ def bootstrap_ci(
 
     `statistic(array, axis=-1)` is that of every row.
     """
-    array = np.asarray(values, float)
-    return _percentiles(len(array), lambda index: statistic(array[index], axis=-1), level)
+    result = stats.bootstrap(
+        (np.asarray(values, float),),
+        statistic,
+        n_resamples=2000,
+        confidence_level=level,
+        vectorized=True,
+        method="percentile",
+        rng=0,
+    )
+    low, high = result.confidence_interval
+    return float(low), float(high)
 
 
 def over_seeds(per_seed: Sequence[float | None]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
+from rlformers.cores.cost import num_floats
 from rlformers.envs.host import on_host
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read, saved_updates
@@ -72,6 +73,7 @@ class Run:
         init = jax.jit(jax.vmap(learner.init))
         template = jax.eval_shape(init, keys)
         self.num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
+        self.state_size = num_floats(template.memory) // (len(self.seeds) * config.ppo.num_envs)
         self.states = read(checkpoint, template) if checkpoint else init(keys)
         self.guard = Guard(template, self.seeds, config.batch_size)
         update = jax.vmap(debugged(learner.update) if config.debug else learner.update)
@@ -209,6 +211,7 @@ class Run:
             "compile_seconds": self.compile_seconds,
             "wall_seconds": time.perf_counter() - self.wall_started,
             "num_parameters": self.num_parameters,
+            "state_size": self.state_size,
             "devices": [str(device) for device in jax.devices()],
             "versions": versions(),
             "git_commit": git_commit(),

@@ -5,60 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from fake_runs import fake_evaluation, fake_run
 
 from rlformers.cli import main
-from rlformers.compose import compose, to_yaml
-from rlformers.experiment.adaptation import adaptation_curves
 from rlformers.experiment.report import curve, find, group, read, report
+from rlformers.experiment.report.adaptation import adaptation_curves
 from rlformers.experiment.statistics import bootstrap_ci, iqm
-
-
-def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, finished=True):
-    config = compose([f"seeds={len(values)}", f"seed={first_seed}", *overrides])
-    seeds = range(first_seed, first_seed + len(values))
-    path.mkdir(parents=True)
-    (path / "config.yaml").write_text(to_yaml(config))
-    rows = [
-        {"seed": seed, "step": 8192 * update, "episode/return": value * update / updates if update > 1 else None}
-        for update in range(1, updates + 1)
-        for seed, value in zip(seeds, values, strict=True)
-    ]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    summary = {
-        "completed": True,
-        "seeds": list(seeds),
-        "final_return": {"per_seed": list(values)},
-        "final_attempts": [[1.0, 2.0]] * len(values),
-        "steps_per_second": 1000.0,
-        "compile_seconds": 2.0,
-        "num_parameters": 34,
-    }
-    if finished:
-        (path / "summary.json").write_text(json.dumps(summary))
-    return path
-
-
-def fake_evaluation(run, name, returns, *, step=100, greedy=False, **env_kwargs):
-    """Trials of which all have the same returns [K] of their attempts, but for what sets the tasks apart."""
-    tasks = [[float(task)] for task in range(4)] * 2
-    trials = [[value + task[0] for value in returns] for task in tasks]
-    evaluation = {
-        "env": "meta/DarkRoom",
-        "env_kwargs": env_kwargs,
-        "env_params": {},
-        "wrap": {},
-        "greedy": greedy,
-        "checkpoint": {"step": step},
-        "episodes_per_seed": 8,
-        "results": {"attempt_return": {"entries": [None] * len(returns)}},
-        "episodes": {
-            "attempt_return": [trials] * 2,
-            "attempt_count": [[[1.0] * len(returns)] * 8] * 2,
-            "task": [tasks] * 2,
-        },
-    }
-    (run / "evaluations").mkdir(exist_ok=True)
-    (run / "evaluations" / f"{name}.json").write_text(json.dumps(evaluation))
 
 
 def test_evaluated_trials_become_adaptation_curves(tmp_path):
@@ -77,9 +29,9 @@ def test_evaluated_trials_become_adaptation_curves(tmp_path):
     np.testing.assert_allclose(trained.mean, [2.5, 3.5, 5.5])  # tasks add 0 to 3
     assert (trained.high - trained.low > 1.5).all()  # four tasks, not sixteen trials
     assert (trained.horizon, trained.seeds, trained.num_trials, trained.step) == (2, 2, 8, 100)
-    files = report([tmp_path / "runs"], tmp_path / "out")
-    assert [file.name for file in files[4:]] == ["adaptation_curves.png", "adaptation_curves.pdf", "adaptation.csv"]
-    with files[6].open() as file:
+    files = {file.name: file for file in report([tmp_path / "runs"], tmp_path / "out")}
+    assert {"adaptation_curves.png", "adaptation_curves.pdf", "adaptation.csv"} <= set(files)
+    with files["adaptation.csv"].open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["attempt"], row["return"], row["beyond_training"]) for row in rows[:3]] == [
         ("1", "2.5", "False"),
@@ -103,15 +55,17 @@ def groups_of(*paths):
 def test_report_writes_curves_and_tables(tmp_path):
     fake_run(tmp_path / "runs" / "a", "core=gru", values=(1.0, 2.0, 3.0))
     fake_run(tmp_path / "runs" / "deep" / "b", "core=s5", "env=memory/TMaze", updates=3, finished=False)
-    files = report([tmp_path / "runs"], tmp_path / "out")
-    assert [file.name for file in files] == ["learning_curves.png", "learning_curves.pdf", "table.md", "table.csv"]
-    assert files[0].read_bytes()[:4] == b"\x89PNG" and files[1].read_bytes()[:5] == b"%PDF-"
-    with files[3].open() as file:
-        unfinished, finished = csv.DictReader(file)
+    files = {file.name: file for file in report([tmp_path / "runs"], tmp_path / "out")}
+    assert files["learning_curves.png"].read_bytes()[:4] == b"\x89PNG"
+    assert files["learning_curves.pdf"].read_bytes()[:5] == b"%PDF-"
+    with files["table.csv"].open() as file:
+        rows = {(row["env"], row["core"]): row for row in csv.DictReader(file)}
+    unfinished, finished = rows["memory/TMaze", "s5"], rows["popgym/RepeatPreviousEasy", "gru"]
+    assert rows["memory/TMaze", "gru"]["status"] == rows["popgym/RepeatPreviousEasy", "s5"]["status"] == "no run"
     assert (float(finished["iqm"]), finished["seeds"], finished["status"]) == (2.0, "3", "finished")
     assert float(finished["ci95_low"]) < 2 < float(finished["ci95_high"])
     assert unfinished["iqm"] == "" and unfinished["status"].startswith("unfinished at 2%")
-    assert "| popgym/RepeatPreviousEasy | gru | 2.000 |" in files[2].read_text()
+    assert "| popgym/RepeatPreviousEasy | gru | 2.000 |" in files["table.md"].read_text()
 
 
 def test_runs_that_differ_in_seeds_are_pooled_and_others_are_told_apart(tmp_path):

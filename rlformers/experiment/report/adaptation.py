@@ -1,18 +1,13 @@
 """Adaptation curves: returns of the first, second, ... attempt of evaluated trials."""
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlformers.experiment.report.evaluations import evaluations, panel_of
+from rlformers.experiment.report.groups import Group
 from rlformers.experiment.results import summarise
-
-if TYPE_CHECKING:
-    from rlformers.experiment.report import Group, Run
-
-# What makes trials longer, which is what a curve shows, not another environment.
-LENGTH = ("episodes", "steps")
 
 
 class Curve(NamedTuple):
@@ -30,7 +25,7 @@ class Curve(NamedTuple):
     trained_on: str
 
 
-def adaptation_curves(groups: "Sequence[Group]") -> list[Curve]:
+def adaptation_curves(groups: Sequence[Group]) -> list[Curve]:
     """A curve for every group and environment that its runs were evaluated on (`rlformers evaluate`).
 
     Of several evaluations of a run on one environment the one of the latest checkpoint counts, of these the one with
@@ -44,6 +39,8 @@ def adaptation_curves(groups: "Sequence[Group]") -> list[Curve]:
         best: dict[str, dict[str, dict[str, Any]]] = {}  # panel, run
         for run in g.runs:
             for evaluation in evaluations(run):
+                if "attempt_return" not in evaluation["episodes"]:
+                    continue
                 runs = best.setdefault(panel_of(evaluation, run), {})
                 runs[str(run.path)] = max(runs.get(str(run.path), evaluation), evaluation, key=_rank)
         for panel, by_run in best.items():
@@ -56,35 +53,12 @@ def adaptation_curves(groups: "Sequence[Group]") -> list[Curve]:
     ]
 
 
-def evaluations(run: "Run") -> list[dict[str, Any]]:
-    """The evaluations in trials that a run directory has."""
-    found = []
-    for path in sorted((run.path / "evaluations").glob("*.json")):
-        try:
-            evaluation = json.loads(path.read_text())
-            if "attempt_return" in evaluation["episodes"]:
-                found.append(evaluation)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: no evaluation of `rlformers evaluate`") from error
-    return found
-
-
-def panel_of(evaluation: dict[str, Any], run: "Run") -> str:
-    """Name of the environment of an evaluation, with what differs from training."""
-    words = [evaluation["env"]]
-    for node in ("env_kwargs", "env_params", "wrap"):
-        for key, value in evaluation[node].items():
-            if key not in LENGTH and value != run.config.get(f"{node}.{key}"):
-                words.append(f"{key}={value}")
-    return " ".join(words + ["greedy"] * evaluation["greedy"])
-
-
 def _rank(evaluation: dict[str, Any]) -> tuple[int, int, int]:
     attempts = len(evaluation["results"]["attempt_return"]["entries"])
     return evaluation["checkpoint"]["step"], attempts, evaluation["episodes_per_seed"]
 
 
-def _curve(panel: str, g: "Group", evaluations: list[dict[str, Any]]) -> Curve:
+def _curve(panel: str, g: Group, evaluations: list[dict[str, Any]]) -> Curve:
     """A group's evaluations on one environment as one curve, over as many trials and attempts as all of them have."""
     episodes = [evaluation["episodes"] for evaluation in evaluations]
     trials = min(len(values["attempt_return"][0]) for values in episodes)

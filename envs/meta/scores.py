@@ -1,0 +1,46 @@
+"""What is known about returns of trials in the default configurations; docs/meta-rl.md says of whom."""
+
+from rlformers.envs.scores import Published, Scores
+
+_LU = "Lu et al. 2023, sum over the 16 attempts of a trial after about 760 updates; read from a figure"
+
+
+def bernoulli_bandit() -> Scores:
+    """Ten uniform chances: the best is 10/11 on average."""
+    return Scores(random=50.0, ceiling=1000 / 11, ceiling_of="best arm known")
+
+
+def gaussian_bandit() -> Scores:
+    """The best of ten standard normal means is 1.539 on average."""
+    return Scores(random=0.0, ceiling=153.9, ceiling_of="best arm known")
+
+
+def dark_room() -> Scores:
+    """16.5 an attempt."""
+    return Scores(ceiling=82.5, ceiling_of="goal known")
+
+
+def dark_room_hard() -> Scores:
+    """1 an attempt."""
+    return Scores(ceiling=5.0, ceiling_of="goal known")
+
+
+def point_robot() -> Scores:
+    """13.4 an attempt."""
+    return Scores(ceiling=67.0, ceiling_of="goal known")
+
+
+def projected_cartpole() -> Scores:
+    """1 an attempt."""
+    return Scores(ceiling=8.0)
+
+
+def projected_cartpole_lu2023() -> Scores:
+    """1 an attempt."""
+    return Scores(ceiling=16.0)
+
+
+def projected_cartpole_popjaxrl() -> Scores:
+    """1 an attempt; published with this protocol."""
+    values = (("S5", 6.83), ("GRU", 5.9), ("MLP", 2.87))
+    return Scores(ceiling=16.0, published=tuple(Published(who, value, _LU) for who, value in values))

@@ -1,0 +1,140 @@
+"""The report: from run directories to files."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
+from rlformers.experiment.report.compare import compare
+from rlformers.experiment.report.comparison_plots import plot_aggregate, plot_improvement, plot_profile
+from rlformers.experiment.report.evaluations import evaluations_table
+from rlformers.experiment.report.groups import Group, group
+from rlformers.experiment.report.page import Section, figure, page, paragraph, settings, unfinished
+from rlformers.experiment.report.plots import (
+    ADAPTATION,
+    LEARNING,
+    learning_rows,
+    mean_curve,
+    plot_adaptation,
+    plot_learning,
+)
+from rlformers.experiment.report.results import references_table, results_table, runs_table
+from rlformers.experiment.report.runs import find, read
+from rlformers.experiment.report.tables import Table, write_csv
+
+TITLES = {
+    "aggregate": "Over all environments",
+    "probability_of_improvement": "Probability of improvement",
+    "performance_profile": "Performance profile",
+}
+
+
+def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
+    """Write `index.html`, `table.md`, figures (`.png`, `.pdf`) and the numbers in them (`.csv`); return the paths.
+
+    What there is depends on the runs: adaptation curves where they were evaluated in trials of several attempts,
+    an aggregate where two environments have known scales, and so on; the page says what is absent, and why.
+
+    Args:
+        run_dirs: Run directories, or directories that contain some at any depth.
+        out: Directory for the files; made if missing.
+
+    Raises:
+        ValueError: A directory without runs, an unreadable file of a run, or `out` cannot be written; one line.
+    """
+    groups = group([read(path) for path in find(run_dirs)])
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return write(groups, out)
+    except OSError as error:
+        raise ValueError(f"--out: cannot write {error.filename or out}: {error.strerror}") from error
+
+
+def write(groups: Sequence[Group], out: Path) -> list[Path]:
+    """Write the files of a report about groups of runs into a directory that exists."""
+    labels = list(dict.fromkeys(g.label for g in groups))
+    results, runs, references = results_table(groups), runs_table(groups), references_table(groups)
+    evaluated, comparison = evaluations_table(groups), compare(groups)
+    adaptations = adaptation_curves(groups)
+    curves = [mean_curve(g) for g in groups]
+
+    learning = learning_rows(groups, curves)
+    paths = plot_learning(groups, curves, out)
+    paths += [write_csv(out / "learning_curves.csv", learning)] if learning else []
+    sections = [
+        Section("results", "Results", results.html() + _numbers(results)),
+        Section("learning", "Learning curves", figure(out / "learning_curves.png", LEARNING.capitalize() + ".")),
+    ]
+    if references is None:
+        known = paragraph("No reference known for these environments in these configurations.")
+    else:
+        unknown = sorted({g.env for g in groups if g.scores is None})
+        known = references.html() + _numbers(references)
+        known += paragraph(f"No reference known: {', '.join(unknown)}.") if unknown else ""
+    sections.append(Section("references", "What returns mean", known))
+
+    drawings = (
+        (comparison.aggregate, lambda table: plot_aggregate(table, labels, out)),
+        (comparison.improvement, lambda table: plot_improvement(table, out)),
+        (comparison.profile, lambda table: plot_profile(table, labels, out)),
+    )
+    for (name, title), (table, plot) in zip(TITLES.items(), drawings, strict=True):
+        if table is None:
+            body = paragraph(comparison.absent[name])
+        else:
+            paths += plot(table)
+            body = figure(out / f"{name}.png", table.note)
+            body += (
+                _numbers(table) if name == "performance_profile" else table._replace(note="").html() + _numbers(table)
+            )
+        sections.append(Section(name, title, body))
+
+    if adaptations:
+        paths += plot_adaptation(adaptations, labels, out)
+        paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
+        body = figure(out / "adaptation_curves.png", ADAPTATION.capitalize() + ".")
+        sections.append(Section("adaptation", "Adaptation", body))
+    if evaluated:
+        sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
+    sections.append(Section("runs", "Runs", unfinished(runs) + _numbers(runs)))
+    sections.append(Section("reproduce", "Settings and versions", settings(groups)))
+
+    tables = [results, runs, references, comparison.aggregate, comparison.improvement, comparison.profile, evaluated]
+    paths += [table.write(out) for table in tables if table is not None]
+    paths.append(out / "table.md")
+    paths[-1].write_text(_markdown(results, [comparison.aggregate, comparison.improvement], runs))
+    paths.append(out / "index.html")
+    paths[-1].write_text(page(*_heading(groups), sections), encoding="utf-8")
+    return paths
+
+
+def _numbers(table: Table) -> str:
+    return paragraph(f"All digits: {table.name}.csv.", "note")
+
+
+def _heading(groups: Sequence[Group]) -> tuple[str, str, str]:
+    """Title, date and what was compared."""
+    envs, labels = ({getattr(g, name): None for g in groups} for name in ("env", "label"))
+    runs = [run for g in groups for run in g.runs]
+    seeds = sorted({len(g.final_returns) or g.seeds for g in groups})
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    title = f"{_some(list(labels), 'cores')} on {_some(list(envs), 'environments')}"
+    lead = f"{len(labels)} cores on {len(envs)} environments: {len(runs)} runs, {counts} seeds of each."
+    return title, time.strftime("%-d %B %Y, %H:%M"), lead
+
+
+def _some(names: list[str], what: str) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{len(names)} {what}"
+
+
+def _markdown(results: Table, comparisons: list[Table | None], runs: Table) -> str:
+    """The tables for people in terminals and readers of repositories."""
+    parts = [results.markdown()]
+    for table in comparisons:
+        if table is not None:
+            parts.append(f"## {TITLES[table.name]}\n\n{table.markdown()}")
+    rows = [row for row in runs.rows if row["status"] != "finished"]
+    if rows:
+        parts.append("## Runs that are not finished\n\n" + runs._replace(rows=rows).markdown())
+    return "\n".join(parts)

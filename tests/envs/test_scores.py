@@ -1,0 +1,120 @@
+"""What is said about returns: it agrees with the environments, with what was measured, and with the list."""
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rlformers.envs import registry
+from rlformers.envs.chance import random_returns
+from rlformers.envs.memory.scores import random_tmaze
+from rlformers.envs.registry import BUILT_IN, make_env, register_env
+from rlformers.envs.scores import Scores, known_scores, stored_random_returns
+
+POPGYM = json.loads((Path(__file__).parents[1] / "data/popgym/popgym_reference.json").read_text())
+WITH_SCORES = {name: entry for name, entry in BUILT_IN.items() if entry.scores is not None}
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_chance_in_the_tmaze_is_that_of_its_random_walk(active):
+    env, params = make_env("memory/TMaze", raw=True, active=active)
+    params = params.replace(length=2)  # short enough to reach the goal by chance
+    returns = np.asarray(jax.jit(random_returns, static_argnums=(0, 3))(env, params, jax.random.key(0), 20_000))
+    assert abs(returns.mean() - random_tmaze(2, int(active))) < 4 * returns.std() / len(returns) ** 0.5
+
+
+def test_measured_chance_is_that_of_the_original_popgym():
+    for name, stored in stored_random_returns().items():
+        if name.startswith("popgym/"):
+            original = POPGYM[name.removeprefix("popgym/")]
+            error = np.hypot(stored["sem"], original["return_sem"])
+            assert abs(stored["mean"] - original["return_mean"]) < 4.5 * error, name
+
+
+def test_measured_chance_is_the_derived_one():
+    derived = {name: entry.scores().random for name, entry in WITH_SCORES.items()}
+    derived = {name: value for name, value in derived.items() if value is not None}
+    assert len(derived) > 14
+    for name, value in derived.items():
+        stored = stored_random_returns()[name]
+        assert abs(stored["mean"] - value) < 4 * stored["sem"] + 1e-3, name
+
+
+def test_every_environment_of_ours_has_measured_chance():
+    ours = {name for name, entry in BUILT_IN.items() if not entry.extra and "MNIST" not in name and "*" not in name}
+    assert set(stored_random_returns()) == ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["popgym/HigherLowerEasy", "memory/VisualMatch", "meta/DarkRoom", "gymnax/CartPole-v1"]
+)
+def test_stored_chance_can_be_measured_again(name):
+    from rlformers.envs.chance import measure
+
+    assert measure(name) == pytest.approx(stored_random_returns()[name], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_SCORES if name.startswith("memory/")])
+def test_functions_of_settings_have_the_environments_defaults(name):
+    env, params = make_env(name, raw=True)
+    settings = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    settings |= {key: parameter.default for key, parameter in inspect.signature(type(env)).parameters.items()}
+    for key, parameter in inspect.signature(WITH_SCORES[name].scores).parameters.items():
+        assert settings[key] == parameter.default, key
+
+
+def test_ceilings_are_the_best_returns_of_the_list():
+    compared = 0
+    for name, entry in WITH_SCORES.items():
+        ceiling = entry.scores().ceiling
+        if entry.best.replace(".", "").isdecimal():
+            assert ceiling == float(entry.best), name
+            compared += 1
+        assert all(score.source for score in entry.scores().published)
+    assert compared > 50
+
+
+def test_published_scores_are_those_of_the_reference():
+    for name, reference in POPGYM.items():
+        published = reference.get("published")
+        if published:
+            scores = {
+                score.who.partition(" (")[0]: score.value for score in BUILT_IN[f"popgym/{name}"].scores().published
+            }
+            assert scores["GRU"] == published["GRU_MMER"] and scores["AMAGO"] == published["AMAGO_max_le15M"]
+            assert max(scores["GRU"], scores.get("best of 13", -1)) == max(
+                published["GRU_MMER"], published["best_of_13_MMER"]
+            )
+
+
+def test_scores_hold_for_the_configuration_or_are_not_stated():
+    assert known_scores("memory/TMaze", env_params={"length": 50}) == Scores(random_tmaze(50, 0), 0.5, 1.0)
+    assert known_scores("memory/DelayLine", {"num_symbols": 10}).memoryless == 0.1
+    assert known_scores("popgym/RepeatPreviousEasy", {"k": 4}) == known_scores("popgym/RepeatPreviousEasy") is not None
+    for nodes in ({"env_kwargs": {"k": 5}}, {"wrap": {"noise": 0.1}}):
+        assert known_scores("popgym/RepeatPreviousEasy", **nodes) is None
+    assert known_scores("meta/DarkRoom", {"episodes": 9}) is None
+    assert known_scores("memory/TMaze", {"active": True}) is None
+    assert known_scores("nobody/Knows") is None
+
+
+def test_scores_of_registered_environments(monkeypatch):
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("mine/Maze", "nowhere:Maze", scores=lambda length=10: Scores(random=1 / length, ceiling=1.0))
+    scores = known_scores("mine/Maze", env_params={"length": 4})
+    assert (scores.zero, scores.normalise(0.25), scores.normalise(1.0)) == (0.25, 0.0, 1.0)
+    assert scores.normalise(0.625) == 0.5
+    assert known_scores("mine/Maze", env_params={"width": 4}) is None
+
+
+def test_returns_without_two_ends_have_no_scale():
+    for scores in (Scores(random=0.0), Scores(ceiling=1.0), Scores(random=1.0, ceiling=1.0)):
+        assert scores.span is None
+        with pytest.raises(ValueError, match="no scale"):
+            scores.normalise(0.5)
+    assert Scores(memoryless=0.5, ceiling=1.0).normalise(0.75) == 0.5
