@@ -8,7 +8,7 @@ import numpy as np
 
 from rlformers.experiment.inside.influence import by_lag, lag_that_holds
 from rlformers.experiment.inside.time_scales import time_scales
-from rlformers.experiment.report.style import COLOURS, STYLE
+from rlformers.experiment.report.panels import COLOURS, STYLE
 
 SUFFIXES = (".png", ".pdf")
 NOTHING = "0.85"  # grey of what is exactly 0

@@ -12,7 +12,7 @@ from rlformers.envs.render import draw_observation, has_picture, render
 from rlformers.experiment.evaluate import Trained
 from rlformers.experiment.inside.describe import choices, gaussian
 from rlformers.experiment.inside.watch import Watched, attempts, episode_numbers, returns_so_far
-from rlformers.experiment.report.style import COLOURS, STYLE
+from rlformers.experiment.report.panels import COLOURS, STYLE
 
 SIZE = (8.4, 5.0)  # inches, at 100 pixels each
 BLUE, ORANGE, GREEN = COLOURS[:3]
