@@ -12,7 +12,8 @@ usage: rlformers COMMAND ...
 
   train [KEY=VALUE ...]              train an agent; `rlformers train --help` lists the keys
   train --multirun KEY=V1,V2 ...     train every combination, in one W&B group; one after the other,
-                                     or as hydra/launcher=joblib|submitit_slurm says
+                                     or as hydra/launcher=joblib|submitit_slurm says; again, it goes on
+                                     with what is not finished, with --new it starts anew
   train resume=RUN_DIR [KEY=VALUE ...]
                                      go on from the last checkpoint; total_steps=... makes a run longer
   evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
@@ -85,8 +86,12 @@ def _run(arguments: list[str]) -> int:
             return train_help()
         case ["train", *rest]:
             sweep = [word for word in rest if word in ("-m", "--multirun")]
-            overrides = [word for word in rest if word not in sweep]
-            return _multirun(overrides) if sweep else _train(overrides)
+            overrides = [word for word in rest if word not in (*sweep, "--new")]
+            if not sweep and "--new" in rest:
+                raise ValueError(
+                    "--new: applies to --multirun only; a single run starts anew unless run_dir= says where"
+                )
+            return _multirun(overrides, "--new" in rest) if sweep else _train(overrides)
         case ["evaluate", *rest] if "--help" in rest or "-h" in rest:
             from rlformers.show import evaluate_help
 
@@ -157,17 +162,23 @@ def _evaluate(words: list[str]) -> int:
     return 0
 
 
-def _multirun(overrides: list[str]) -> int:
+def _multirun(overrides: list[str], new: bool) -> int:
+    from rlformers.experiment.stop import Interrupted
     from rlformers.multirun import multirun
 
-    results = multirun(overrides)
-    failed = sum(result.error is not None for result in results)
-    print(f"\n{len(results) - failed} of {len(results)} runs finished:")
+    directory, results = multirun(overrides, new)
+    finished = [result for result in results if result.summary]
+    failed = [result for result in results if result.status == "failed"]
+    print(f"\n{len(finished)} of {len(results)} runs finished:")
     for result in results:
-        print(f"{_outcome(result.summary) if result.summary else f'FAILED ({result.error})'}  {result.run_dir}")
-    if failed < len(results):
-        finished = " ".join(shlex.quote(str(result.run_dir)) for result in results if result.summary)
-        print(f"compare them: rlformers report {finished} --out report")
+        what = _outcome(result.summary) if result.summary else result.status
+        print(f"{f'FAILED ({result.error})' if result in failed else what}  {result.run_dir}")
+    if finished:
+        print(
+            "compare them: rlformers report", *(shlex.quote(str(result.run_dir)) for result in finished), "--out report"
+        )
+    if len(finished) + len(failed) < len(results):
+        raise Interrupted(f"the sweep in {directory} is not finished; the same command goes on with it")
     return 1 if failed else 0
 
 

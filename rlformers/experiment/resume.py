@@ -18,6 +18,11 @@ from rlformers.experiment.report import flatten
 _FREE = ("run_dir", "chunk_seconds", "checkpoint", "wandb")
 
 
+def computation(config: ExperimentConfig) -> dict[str, Any]:
+    """What a run computes: its flat config without the keys that say how it is run."""
+    return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in _FREE}
+
+
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
     """Check that a run is gone on with as it began; only `total_steps` may grow.
 
@@ -27,12 +32,11 @@ def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Pa
     Raises:
         ValueError: One line with the keys that differ from those in `source`.
     """
-    old, new = flatten(to_dict(begun)), flatten(to_dict(config))
+    old, new = computation(begun), computation(config)
     differing = [
         f"{key}={new.get(key)} was {old.get(key)}"
         for key in {**old, **new}
-        if key.split(".")[0] not in _FREE and old.get(key) != new.get(key)
-        if not (key == "total_steps" and new[key] > old[key])
+        if old.get(key) != new.get(key) and not (key == "total_steps" and new[key] > old[key])
     ]
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
