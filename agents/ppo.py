@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rlformers.agents.agent import Agent
+from rlformers.agents.finite import finite_acting, finite_learning, finite_state, first_failure
 from rlformers.agents.gae import gae
 from rlformers.agents.normalizers import (
     Normalizers,
@@ -88,7 +89,8 @@ def ppo(
         config: Hyper-parameters. Numbers that are no sizes may be traced, so a sweep over them can be vmapped.
         env: A gymnax 1.x environment. For every `info["episode_<name>"]` that its steps report, such as return and
             length by the wrapper EpisodeStatistics, the metric `episode/<name>` is the sum over the episodes that ended
-            (of numbers or arrays alike), and `episode/count` is their number.
+            (of numbers or arrays alike), and `episode/count` is their number. The metric `finite` [N] has the flags
+            that `finite.checked` names.
         env_params: Its params.
         make_agent: Builds the agent from a key.
         num_updates: Iterations over which the schedules run.
@@ -221,6 +223,7 @@ def ppo(
             grads, metrics = jax.grad(loss, has_aux=True)(agent, memory, part, ent_coef, key)
             metrics["grad_norm"] = optax.global_norm(grads)
             metrics["used"] = 1.0 - stopped
+            metrics["finite"] = finite_learning(grads, metrics) | stopped
             stopped |= (config.target_kl > 0) & (metrics["approx_kl"] > config.target_kl)
             updates, new_opt_state = optimizer.update(grads, opt_state)
             new_agent = jax.tree.map(lambda p, u, scale: p - lr * scale * u, agent, updates, scales)
@@ -255,10 +258,11 @@ def ppo(
         (agent, opt_state, _, _), metrics = jax.lax.scan(
             epoch, carry, jax.random.split(key_learn, config.update_epochs)
         )
-        used = metrics.pop("used")
+        used, finite = metrics.pop("used"), first_failure(metrics.pop("finite"))
         first_ratio_error = metrics.pop("ratio_error")[0, 0]
         averages = {f"ppo/{name}": (value * used).sum() / used.sum() for name, value in metrics.items()}
         averages |= {"ppo/first_ratio_error": first_ratio_error, "ppo/lr": lr, "ppo/ent_coef": ent_coef}
+        averages["finite"] = finite
         state = state._replace(agent=agent, opt_state=opt_state, key=key, num_updates=state.num_updates + 1)
         return state, averages
 
@@ -296,6 +300,8 @@ def ppo(
         residual = jnp.var(target - rollout.value) / jnp.maximum(jnp.var(target), 1e-8)
         metrics["ppo/explained_variance"] = 1 - residual
         metrics |= {f"episode/{name}": value.sum(0) for name, value in rollout.episodes.items()}
+        flags = [finite_acting(rollout, state.obs), metrics["finite"], finite_state(state)]
+        metrics["finite"] = jnp.concatenate(flags)
         return state, metrics
 
     return Learner(init, update)

@@ -30,8 +30,9 @@ example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=3 total_ste
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit code is 2 for bad input, 1 if a run of a sweep failed or files cannot be written or read, 75 if a training
-    was stopped by a signal and can be resumed, 130 after Ctrl-C elsewhere, 141 if the reader of a pipe has gone.
+    The exit code is 2 for bad input, 1 if a run met numbers that are not finite, a run of a sweep failed, or files
+    cannot be written or read, 75 if a training was stopped by a signal and can be resumed, 130 after Ctrl-C elsewhere,
+    141 if the reader of a pipe has gone.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if argv is None:  # a program of our own: SIGTERM unwinds like Ctrl-C, so that files and W&B runs are finished
@@ -50,6 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else error
         print(f"rlformers: {where}", file=sys.stderr)
+        return 1
+    except ArithmeticError as error:
+        from rlformers.experiment.stop import Failed
+
+        if not isinstance(error, Failed):
+            raise
+        print(f"rlformers: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         from rlformers.experiment.stop import EXIT_CODE, Interrupted

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlformers.config import (
     CheckpointConfig,
     CoreConfig,
+    EvalConfig,
     ExperimentConfig,
     ModelConfig,
     PPOConfig,
@@ -34,7 +35,7 @@ from rlformers.config import (
 )
 from rlformers.cores import registry
 from rlformers.presets import CONFIGS, experiments
-from rlformers.schema import FREE_NODES, leaves, store_schema, type_name, typed_config
+from rlformers.schema import FREE_NODES, in_free_node, leaves, store_schema, type_name, typed_config
 
 
 def compose(overrides: list[str]) -> ExperimentConfig:
@@ -123,7 +124,7 @@ def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
                 "e.g. 'run_dir=\"runs/a=b\"'"
             ) from error
         # The nodes that take any key take it with Hydra's `+` and without.
-        if override.key_or_group.split(".")[0] in FREE_NODES and not override.is_delete():
+        if in_free_node(f"{override.key_or_group}.") and not override.is_delete():
             override = parser.parse_override("++" + text.lstrip("+"))
         _check_group(override)
         # `experiment=null` is the default, but Hydra refuses to be told so.
@@ -143,7 +144,7 @@ def _check_group(override: Override) -> None:
         raise ValueError(f"{key}: '_target_' is not allowed: a config holds data, no code")
     if "oc.env" in given(override):
         raise ValueError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
-    if override.is_delete() and key.split(".")[0] not in FREE_NODES:
+    if override.is_delete() and not in_free_node(f"{key}."):
         raise ValueError(f"~{key}: keys cannot be removed; set another value")
     if override.package:
         raise ValueError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
@@ -163,7 +164,7 @@ def _check_group(override: Override) -> None:
 def check_override(typed: DictConfig, override: Override) -> None:
     """Check the key and the type of one value against the typed config."""
     key = override.key_or_group
-    if key.split(".")[0] in FREE_NODES and "." in key:
+    if in_free_node(key):
         return
     known = dict(leaves(typed))
     if key == "core.name":
@@ -225,8 +226,7 @@ def from_node(node: DictConfig) -> ExperimentConfig:
     except OmegaConfBaseException as error:
         raise ValueError(one_line(error)) from error
     values.pop("core_options")
-    _check_plain({key: value for key, value in values.items() if key not in FREE_NODES}, "", finite=True)
-    _check_plain({key: values[key] for key in FREE_NODES}, "", finite=False)
+    _check_plain(values, "")
     if not all(isinstance(tag, str) for tag in values["wandb"]["tags"]):
         raise ValueError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
     options = dict(values["core"])
@@ -241,20 +241,22 @@ def from_node(node: DictConfig) -> ExperimentConfig:
             "core": CoreConfig(name, options),
             "model": ModelConfig(**values["model"]),
             "ppo": PPOConfig(**values["ppo"]),
+            "eval": EvalConfig(**values["eval"]),
             "checkpoint": CheckpointConfig(**values["checkpoint"]),
             "wandb": WandbConfig(**values["wandb"]),
         }
     )
 
 
-def _check_plain(values: dict[Any, Any], prefix: str, finite: bool) -> None:
-    for key, value in values.items():
-        if key == "_target_":
-            raise ValueError(f"{prefix}{key}: not allowed: a config holds data, no code")
+def _check_plain(values: dict[Any, Any], prefix: str) -> None:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if name == "_target_":
+            raise ValueError(f"{key}: not allowed: a config holds data, no code")
         if isinstance(value, dict):
-            _check_plain(value, f"{prefix}{key}.", finite)
-        elif finite and isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{prefix}{key}: need a finite number, got {value}")
+            _check_plain(value, f"{key}.")
+        elif isinstance(value, float) and not math.isfinite(value) and not in_free_node(key):
+            raise ValueError(f"{key}: need a finite number, got {value}")
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:

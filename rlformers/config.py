@@ -4,7 +4,7 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
@@ -143,6 +143,24 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation during training, in environments of its own; training is the same with it and without."""
+
+    every: float = 0.0  # environment steps between two evaluations; 0: none
+    episodes: int = 100  # of each seed, exactly
+    greedy: bool = False  # the most probable action instead of a drawn one
+    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
+    env_params: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. a longer episode
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. split=heldout
+
+    def __post_init__(self) -> None:
+        whole = self.every >= 0 and self.every == int(self.every)
+        _require(whole, "eval.every", "a whole number of environment steps", self.every)
+        _require(self.episodes >= 1, "eval.episodes", "at least 1", self.episodes)
+        _require(self.num_envs >= 0, "eval.num_envs", "0 or more", self.num_envs)
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
 
@@ -179,7 +197,9 @@ class ExperimentConfig:
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
+    debug: bool = False  # check every operation of an update, slowly, and name the line at fault
     run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
+    eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
@@ -205,3 +225,17 @@ class ExperimentConfig:
     def num_updates(self) -> int:
         """Iterations of acting and learning."""
         return int(self.total_steps) // self.batch_size
+
+    @property
+    def updates_per_log_point(self) -> int:
+        """Every so many updates, and after the last one, there is a line per seed in `metrics.jsonl`."""
+        return self.log_every or -(-self.num_updates // 1000)
+
+    @property
+    def evaluated(self) -> "ExperimentConfig":
+        """The same experiment in the environment of its evaluations."""
+        return replace(
+            self,
+            env_kwargs=self.env_kwargs | self.eval.env_kwargs,
+            env_params=self.env_params | self.eval.env_params,
+        )

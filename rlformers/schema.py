@@ -12,11 +12,24 @@ from omegaconf import DictConfig, OmegaConf
 from rlformers.config import ExperimentConfig
 from rlformers.cores import registry
 
-FREE_NODES = ("env_params", "env_kwargs")  # what they may hold is the environment's business
+# What these may hold is the environment's business.
+FREE_NODES = ("env_params", "env_kwargs", "eval.env_params", "eval.env_kwargs")
+
+
+def in_free_node(key: str) -> bool:
+    """Whether a key is in one of FREE_NODES, and not such a node itself."""
+    return key.startswith(tuple(f"{node}." for node in FREE_NODES))
+
+
+_stored: dict[str, registry.Entry] = {}
 
 
 def store_schema() -> None:
-    """Tell Hydra the schema, and the group `core`."""
+    """Tell Hydra the schema, and the group `core`; again only if there are other cores than the last time."""
+    if _stored == registry.entries():
+        return
+    _stored.clear()
+    _stored.update(registry.entries())
     store = ConfigStore.instance()
     store.store("schema", _root(), provider="rlformers")
     for name in registry.entries():

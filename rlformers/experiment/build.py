@@ -15,6 +15,7 @@ from rlformers.cores.layers import compute_dtype
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
+from rlformers.experiment.leaves import describe, mismatch
 
 
 class Built(NamedTuple):
@@ -71,4 +72,39 @@ def check(config: ExperimentConfig) -> None:
     Raises:
         ValueError: As in `build`.
     """
-    jax.eval_shape(build(config).learner.init, jax.random.key(0))
+    built = build(config)
+    jax.eval_shape(built.learner.init, jax.random.key(0))
+    if config.eval.every:
+        try:
+            check_spaces(config.env, built, build(config.evaluated))
+        except ValueError as error:
+            raise ValueError(f"eval: {error}") from error
+
+
+def check_spaces(env: str, trained: Built, built: Built) -> None:
+    """Check that agents can act where they were not trained.
+
+    Args:
+        env: The id of the environment to act in.
+        trained: What they were trained with.
+        built: What they are to act in.
+
+    Raises:
+        ValueError: It has other observations or actions.
+    """
+
+    def spaces(which: Built) -> tuple[Any, Any]:
+        obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
+        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
+        return obs, (
+            type(policy).__name__,
+            policy.num_outputs,
+            getattr(policy, "sizes", getattr(policy, "shape", None)),
+        )
+
+    (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
+    complaint = mismatch(obs, describe(new_obs))
+    if complaint:
+        raise ValueError(f"env: {env} has other observations than the agent was trained on: {complaint}")
+    if actions != new_actions:
+        raise ValueError(f"env: {env} has other actions than the agent was trained on: {new_actions}, not {actions}")

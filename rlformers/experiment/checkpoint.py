@@ -72,6 +72,8 @@ class CheckpointStore:
             if resumed is not None and update <= resumed.update:
                 with contextlib.suppress(OSError, ValueError):  # damaged, and deleted after the next save
                     self._kept[update] = json.loads((directory / str(update) / "meta.json").read_text())
+        best = best_of(self._kept)
+        self.best_score: float | None = None if best is None else self._kept[best]["score"]
 
     @property
     def busy(self) -> bool:
@@ -94,6 +96,7 @@ class CheckpointStore:
             self._pending.result()
         if score is not None and not math.isfinite(score):
             score = None
+        self.best_score = max((known for known in (self.best_score, score) if known is not None), default=None)
         everything = meta | {"schema": SCHEMA, "update": update, "score": score, "pinned": pinned}
         everything["leaves"] = describe(state)
         named = self._copy(to_named(state))

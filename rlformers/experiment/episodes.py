@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from rlformers.config import ExperimentConfig
-from rlformers.experiment.statistics import bootstrap_ci, iqm
+from rlformers.experiment.statistics import over_seeds
 
 # final_return covers the episodes that ended in this last part of the steps.
 FINAL_FRACTION = 0.1
@@ -64,17 +64,7 @@ class EpisodeSums:
 
     def final(self) -> dict[str, Any]:
         """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""
-        per_seed = _means(self.final_window["return"], self.final_window["count"])
-        known = [r for r in per_seed if r is not None]
-        if not known:
-            return {"per_seed": per_seed, "mean": None, "iqm": None, "ci95": None}
-        interval = bootstrap_ci(known) if len(known) > 1 else None
-        return {
-            "per_seed": per_seed,
-            "mean": float(np.mean(known)),
-            "iqm": float(iqm(known)),
-            "ci95": None if interval is None else [float(x) for x in interval],
-        }
+        return over_seeds(_means(self.final_window["return"], self.final_window["count"]))
 
     def final_attempts(self) -> list[list[float | None]]:
         """Mean returns of the attempts of the trials that ended in the last tenth of the steps, [seeds][attempts]."""

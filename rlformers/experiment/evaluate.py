@@ -17,20 +17,16 @@ from rlformers.agents.ppo import TrainState
 from rlformers.change import apply, change
 from rlformers.compose import load
 from rlformers.config import EvaluateConfig, ExperimentConfig
-from rlformers.experiment.build import Built, build, in_precision
+from rlformers.experiment.build import Built, build, check_spaces
 from rlformers.experiment.checkpoint import Checkpoint, best_of, good_checkpoints, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
-from rlformers.experiment.leaves import describe, mismatch
+from rlformers.experiment.player import Player
 from rlformers.experiment.results import summarise
-from rlformers.experiment.rollout import make_rollout, quotas
 from rlformers.experiment.run_dir import write_json
 from rlformers.schema import typed_options
 
 # Sets the random numbers of evaluations apart from those of training, which come from key(seed).
-_EVALUATION = 0x5EED
-# An environment in which no episode ends within so many steps is given up.
-_MOST_STEPS = 100_000
-_CHUNK = 1000
+EVALUATION = 0x5EED
 
 
 def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -63,7 +59,7 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
     built = build(config)
     trained = load(run_dir / "config.yaml")
     if config != trained:
-        _check_spaces(config, build(trained), built)
+        check_spaces(config.env, build(trained), built)
     checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
     values = _play(options, config, built, checkpoint)
 
@@ -130,26 +126,6 @@ def _choose(directory: Path, which: str) -> Checkpoint:
     return found
 
 
-def _check_spaces(config: ExperimentConfig, trained: Built, built: Built) -> None:
-    def spaces(which: Built) -> tuple[Any, Any]:
-        obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
-        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
-        return obs, (
-            type(policy).__name__,
-            policy.num_outputs,
-            getattr(policy, "sizes", getattr(policy, "shape", None)),
-        )
-
-    (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
-    complaint = mismatch(obs, describe(new_obs))
-    if complaint:
-        raise ValueError(f"env: {config.env} has other observations than the agent was trained on: {complaint}")
-    if actions != new_actions:
-        raise ValueError(
-            f"env: {config.env} has other actions than the agent was trained on: {new_actions}, not {actions}"
-        )
-
-
 def _play(
     options: EvaluateConfig, config: ExperimentConfig, built: Built, checkpoint: Checkpoint
 ) -> dict[str, np.ndarray]:
@@ -165,23 +141,10 @@ def _play(
     template = nothing._replace(agent=full.agent, normalizers=Normalizers(moments, None, None))  # type: ignore[arg-type]
     state = read(checkpoint, template, partial=True)
 
-    quota = quotas(options.episodes, options.num_envs or 256)
-    rollout = make_rollout(built.env, built.env_params, quota, options.greedy, _CHUNK)
-    key = jax.random.fold_in(jax.random.key(options.seed), _EVALUATION)
+    key = jax.random.fold_in(jax.random.key(options.seed), EVALUATION)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
-    episodes = jax.jit(jax.vmap(in_precision(config, rollout.init)))(state.agent, keys)
-    advance = jax.jit(jax.vmap(in_precision(config, rollout.advance)), donate_argnums=2)
-    finished, idle = np.zeros(0), 0
-    while True:
-        episodes = advance(state.agent, state.normalizers.observation, episodes)
-        before, finished = finished, np.array(episodes.num_finished)
-        if (finished >= quota).all():
-            break
-        idle = idle + _CHUNK if np.array_equal(before, finished) else 0
-        if idle >= _MOST_STEPS:
-            raise ValueError(f"env: no episode of {config.env} ended within {_MOST_STEPS:,} steps")
-    played = np.arange(quota.max()) < quota[:, None]  # [B, Q]
-    return {name: np.asarray(value)[:, played] for name, value in episodes.values.items()}
+    player = Player(config, built, options.episodes, options.num_envs, options.greedy)
+    return player(state.agent, state.normalizers.observation, keys)
 
 
 def _name(words: Sequence[str], env: str, step: int) -> str:

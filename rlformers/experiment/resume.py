@@ -15,7 +15,7 @@ from rlformers.experiment.provenance import versions
 from rlformers.experiment.report import flatten
 
 # How a run is run rather than what it computes: these may change when it is resumed.
-_FREE = ("run_dir", "chunk_seconds", "checkpoint", "wandb")
+_FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "wandb")
 
 
 def computation(config: ExperimentConfig) -> dict[str, Any]:

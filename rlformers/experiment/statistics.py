@@ -28,6 +28,19 @@ def bootstrap_ci(
     return _percentiles(len(array), lambda index: statistic(array[index], axis=-1), level)
 
 
+def over_seeds(per_seed: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, IQM and 95 % interval of the IQM over the seeds that have a value."""
+    known = [value for value in per_seed if value is not None]
+    if not known:
+        return {"per_seed": list(per_seed), "mean": None, "iqm": None, "ci95": None}
+    return {
+        "per_seed": list(per_seed),
+        "mean": float(np.mean(known)),
+        "iqm": float(iqm(known)),
+        "ci95": list(bootstrap_ci(known)) if len(known) > 1 else None,
+    }
+
+
 def clustered_mean_ci(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
     """Bootstrap interval of the mean of values [N] that come in clusters, of which there could have been others.
 

@@ -1,9 +1,10 @@
-"""Stopping between two chunks when asked to, so that a run can go on from there."""
+"""Why a run ends before its last step: it was asked to, or it computed what is no number."""
 
 import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -14,6 +15,29 @@ EXIT_CODE = 75
 
 class Interrupted(KeyboardInterrupt):
     """A run was asked to stop, has saved its state, and can be resumed."""
+
+
+class Failed(ArithmeticError):
+    """A run has computed what is no number.
+
+    Args:
+        what: "gradient of agent.critic.out.W is not finite".
+        update: Number of the update, the first being 1.
+        step: Environment steps of each seed up to its end.
+        seeds: Of those that are vmapped, the ones it happened to; `what` is about the first.
+    """
+
+    def __init__(self, what: str, update: int, step: int, seeds: Sequence[int]):
+        others = f" (and of {', '.join(map(str, seeds[1:]))})" if len(seeds) > 1 else ""
+        super().__init__(f"{what} in update {update:,}, up to step {step:,}, of seed {seeds[0]}{others}")
+        self.details = {"what": what, "update": update, "step": step, "seeds": list(seeds)}
+
+    def leaving(self, run_dir: Path, checkpoint: str | None, debug: bool) -> "Failed":
+        """The same with what is left of the run, and what to do."""
+        left = f"last good checkpoint {checkpoint}" if checkpoint else "there was no checkpoint yet"
+        advice = "" if debug else f"; resume={run_dir} would meet it again: add debug=true to find the line"
+        self.args = (f"{self}; {left}{advice}; if training diverged, a new run with a lower ppo.lr may not",)
+        return self
 
 
 class StopRequest:

@@ -18,15 +18,17 @@ from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.envs.host import on_host
 from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read
+from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read, saved_updates
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.episodes import EpisodeSums
+from rlformers.experiment.guard import Guard, debugged
 from rlformers.experiment.loggers import JsonlLogger, WandbLogger
+from rlformers.experiment.periodic import PeriodicEvaluation
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
 from rlformers.experiment.resume import finished, latest, with_new_episodes
 from rlformers.experiment.run_dir import locked, write_config, write_json
-from rlformers.experiment.stop import Interrupted, StopRequest
+from rlformers.experiment.stop import Failed, Interrupted, StopRequest
 
 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     Raises:
         ValueError: Another process trains there, or the directory is that of another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
+        Failed: A loss, gradient, parameter or observation is not finite; the last good checkpoint is kept.
         Interrupted: SIGINT or SIGTERM came; everything is saved.
     """
     with locked(run_dir), StopRequest() as stop:
@@ -70,11 +73,15 @@ class Run:
         template = jax.eval_shape(init, keys)
         self.num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
         self.states = read(checkpoint, template) if checkpoint else init(keys)
-        self.update = jax.jit(jax.vmap(learner.update), donate_argnums=0).lower(template).compile()
+        self.guard = Guard(template, self.seeds, config.batch_size)
+        update = jax.vmap(debugged(learner.update) if config.debug else learner.update)
+        self.update = jax.jit(update, donate_argnums=0).lower(template).compile()
         self.compile_seconds = time.perf_counter() - started
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         self.episodes = EpisodeSums(config, len(self.seeds))
+        self.evaluation = PeriodicEvaluation(config, self.seeds, checkpoint and checkpoint.meta.get("evaluation"))
+        self.failure: dict[str, Any] | None = None
         if checkpoint:
             self.episodes.restore(checkpoint.meta["episodes"])
             print(f"going on after {self.done * config.batch_size:,} steps")
@@ -96,18 +103,23 @@ class Run:
         try:
             while self.done < config.num_updates and not stop.received:
                 keep_at = self._next_to_keep()
-                count, seconds = self._advance(min(chunk, keep_at - self.done), stop)
+                end = min(self.done + chunk, keep_at, self.evaluation.next_update(self.done))
+                evaluating = self.evaluation.seconds
+                count, seconds = self._advance(end - self.done, stop)
                 rate = count * config.batch_size * len(self.seeds) / seconds
                 progress.show(self.done * config.batch_size, rate, self.episodes.last_return)
                 chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
                 lap, before = time.perf_counter(), lap
-                self.loop_seconds += lap - before
-                if (lap >= save_at and not self.store.busy) or self.done == keep_at:
+                self.loop_seconds += lap - before - (self.evaluation.seconds - evaluating)
+                due = (lap >= save_at and not self.store.busy) or self.done == keep_at
+                if due or self._best():
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
             if self.saved < self.done:
                 self._save()
             self.store.wait()
+        except Failed as failed:
+            raise self._stopped_by(failed) from None
         finally:
             progress.close()
             self.store.close()
@@ -131,14 +143,17 @@ class Run:
         fetched = jax.device_get(pending)
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
-        log_every = self.config.log_every or -(-self.config.num_updates // 1000)
+        log_every = self.config.updates_per_log_point
         for metrics in fetched:
+            self.guard.check(self.done + 1, metrics)
             self.done += 1
             self.episodes.add(self.done, metrics)
             if self.done % log_every == 0 or self.done == self.config.num_updates:
-                for row in rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate):
-                    self.metrics.log(row)
-                    self.wandb.log(row)
+                lines = rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate)
+                # An evaluation ends a chunk: the states are those after this update.
+                for row, evaluation in zip(lines, self.evaluation.after(self.done, self.states), strict=True):
+                    self.metrics.log(row | evaluation)
+                    self.wandb.log(row | evaluation)
         return len(fetched), seconds
 
     def _next_to_keep(self) -> int:
@@ -146,6 +161,19 @@ class Run:
         batch, every = self.config.batch_size, int(self.config.checkpoint.keep_every)
         steps = (self.done * batch // every + 1) * every if every else self.config.total_steps
         return min(-(-int(steps) // batch), self.config.num_updates)
+
+    def _best(self) -> bool:
+        """Whether the state has been evaluated, better than all others."""
+        score = self.evaluation.score(self.done)
+        return score is not None and (self.store.best_score is None or score > self.store.best_score)
+
+    def _stopped_by(self, failed: Failed) -> Failed:
+        """The same with the checkpoint to go back to; for the summary too."""
+        self.store.close()
+        saved = saved_updates(self.store.directory)
+        last = str(self.store.directory / str(saved[-1])) if saved else None
+        self.failure = failed.details | {"checkpoint": last}
+        return failed.leaving(self.run_dir, last, self.config.debug)
 
     def _save(self) -> None:
         batch, every = self.config.batch_size, self.config.checkpoint.keep_every
@@ -155,10 +183,12 @@ class Run:
             "versions": versions(),
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
+            "evaluation": self.evaluation.to_json(),
             "loop_seconds": self.loop_seconds,
             "wall_seconds": time.perf_counter() - self.wall_started,
         }
-        self.store.save(self.done, self.states, meta, self.episodes.pop_score(), pinned)
+        score = self.evaluation.score(self.done) if self.config.eval.every else self.episodes.pop_score()
+        self.store.save(self.done, self.states, meta, score, pinned)
         self.saved = self.done
 
     def _summary(self) -> dict[str, Any]:
@@ -171,6 +201,8 @@ class Run:
             "total_steps": steps,
             "final_return": self.episodes.final(),
             "final_attempts": self.episodes.final_attempts(),
+            "evaluation": self.evaluation.summary(),
+            "failure": self.failure,
             "steps_per_second": steps * len(self.seeds) / max(self.loop_seconds, 1e-9),
             "compile_seconds": self.compile_seconds,
             "wall_seconds": time.perf_counter() - self.wall_started,

@@ -180,7 +180,7 @@ def test_termination_cuts():
     ],
 )
 def test_ratio_is_one_before_the_first_update(core, options):
-    _, metrics = learn(Params.of("cued", n=7, truncates=True), core, 5, options)
+    _, metrics = learn(Params.of("cued", n=7, truncates=True), core, 5, options, **MEMORY)
     assert float(metrics["ppo/first_ratio_error"].max()) < 1e-4
 
 
@@ -192,9 +192,13 @@ def test_chunks_burn_in_and_refresh_keep_the_ratio():
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(metrics))
 
 
-@pytest.mark.parametrize("core,low,high", [("gru", 0.9, 1.0), ("mlp", 0.0, 0.7)])
-def test_one_step_of_memory(core, low, high):
-    state, _ = learn(Params.of("cued", n=2), core, 60, **MEMORY)
+@pytest.mark.parametrize(
+    "core,config,low,high",
+    [("gru", MEMORY, 0.9, 1.0), ("mlp", UNITS, 0.0, 0.7)],  # of mlp there is a program with UNITS already
+    ids=["gru", "mlp"],
+)
+def test_one_step_of_memory(core, config, low, high):
+    state, _ = learn(Params.of("cued", n=2), core, 60, **config)
     right = [jax.nn.softmax(look(state, [1.0, 2.0 * cue - 1], [1.0, 0.0]).policy)[cue] for cue in (0, 1)]
     assert low <= float(sum(right)) / 2 <= high
 
@@ -207,6 +211,7 @@ def test_sequences_are_contiguous_pieces_of_time():
     np.testing.assert_array_equal(pieces[:, 2 * B + 1], [41, 51])  # the third piece of environment 1
 
 
+@pytest.mark.slow
 def test_a_kl_limit_skips_the_rest_of_the_iteration():
     config = {"lr": 0.05, "update_epochs": 8}
     _, free = learn(Params.of("cued", n=2), "gru", 10, **config)

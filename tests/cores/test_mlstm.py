@@ -1,5 +1,7 @@
 """What is particular to the mLSTM: the block around its cell by a naive loop, extreme gates, initialisation."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,16 @@ def test_extreme_gates_stay_finite(chunk):
         for f in (-300.0, 300.0):
             value, gradients = jax.value_and_grad(total, (0, 1))(jnp.full((T, H), i), jnp.full((T, H), f))
             assert np.isfinite(value) and all(np.isfinite(g).all() for g in gradients)
+
+
+def test_a_memory_of_one_token_is_steep():
+    """Why test_laws.py grants 1e-4 where every token starts: around q·k = 0 the normed read jumps from -v to v."""
+    v = np.random.default_rng(0).normal(size=16)
+    plain = SimpleNamespace(scale=1.0, bias=0.0)
+    qk = np.linspace(-2, 2, 40001)  # of one start: h = v q·k / max(|q·k|, exp(-i)), here i = 0
+    h = v * (qk / np.maximum(np.abs(qk), 1))[:, None]
+    slope = np.abs(np.gradient(layer_norm(h, plain), qk, axis=0)).max(1)
+    assert slope.max() > 100 and np.median(slope) < 1e-3  # so an error of 1e-7 of q·k shows as more than 1e-5
 
 
 def test_gates_see_nothing_at_first_and_forget_slowly():

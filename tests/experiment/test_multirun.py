@@ -1,4 +1,4 @@
-"""Sweeps, with a training that is none: what runs, what a failure or a signal does, and what the same command does next."""
+"""Sweeps, with a training that is none: what runs, what failures and signals do, what the same command does next."""
 
 import json
 import os

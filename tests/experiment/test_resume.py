@@ -110,6 +110,7 @@ def test_a_killed_run_equals_one_that_was_not(runs):
 CORES = {
     "gtrxl": ["core=gtrxl", "core.heads=2", "core.memory=8"],
     "mamba": ["core=mamba"],
+    "evaluation": ["core=gru", "seeds=2", "eval.every=500", "eval.episodes=3", "ppo.lr=0.01"],
     "vmapped seeds": ["core=gru", "seeds=3", "seed=5", "env=popgym/PositionOnlyPendulumEasy"],
 }
 

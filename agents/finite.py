@@ -1,0 +1,69 @@
+"""Which of the numbers of an update are finite: one flag per leaf, so that the first that is not can be named.
+
+Squares of gradients are summed for their norm anyway, and everything else is read once per update: the flags cost next
+to nothing. Memories and states of environments are left out: infinities may be meant there, such as the maximum over
+nothing.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+# What an update checks besides leaves of trees, in the order of its flags.
+_ACTING = ("reward", "value", "value of the final observation", "log-probability of the action")
+_LOSS = ("policy_loss", "value_loss", "entropy")
+
+
+def finite(tree: Any) -> Bool[Array, " N"]:
+    """For each of N leaves whether all of it is finite."""
+    return jnp.stack([jnp.isfinite(x).all() if _is_inexact(x) else jnp.ones((), bool) for x in jax.tree.leaves(tree)])
+
+
+def finite_acting(rollout: Any, last_obs: Any) -> Bool[Array, " N"]:
+    """Of the `Rollout` of an update, and of the observations after it."""
+    final_value = jnp.where(rollout.truncated, rollout.final_value, 0.0)
+    numbers = (rollout.reward, rollout.value, final_value, rollout.log_prob)
+    return jnp.concatenate([finite(rollout.obs) & finite(last_obs), finite(numbers)])
+
+
+def finite_learning(grads: Any, metrics: dict[str, Array]) -> Bool[Array, " N"]:
+    """Of a minibatch: the loss, and gradients; one whose square overflows has no norm to be clipped to."""
+    squares = jax.tree.map(lambda gradient: jnp.sum(jnp.square(gradient)), grads)
+    return finite(([metrics[name] for name in _LOSS], squares, metrics["grad_norm"]))
+
+
+def first_failure(flags: Bool[Array, "E M N"]) -> Bool[Array, " N"]:
+    """Those of the first of E x M minibatches that has a failure, which spoils the ones after it."""
+    flags = flags.reshape(-1, flags.shape[-1])
+    return flags[jnp.argmin(flags.all(-1))]
+
+
+def finite_state(state: Any) -> Bool[Array, " N"]:
+    """Of the parameters; what the optimiser and the normalisers hold are sums of what is checked already."""
+    return finite(state.agent)
+
+
+def checked(state: Any) -> list[str]:
+    """What the flags of an update are about, in order: acting, learning, and the state after it.
+
+    Args:
+        state: A `TrainState`, of arrays or `jax.ShapeDtypeStruct`s.
+    """
+    return [
+        *_names("observation", state.obs),
+        *_ACTING,
+        *_LOSS,
+        *_names("gradient of agent", state.agent),
+        "grad_norm",
+        *_names("agent", state.agent),
+    ]
+
+
+def _names(what: str, tree: Any) -> list[str]:
+    return [what + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _is_inexact(x: Any) -> bool:
+    return bool(jnp.issubdtype(x.dtype, jnp.inexact))
