@@ -141,6 +141,8 @@ def _train(overrides: list[str]) -> int:
     from rlformers.change import change
     from rlformers.compose import compose, load
 
+    if any(word.startswith("vmap_over=") for word in overrides):
+        raise ValueError("vmap_over: applies to --multirun only")
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]
     config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)

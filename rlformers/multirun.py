@@ -2,8 +2,12 @@
 
 The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`, `hydra/launcher=submitit_slurm`.
 A sweep is idempotent: the same command again goes on with what is not finished.
+
+`vmap_over=ppo.lr` makes one program of all runs that differ in these keys only. It says how the runs are run, not which
+ones there are: each keeps its directory, and a sweep can be gone on with with and without it.
 """
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from itertools import compress
@@ -18,6 +22,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.compose import compose, one_line, parse, session
+from rlformers.config import NUMBERS
+from rlformers.experiment.resume import common, computation, failure
 from rlformers.experiment.run_dir import create_run_dir, locked
 from rlformers.experiment.stop import Interrupted, StopRequest
 from rlformers.experiment.sweep import Job, Sweep, create, find, summary_of
@@ -54,9 +60,11 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
             has run; one line.
     """
     with session() as parser:
-        parsed = parse(list(overrides), parser)
+        vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
+        parsed = parse([word for word in overrides if word not in vmap_over], parser)
         own = [override for override in parsed if not _is_hydras(override)]
         jobs, base = expand(own)
+        keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
         launch = [str(override.input_line) for override in parsed if _is_hydras(override)]
         launch += ["hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
         hydra: Any = GlobalHydra.instance().hydra
@@ -93,9 +101,10 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
                     print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}: finished, {jobs[number].config.run_dir}")
             sweep.stop_file.unlink(missing_ok=True)
             launch += [f"hydra.sweep.dir={_quoted(sweep.directory / 'launcher')}", "hydra.sweep.subdir=."]
-            task = partial(run, jobs=jobs, directory=sweep.directory)
+            programs = group(jobs, left, keys)
+            task = partial(run, jobs=jobs, programs=programs, directory=sweep.directory)
             with StopRequest(announce=sweep.stop_file) as stop:
-                _launch(hydra, task, [f"+number={','.join(map(str, left))}", *launch], stop)
+                _launch(hydra, task, [f"+program={','.join(map(str, range(len(programs))))}", *launch], stop)
     return Outcome(sweep.directory, results(sweep, jobs))
 
 
@@ -120,32 +129,93 @@ def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
     return jobs, None if bases[0] is None else Path(bases[0])
 
 
-def run(config: Any, jobs: Sequence[Job], directory: Path) -> None:
-    """Train one run and write down what became of it; called in the process in which the launcher wants it.
+def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
+    """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
+
+    Raises:
+        ValueError: One that is not swept, or that changes more than numbers.
+    """
+    keys = [key.strip() for key in word.partition("=")[2].strip("[]").split(",")]
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    for key in keys:
+        if key not in [f"ppo.{name}" for name in NUMBERS]:
+            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(f'ppo.{n}' for n in NUMBERS)}")
+        if key not in swept:
+            raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
+    return keys
+
+
+def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list[list[int]]:
+    """The numbers of the jobs that are left, those together that differ in these keys only."""
+    programs: dict[str, list[int]] = {}
+    for number in left:
+        rest = {key: value for key, value in computation(jobs[number].config).items() if key not in keys}
+        programs.setdefault(json.dumps(rest) if keys else str(number), []).append(number)
+    return list(programs.values())
+
+
+def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], directory: Path) -> None:
+    """Train the runs of one program and write down what became of them; called where the launcher wants it.
 
     Args:
-        config: Hydra's, with the number of the run.
+        config: Hydra's, with the number of the program.
         jobs: All of the sweep.
+        programs: The numbers of their jobs.
         directory: Of the sweep.
     """
-    sweep, number = Sweep(directory), int(config.number)
+    sweep, numbers = Sweep(directory), programs[int(config.program)]
     with StopRequest(watch=sweep.stop_file) as stop:
-        if stop.received:
-            return
-        job = jobs[number]
-        print(f"[{number + 1}/{len(jobs)}] {job.name}", flush=True)
-        sweep.set(number, "running")
-        try:
-            from rlformers.experiment.train import train
+        for part in _parts(jobs, numbers):
+            if stop.received:
+                return
+            for number in part:
+                print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}", flush=True)
+                sweep.set(number, "running")
+            if len(part) > 1:
+                print(f"{len(part)} runs in one program", flush=True)
+            for number, (status, error) in zip(part, _train([jobs[number] for number in part], sweep), strict=True):
+                sweep.set(number, status, error)
 
-            train(job.config, create_run_dir(job.config), sweep.group)
-            sweep.set(number, "finished")
-        except Interrupted:
-            sweep.set(number, "stopped")
-        except Exception as error:  # one run must not take the others with it
-            message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            print(f"FAILED ({message})", flush=True)
-            sweep.set(number, "failed", message)
+
+def _parts(jobs: Sequence[Job], numbers: Sequence[int]) -> list[list[int]]:
+    """Those together that can go on together: what failed has fallen behind the others of its program."""
+    if len(numbers) == 1:
+        return [list(numbers)]
+    failed = [number for number in numbers if failure(Path(str(jobs[number].config.run_dir)))]
+    rest = [number for number in numbers if number not in failed]
+    configs = [jobs[number].config for number in rest]
+    if rest and common([Path(str(config.run_dir)) for config in configs], configs, lambda line: None) is None:
+        print(f"vmap_over: {len(rest)} runs are not after the same update; one after the other", flush=True)
+        return [[number] for number in numbers]
+    return [*([rest] if rest else []), *([number] for number in failed)]
+
+
+def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
+    """Train jobs in one program; what became of each, and its error."""
+    from rlformers.experiment.train import train, train_together
+
+    try:
+        run_dirs = [create_run_dir(job.config) for job in jobs]
+        if len(jobs) == 1:
+            train(jobs[0].config, run_dirs[0], sweep.group)
+            return [("finished", None)]
+        outcomes = train_together([job.config for job in jobs], run_dirs, sweep.group)
+    except Interrupted:
+        return [("stopped", None)]
+    except Exception as error:  # one program must not take the others with it
+        return [_failed(error)] * len(jobs)
+    return [
+        _failed(outcome)
+        if isinstance(outcome, Exception)
+        else ("finished" if outcome["completed"] else "stopped", None)
+        for outcome in outcomes
+    ]
+
+
+def _failed(error: Exception) -> tuple[str, str]:
+    message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    print(f"FAILED ({message})", flush=True)
+    return "failed", message
 
 
 def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
