@@ -182,7 +182,7 @@ def _multirun(overrides: list[str], new: bool) -> int:
     print(f"\n{len(finished)} of {len(results)} runs finished:")
     for result in results:
         what = _outcome(result.summary) if result.summary else result.status
-        print(f"{f'FAILED ({result.error})' if result in failed else what}  {result.run_dir}")
+        print(f"{result.name}  {f'FAILED ({result.error})' if result in failed else what}  {result.run_dir}")
     if finished:
         print(
             "compare them: rlformers report", *(shlex.quote(str(result.run_dir)) for result in finished), "--out report"

@@ -23,19 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.compose import compose, one_line, parse, session
 from rlformers.config import NUMBERS
-from rlformers.experiment.resume import common, computation, failure
-from rlformers.experiment.run_dir import create_run_dir, locked
-from rlformers.experiment.stop import Interrupted, StopRequest
-from rlformers.experiment.sweep import Job, Sweep, create, find, summary_of
-
-
-class Result(NamedTuple):
-    """What became of a run."""
-
-    run_dir: Path
-    status: str  # as in the record of the sweep
-    summary: dict[str, Any] | None  # of a finished one
-    error: str | None  # of a failed one
+from rlformers.experiment.resume import computation
+from rlformers.experiment.run_dir import locked
+from rlformers.experiment.stop import StopRequest
+from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
+from rlformers.experiment.sweep_program import run
 
 
 class Outcome(NamedTuple):
@@ -152,80 +144,6 @@ def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list
         rest = {key: value for key, value in computation(jobs[number].config).items() if key not in keys}
         programs.setdefault(json.dumps(rest) if keys else str(number), []).append(number)
     return list(programs.values())
-
-
-def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], directory: Path) -> None:
-    """Train the runs of one program and write down what became of them; called where the launcher wants it.
-
-    Args:
-        config: Hydra's, with the number of the program.
-        jobs: All of the sweep.
-        programs: The numbers of their jobs.
-        directory: Of the sweep.
-    """
-    sweep, numbers = Sweep(directory), programs[int(config.program)]
-    with StopRequest(watch=sweep.stop_file) as stop:
-        for part in _parts(jobs, numbers):
-            if stop.received:
-                return
-            for number in part:
-                print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}", flush=True)
-                sweep.set(number, "running")
-            if len(part) > 1:
-                print(f"{len(part)} runs in one program", flush=True)
-            for number, (status, error) in zip(part, _train([jobs[number] for number in part], sweep), strict=True):
-                sweep.set(number, status, error)
-
-
-def _parts(jobs: Sequence[Job], numbers: Sequence[int]) -> list[list[int]]:
-    """Those together that can go on together: what failed has fallen behind the others of its program."""
-    if len(numbers) == 1:
-        return [list(numbers)]
-    failed = [number for number in numbers if failure(Path(str(jobs[number].config.run_dir)))]
-    rest = [number for number in numbers if number not in failed]
-    configs = [jobs[number].config for number in rest]
-    if rest and common([Path(str(config.run_dir)) for config in configs], configs, lambda line: None) is None:
-        print(f"vmap_over: {len(rest)} runs are not after the same update; one after the other", flush=True)
-        return [[number] for number in numbers]
-    return [*([rest] if rest else []), *([number] for number in failed)]
-
-
-def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
-    """Train jobs in one program; what became of each, and its error."""
-    from rlformers.experiment.train import train, train_together
-
-    try:
-        run_dirs = [create_run_dir(job.config) for job in jobs]
-        if len(jobs) == 1:
-            train(jobs[0].config, run_dirs[0], sweep.group)
-            return [("finished", None)]
-        outcomes = train_together([job.config for job in jobs], run_dirs, sweep.group)
-    except Interrupted:
-        return [("stopped", None)]
-    except Exception as error:  # one program must not take the others with it
-        return [_failed(error)] * len(jobs)
-    return [
-        _failed(outcome)
-        if isinstance(outcome, Exception)
-        else ("finished" if outcome["completed"] else "stopped", None)
-        for outcome in outcomes
-    ]
-
-
-def _failed(error: Exception) -> tuple[str, str]:
-    message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    print(f"FAILED ({message})", flush=True)
-    return "failed", message
-
-
-def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
-    """What became of every run, so far."""
-    found = []
-    for job, entry in zip(jobs, sweep.runs, strict=True):
-        summary = summary_of(job)
-        status = "finished" if summary else entry["status"]
-        found.append(Result(Path(entry["run_dir"]), status, summary, None if summary else entry["error"]))
-    return found
 
 
 def _check(jobs: Sequence[Job]) -> None:

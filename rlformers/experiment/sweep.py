@@ -33,6 +33,16 @@ class Job(NamedTuple):
     config: ExperimentConfig  # with the directory of the run
 
 
+class Result(NamedTuple):
+    """What became of a run."""
+
+    name: str
+    run_dir: Path
+    status: str  # as in the record of the sweep
+    summary: dict[str, Any] | None  # of a finished one
+    error: str | None  # of a failed one
+
+
 class Sweep:
     """The record of a sweep in its directory. Any number of processes may read and write it."""
 
@@ -150,6 +160,16 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
     record = {"schema": SCHEMA, "group": f"sweep {directory.name}", "command": list(command), "runs": runs}
     write_json(directory / "sweep.json", record, indent=1)
     return Sweep(directory), jobs
+
+
+def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
+    """What became of every run, so far."""
+    found = []
+    for job, entry in zip(jobs, sweep.runs, strict=True):
+        summary = summary_of(job)
+        status = "finished" if summary else entry["status"]
+        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, None if summary else entry["error"]))
+    return found
 
 
 def summary_of(job: Job) -> dict[str, Any] | None:

@@ -74,7 +74,7 @@ def test_the_same_command_goes_on(trained, capsys):
     assert main(command) == 75
     captured = capsys.readouterr()
     assert cores(trained) == ["gru", "lstm"]
-    assert "1 of 4 runs finished" in captured.out and "\nwaiting  runs/" in captured.out
+    assert "1 of 4 runs finished" in captured.out and "core=s5  waiting  runs/" in captured.out
     (directory,) = Path("runs/multirun").iterdir()
     assert f"the sweep in {directory} is not finished; the same command goes on with it\n" in captured.err
     (directory / "newer.json").write_text("no record")
