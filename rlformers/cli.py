@@ -17,7 +17,7 @@ usage: rlformers COMMAND ...
                                      go on from the last checkpoint; total_steps=... makes a run longer
   evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
                                      `rlformers evaluate --help` lists the keys
-  report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
+  report RUN_DIR... --out DIR        a page, tables and figures that compare runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
   check ENV                          whether an environment keeps the protocol, point by point
   --version

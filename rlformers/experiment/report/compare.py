@@ -40,7 +40,7 @@ def compare(groups: Sequence[Group]) -> Comparison:
     }
     without_scale = sorted({g.env for g in groups} - set(scales))
     scope = f"Over {_listed(list(scales))}; " + (
-        f"no reference known for {_listed(without_scale)}; " * bool(without_scale)
+        f"without {_listed(without_scale)}, whose chance or ceiling is not known; " * bool(without_scale)
     )
     left_out = [label for label in returns if label not in normalised]
     if left_out:

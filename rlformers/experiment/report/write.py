@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
-from rlformers.experiment.report.compare import compare
+from rlformers.experiment.report.compare import Comparison, compare
 from rlformers.experiment.report.comparison_plots import plot_aggregate, plot_improvement, plot_profile
 from rlformers.experiment.report.evaluations import evaluations_table
 from rlformers.experiment.report.groups import Group, group
-from rlformers.experiment.report.page import Section, figure, page, paragraph, settings, unfinished
+from rlformers.experiment.report.page import Section, figure, folded, page, paragraph, settings, unfinished
 from rlformers.experiment.report.plots import (
     ADAPTATION,
     LEARNING,
@@ -66,30 +66,9 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
         Section("results", "Results", results.html() + _numbers(results)),
         Section("learning", "Learning curves", figure(out / "learning_curves.png", LEARNING.capitalize() + ".")),
     ]
-    if references is None:
-        known = paragraph("No reference known for these environments in these configurations.")
-    else:
-        unknown = sorted({g.env for g in groups if g.scores is None})
-        known = references.html() + _numbers(references)
-        known += paragraph(f"No reference known: {', '.join(unknown)}.") if unknown else ""
-    sections.append(Section("references", "What returns mean", known))
-
-    drawings = (
-        (comparison.aggregate, lambda table: plot_aggregate(table, labels, out)),
-        (comparison.improvement, lambda table: plot_improvement(table, out)),
-        (comparison.profile, lambda table: plot_profile(table, labels, out)),
-    )
-    for (name, title), (table, plot) in zip(TITLES.items(), drawings, strict=True):
-        if table is None:
-            body = paragraph(comparison.absent[name])
-        else:
-            paths += plot(table)
-            body = figure(out / f"{name}.png", table.note)
-            body += (
-                _numbers(table) if name == "performance_profile" else table._replace(note="").html() + _numbers(table)
-            )
-        sections.append(Section(name, title, body))
-
+    sections.append(Section("references", "What returns mean", _references(groups)))
+    compared, figures = _comparison(comparison, labels, out)
+    sections, paths = sections + compared, paths + figures
     if adaptations:
         paths += plot_adaptation(adaptations, labels, out)
         paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
@@ -107,6 +86,37 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
     paths.append(out / "index.html")
     paths[-1].write_text(page(*_heading(groups), sections), encoding="utf-8")
     return paths
+
+
+def _references(groups: Sequence[Group]) -> str:
+    table = references_table(groups)
+    if table is None:
+        return paragraph("No reference known for these environments in these configurations.")
+    unknown = sorted({g.env for g in groups if g.scores is None})
+    return table.html() + _numbers(table) + paragraph(f"No reference known: {', '.join(unknown)}.") * bool(unknown)
+
+
+def _comparison(comparison: Comparison, labels: Sequence[str], out: Path) -> tuple[list[Section], list[Path]]:
+    """Draw what there is to compare; its sections, which say why there is no more, and the paths."""
+    sections: list[Section] = []
+    paths: list[Path] = []
+    drawings = (
+        (comparison.aggregate, lambda table: plot_aggregate(table, labels, out)),
+        (comparison.improvement, lambda table: plot_improvement(table, out)),
+        (comparison.profile, lambda table: plot_profile(table, labels, out)),
+    )
+    for (name, title), (table, plot) in zip(TITLES.items(), drawings, strict=True):
+        if table is None:
+            body = paragraph(comparison.absent[name])
+        else:
+            paths += plot(table)
+            body = figure(out / f"{name}.png", table.note)
+            body += (
+                "" if table is comparison.profile else folded(table._replace(note=""))
+            )  # which is a drawing's points
+            body += _numbers(table)
+        sections.append(Section(name, title, body))
+    return sections, paths
 
 
 def _numbers(table: Table) -> str:
