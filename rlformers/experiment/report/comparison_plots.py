@@ -93,4 +93,4 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _ink(probability: float) -> str:
-    return "white" if abs(probability - 0.5) > 0.35 else "black"
+    return "black" if 0.12 < probability < 0.75 else "white"

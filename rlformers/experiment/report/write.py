@@ -76,7 +76,9 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
         sections.append(Section("adaptation", "Adaptation", body))
     if evaluated:
         sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
-    sections.append(Section("runs", "Runs", unfinished(runs) + _numbers(runs)))
+    sections.append(
+        Section("runs", "Runs", unfinished(runs) + paragraph("All runs, with the commands: runs.csv.", "note"))
+    )
     sections.append(Section("reproduce", "Settings and versions", settings(groups)))
 
     tables = [results, runs, references, comparison.aggregate, comparison.improvement, comparison.profile, evaluated]
