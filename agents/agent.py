@@ -64,7 +64,7 @@ class Agent(eqx.Module):
     ):
         key_encoder, key_core, key_actor, key_critic = jax.random.split(key, 4)
         self.policy = policy
-        self.encoder = Encoder(_without_mask(obs)[0], width, key=key_encoder)
+        self.encoder = Encoder(without_mask(obs)[0], width, key=key_encoder)
         self.core = make_core(key_core)
         self.actor = Head(width, self.policy.num_outputs, 0.01, key=key_actor)
         self.critic = Head(width, 1, 1.0, key=key_critic)
@@ -72,17 +72,18 @@ class Agent(eqx.Module):
 
     def step(self, memory: Any, obs: Any, start: Bool[Array, ""]) -> tuple[Any, Output]:
         """Observe once. `start` marks the first observation of a memory."""
-        obs, mask = _without_mask(obs)
+        obs, mask = without_mask(obs)
         memory, y = self.core.step(memory, self.encoder(obs), start)
-        return memory, self._output(y, mask)
+        return memory, self.output(y, mask)
 
     def scan(self, memory: Any, obs: Any, starts: Bool[Array, " T"]) -> tuple[Any, Output]:
         """Observe a segment (leading axis T); equal to T times `step`."""
-        obs, mask = _without_mask(obs)
+        obs, mask = without_mask(obs)
         memory, ys = self.core.scan(memory, self.encoder(obs, num_leading=1), starts)
-        return memory, self._output(ys, mask)
+        return memory, self.output(ys, mask)
 
-    def _output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
+    def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
+        """What the heads make of the core's outputs."""
         outputs = self.actor(y)
         if mask is not None:
             outputs = mask_logits(outputs, mask)
@@ -91,7 +92,8 @@ class Agent(eqx.Module):
         return Output(outputs, self.critic(y)[..., 0])
 
 
-def _without_mask(obs: Any) -> tuple[Any, Any]:
+def without_mask(obs: Any) -> tuple[Any, Any]:
+    """What the encoder sees of an observation, and the mask of the actions, if there is one."""
     if isinstance(obs, dict) and "action_mask" in obs:
         return {name: leaf for name, leaf in obs.items() if name != "action_mask"}, obs["action_mask"]
     return obs, None

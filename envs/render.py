@@ -81,18 +81,38 @@ def render(env: Environment, state: Any, params: Any, obs: Any = None, size: int
     if paint is not None:
         paint(canvas, env, jax.tree.map(_numpy, state), jax.tree.map(_numpy, params))
         return canvas.image()
-    if hasattr(env, "render") and not type(env).__module__.startswith("gymnax."):  # gymnax's make Matplotlib figures
+    if has_picture(env, state, params):  # not gymnax's, which make Matplotlib figures
         image = np.asarray(env.render(state, params))
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise ValueError(f"{env.name}.render: need uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
         return image
     obs = _observe(env, state, params) if obs is None else obs
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state if obs is None else obs) if not _is_key(leaf)]
+    return draw_numbers(state, size) if obs is None else draw_observation(obs, size)
+
+
+def has_picture(env: Environment, state: Any, params: Any) -> bool:
+    """Whether `render` draws the state; if not, it draws the observation."""
+    env, _, _ = innermost(env, state, params)
+    return painter(env) is not None or (hasattr(env, "render") and not type(env).__module__.startswith("gymnax."))
+
+
+def draw_observation(obs: Any, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:
+    """The first image in an observation or, if there is none, its numbers as bars."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(obs) if not _is_key(leaf)]
     images = [leaf for leaf in leaves if leaf.ndim in (2, 3) and min(leaf.shape[:2]) > 1]
-    if images and obs is not None:
-        grids.picture(canvas, images[0])
-    elif leaves:
-        bars.numbers(canvas, np.concatenate([np.ravel(leaf).astype(float) for leaf in leaves]))
+    if not images:
+        return draw_numbers(obs, size)
+    canvas = Canvas(size)
+    grids.picture(canvas, images[0])
+    return canvas.image()
+
+
+def draw_numbers(values: Any, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:
+    """All numbers of a pytree as bars."""
+    leaves = [np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(values) if not _is_key(leaf)]
+    canvas = Canvas(size)
+    if leaves:
+        bars.numbers(canvas, np.concatenate(leaves))
     return canvas.image()
 
 

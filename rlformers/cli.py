@@ -17,6 +17,14 @@ usage: rlformers COMMAND ...
                                      go on from the last checkpoint; total_steps=... makes a run longer
   evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
                                      `rlformers evaluate --help` lists the keys
+  track RUN_DIR... [wandb.KEY=VALUE ...]
+                                     upload runs to W&B: the rows that it does not have
+  play RUN_DIR [--gif FILE] [KEY=VALUE ...]
+                                     episodes of one agent, step by step: as text, or as an animated picture of what
+                                     it sees, does and expects; `rlformers play --help` lists the keys
+  inspect RUN_DIR [--out DIR] [KEY=VALUE ...]
+                                     figures of its memory: influence of the past, attention, time scales, state norms;
+                                     `rlformers inspect --help` lists the keys
   report RUN_DIR... --out DIR        a page, tables and figures that compare runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
   check ENV                          whether an environment keeps the protocol, point by point
@@ -101,6 +109,16 @@ def _run(arguments: list[str]) -> int:
             return evaluate_help()
         case ["evaluate", *rest]:
             return _evaluate(rest)
+        case ["track", *rest]:
+            return _track(rest)
+        case ["play" | "inspect" as command, *rest] if "--help" in rest or "-h" in rest:
+            from rlformers.show import inside_help
+
+            return inside_help(command)
+        case ["play", *rest]:
+            return _play(rest)
+        case ["inspect", *rest]:
+            return _inspect(rest)
         case ["report", *rest]:
             return _report(rest)
     raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
@@ -163,6 +181,53 @@ def _evaluate(words: list[str]) -> int:
     print(table(result))
     print(result["path"])
     return 0
+
+
+def _track(words: list[str]) -> int:
+    settings = [word for word in words if "=" in word]
+    run_dirs = [Path(word) for word in words if "=" not in word]
+    if not run_dirs:
+        raise ValueError("track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]")
+
+    from rlformers.experiment.track import track
+
+    for run_dir in run_dirs:
+        tracked = track(run_dir, settings)
+        print(f"{run_dir}: {tracked.added} of {tracked.rows} rows added {tracked.mode}")
+    return 0
+
+
+def _play(words: list[str]) -> int:
+    gif, words = _file_option("play", "--gif FILE", words)
+
+    from rlformers.experiment.inside.play import play
+
+    print(*play(words[0], gif, words[1:]), sep="\n")
+    return 0
+
+
+def _inspect(words: list[str]) -> int:
+    out, words = _file_option("inspect", "--out DIR", words)
+
+    from rlformers.experiment.inside.inspection import inspect
+
+    print(*inspect(words[0], out, words[1:]), sep="\n")
+    return 0
+
+
+def _file_option(command: str, option: str, words: list[str]) -> tuple[str | None, list[str]]:
+    """What an option such as `--out DIR` names, if it is given, and the other words: RUN_DIR and KEY=VALUE."""
+    usage = f"usage: rlformers {command} RUN_DIR [{option}] [KEY=VALUE ...]"
+    flag, what = option.split()
+    value = None
+    if flag in words:
+        at = words.index(flag)
+        value, words = (words[at + 1] if at + 1 < len(words) else None), words[:at] + words[at + 2 :]
+        if value is None or "=" in value:
+            raise ValueError(f"{command}: {flag} needs a {what}; {usage}")
+    if not words or "=" in words[0]:
+        raise ValueError(f"{command}: need a run directory; {usage}")
+    return value, words
 
 
 def _multirun(overrides: list[str]) -> int:

@@ -122,6 +122,7 @@ class WandbConfig:
     entity: str | None = None
     group: str | None = None  # default: environment and date; shared by all runs of a --multirun
     tags: list[str] = field(default_factory=list)
+    checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
         _require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
@@ -182,6 +183,45 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class WatchConfig:
+    """Which episodes of which agent `play` and `inspect` look at; `env`, `env_params.*` and so on say where."""
+
+    agent: int | None = None  # the agent of this training seed; default: the run's first
+    greedy: bool = False  # the most probable action instead of a drawn one
+    seed: int = 0  # of what is played; its random numbers are none of the training's
+    checkpoint: str = "last"  # last, best, or the number of an update
+    episodes: int = 1  # one after the other
+    max_steps: int = 1000  # of all episodes together; what is longer is cut off
+    overwrite: bool = False  # files that exist
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
+        known = self.checkpoint in ("last", "best") or self.checkpoint.isdecimal()
+        _require(known, "checkpoint", "last, best or the number of an update", self.checkpoint)
+        _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        _require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
+
+
+@dataclass(frozen=True)
+class PlayConfig(WatchConfig):
+    """How episodes are drawn."""
+
+    fps: float = 4.0  # frames, that is steps, per second; at most 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
+
+
+@dataclass(frozen=True)
+class InspectConfig(WatchConfig):
+    """What is looked into."""
+
+    episodes: int = 2  # one after the other: the start of the second one must cut all influence
+    max_steps: int = 128  # T; the influence costs T^2 times the size of the policy
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One run: one environment, one core, some seeds."""
 
@@ -201,6 +241,7 @@ class ExperimentConfig:
     run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    tensorboard: bool = False  # event files in RUN_DIR/tensorboard; needs the extra [tensorboard]
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:

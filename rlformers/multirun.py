@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.compose import compose, one_line, parse, session
 from rlformers.config import ExperimentConfig
+from rlformers.experiment.sinks.wandb_mode import agent_trial
 
 
 class Job(NamedTuple):
@@ -43,6 +44,8 @@ def multirun(overrides: Sequence[str]) -> list[Result]:
     Raises:
         ValueError: Something is wrong with at least one combination, and nothing has run; one line.
     """
+    if agent_trial():
+        raise ValueError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
     with session() as parser:
         parsed = parse(list(overrides), parser)
         own = [override for override in parsed if not _is_hydras(override)]

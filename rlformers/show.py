@@ -47,7 +47,8 @@ def _show_keys(schema: type, prefix: str = "") -> None:
     import re
 
     # What a key means is the comment on its line.
-    notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", inspect.getsource(schema), re.MULTILINE))
+    sources = [inspect.getsource(kind) for kind in reversed(schema.__mro__) if dataclasses.is_dataclass(kind)]
+    notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", "".join(sources), re.MULTILINE))
     for field in dataclasses.fields(schema):
         factory = field.default_factory
         default = factory() if factory is not dataclasses.MISSING else field.default
@@ -85,15 +86,30 @@ def train_help() -> int:
     return 0
 
 
+_ENVIRONMENT = """
+the environment, unless it shall be the one of training:
+  env=NAME                       with its own env_kwargs and env_params instead of the run's
+  env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout
+  env_params.NAME=VALUE          e.g. env_params.length=40
+  wrap.NAME=VALUE                e.g. wrap.noise=0.1"""
+
+
 def evaluate_help() -> int:
     """What `evaluate --help` prints."""
     from rlformers.config import EvaluateConfig
 
     print("usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]\n\nkeys, with type and default:")
     _show_keys(EvaluateConfig)
-    print("\nthe environment, unless it shall be the one of training:")
-    print("  env=NAME                       with its own env_kwargs and env_params instead of the run's")
-    print("  env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout")
-    print("  env_params.NAME=VALUE          e.g. env_params.length=40")
-    print("  wrap.NAME=VALUE                e.g. wrap.noise=0.1")
+    print(_ENVIRONMENT)
+    return 0
+
+
+def inside_help(command: str) -> int:
+    """What `play --help` and `inspect --help` print."""
+    from rlformers.config import InspectConfig, PlayConfig
+
+    option = "[--gif FILE]" if command == "play" else "[--out DIR]"
+    print(f"usage: rlformers {command} RUN_DIR {option} [KEY=VALUE ...]\n\nkeys, with type and default:")
+    _show_keys(PlayConfig if command == "play" else InspectConfig)
+    print(_ENVIRONMENT)
     return 0

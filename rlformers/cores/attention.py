@@ -90,6 +90,10 @@ class Positions(NamedTuple):
     r: Float[Array, "N H p"]  # of the distances M .. 0
 
 
+# The arguments of `attend`: q, k, v, lengths, positions, clip.
+Meeting = tuple[Array, Array, Array, Array, Positions | None, float]
+
+
 def weigh(scores: Float[Array, "*batch"], axis: int, clip: float) -> Float[Array, "*batch"]:
     """Softmax, or with `clip` the one of Bondarenko et al. 2023, clip((1 + γ) p - γ, 0, 1): weights can be 0."""
     weights = jax.nn.softmax(scores, axis)
@@ -139,8 +143,6 @@ def attend(
 ) -> Float[Array, "T H d"]:
     """Attention of T tokens; K = M + T keys, N = M + 1 distances. The cost is linear in T.
 
-    Queries are taken in blocks of C; each block looks at the keys of itself and of the blocks that M reaches into.
-
     Args:
         q: Queries, already divided by √d.
         k: Keys of the cache, then of the tokens.
@@ -149,7 +151,41 @@ def attend(
         positions: What distances add to the scores.
         clip: See `weigh`.
     """
-    (T, *heads), M = q.shape, len(k) - len(q)
+    T, *heads = q.shape
+    weights, v = _weights_by_block(q, k, v, lengths, positions, clip)
+    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *heads)[:T]
+
+
+def attention_weights(
+    q: Float[Array, "T H d"],
+    k: Float[Array, "K H d"],
+    v: Float[Array, "K H d"],
+    lengths: Int[Array, " T"],
+    positions: Positions | None = None,
+    clip: float = 0.0,
+) -> Float[Array, "H T K"]:
+    """The weights of `attend`, given the same arguments: its result is `einsum("htk,khd->thd", weights, v)`."""
+    (T, *_), K = q.shape, len(k)
+    blocks, _ = _weights_by_block(q, k, v, lengths, positions, clip)
+    B, _, C, W = blocks.shape
+    rows = [jnp.pad(block, ((0, 0), (0, 0), (b * C, (B - 1 - b) * C))) for b, block in enumerate(blocks)]
+    before = W - C - (K - T)  # keys that only fill up a block
+    return jnp.concatenate(rows, axis=1)[:, :T, before : before + K]
+
+
+def _weights_by_block(
+    q: Float[Array, "T H d"],
+    k: Float[Array, "K H d"],
+    v: Float[Array, "K H d"],
+    lengths: Int[Array, " T"],
+    positions: Positions | None,
+    clip: float,
+) -> tuple[Float[Array, "B H C W"], Float[Array, "B H W d"]]:
+    """The weights of blocks of C queries, and the values that they are for.
+
+    Each block looks at the keys of itself and of the blocks that M reaches into.
+    """
+    T, M = len(q), len(k) - len(q)
     # A masked value has the weight 0, but 0 · NaN is NaN. In the key such a value does no harm where it is masked,
     # and it is as visible as before elsewhere.
     k, v = jnp.where(jnp.isfinite(v), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
@@ -167,8 +203,7 @@ def attend(
         scores += shift(jnp.einsum("bhip,nhp->bhin", blocks(positions.q), _pad(positions.r, before, 0)))
     distance = M + np.arange(C)[:, None] - np.arange(M + C)
     visible = (distance >= 0) & (distance <= _pad(lengths, 0, after).reshape(-1, C, 1))
-    weights = weigh(jnp.where(visible[:, None], scores, -1e30), -1, clip)
-    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *heads)[:T]
+    return weigh(jnp.where(visible[:, None], scores, -1e30), -1, clip), v
 
 
 def shift(scores: Float[Array, "*batch C N"]) -> Float[Array, "*batch C K"]:

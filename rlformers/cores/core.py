@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 State = TypeVar("State")
 
@@ -43,3 +43,24 @@ class Core(eqx.Module, Generic[State]):
     def prepare(self, state: State) -> State:
         """Recompute whatever the state caches from the parameters; call it after every change of the parameters."""
         return state
+
+    def attention(
+        self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "H T K"], ...]:
+        """What `scan` of this segment attends to: the weights of every layer of attention in it, bottom first.
+
+        Per head and query token; the keys are the M cached tokens, then those of the segment, K = M + T. What a query
+        cannot see has the weight 0. Empty: no part of this core attends.
+        """
+        return ()
+
+    def eigenvalues(
+        self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Eigenvalues of dh_t / dh_{t-1} of every linear recurrence h in this core, bottom first, in this segment.
+
+        T = 1 where they do not depend on the input. What several features share, and a conjugate pair of which half is
+        stored, is given once. A start, which drops h, does not count. Empty: no part of this core is a recurrence that
+        is linear in its state.
+        """
+        return ()

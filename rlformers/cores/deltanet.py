@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.chunked import check_chunk, decay_sums, memory_step, read_and_write, visible, weights_of
 from rlformers.cores.conv import DepthwiseConv
@@ -110,6 +110,15 @@ class DeltaNet(Core[DeltaNetState]):
         self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[DeltaNetState, Float[Array, "T D"]]:
         """Consume a segment."""
+        conv, q, k, v, log_alphas, betas = self.tokens(state, xs, starts)
+        S, os = delta_scan(q, k, v, log_alphas, betas, starts, state.S, self.chunk)
+        os = self.norm(os).reshape(len(xs), -1)
+        return DeltaNetState(conv, S), self.W_o(os * jax.nn.silu(self.W_g(xs)))
+
+    def tokens(
+        self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """The convolution's next buffer, and q, k, v, log α and β of every token."""
         T, (H, K, _) = len(xs), state.S.shape
         conv, qkvs = self.conv(state.conv, self.W_qkv(xs), starts)
         parts = jnp.split(jax.nn.silu(qkvs), (H * K, 2 * H * K), axis=-1)
@@ -119,8 +128,15 @@ class DeltaNet(Core[DeltaNetState]):
         log_alphas = jnp.zeros_like(betas)
         if self.W_alpha is not None and self.A_log is not None:
             log_alphas = -jnp.exp(self.A_log) * jax.nn.softplus(self.W_alpha(xs))
-        S, os = delta_scan(q, k, v, log_alphas, betas, starts, state.S, self.chunk)
-        return DeltaNetState(conv, S), self.W_o(self.norm(os).reshape(T, -1) * jax.nn.silu(self.W_g(xs)))
+        return conv, q, k, v, log_alphas, betas
+
+    def eigenvalues(
+        self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """α of what is orthogonal to the key, and α (1 - β k·k) along it, per head."""
+        _, _, k, _, log_alphas, betas = self.tokens(state, xs, starts)
+        alphas = jnp.exp(log_alphas)
+        return (jnp.concatenate([alphas, alphas * (1 - betas * jnp.square(k).sum(-1))], axis=-1).astype(complex),)
 
 
 def unit(x: Float[Array, "*T K"]) -> Float[Array, "*T K"]:

@@ -93,13 +93,23 @@ class FFM(Core[FFMState]):
     ) -> tuple[FFMState, Float[Array, "T D"]]:
         """Consume a segment."""
         g = self.W_g(xs) * jax.nn.sigmoid(self.W_i(xs))
-        gamma = jnp.exp(jax.lax.complex(*jnp.broadcast_arrays(-jnp.abs(self.alpha)[:, None], self.omega)))
+        gamma = self.decay()
         inputs = jnp.broadcast_to(g[..., None], (*g.shape, len(self.omega)))
         S, traces = linear_scan(gamma, inputs.astype(gamma.dtype), starts, state.S, self.config.scan)
         parts = jnp.stack([traces.real, traces.imag], axis=-1)
         z = standardize(self.W_z(parts.reshape(len(xs), -1)), eps=1e-5)
         o = jax.nn.sigmoid(self.W_o(xs))
         return FFMState(S), z * o + self.W_s(xs) * (1 - o)
+
+    def decay(self) -> Complex[Array, "M C"]:
+        """γ."""
+        return jnp.exp(jax.lax.complex(*jnp.broadcast_arrays(-jnp.abs(self.alpha)[:, None], self.omega)))
+
+    def eigenvalues(
+        self, state: FFMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """γ."""
+        return (self.decay().reshape(1, -1),)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -19,7 +19,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rlformers.cores.attention import Memory, Positions, attend, attend_one, empty, extend, forget, push, refresh
+from rlformers.cores.attention import (
+    Meeting,
+    Memory,
+    Positions,
+    attend,
+    attend_one,
+    attention_weights,
+    empty,
+    extend,
+    forget,
+    push,
+    refresh,
+)
 from rlformers.cores.core import Core
 from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
@@ -145,10 +157,24 @@ class Layer(eqx.Module):
         self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
     ) -> tuple[Memory, Float[Array, "T D"]]:
         """Consume a segment."""
+        state, meeting = self.meet(state, es, starts, u, w)
+        return state, self.feed(es, attend(*meeting))
+
+    def meet(
+        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
+    ) -> tuple[Memory, Meeting]:
+        """The memory after a segment, and the arguments of `attend`."""
         q, k, v = self.project(es)
         q, positions = self.queries(q, u, w)
         state, k, v, lengths = extend(state, es, k, v, starts)
-        return state, self.feed(es, attend(q, k, v, lengths, positions))
+        return state, (q, k, v, lengths, positions, 0.0)
+
+    def attention(
+        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
+    ) -> Float[Array, "H T K"]:
+        """The weights."""
+        _, meeting = self.meet(state, es, starts, u, w)
+        return attention_weights(*meeting)
 
     def prepare(self, state: Memory) -> Memory:
         """Project the memory with the present parameters."""
@@ -222,6 +248,16 @@ class GTrXL(Core[StackState]):
         """Project the memories with the present parameters."""
         pairs = zip(self.layers, state.layers, strict=True)
         return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))
+
+    def attention(
+        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "H T K"], ...]:
+        """Those of all layers."""
+        found = []
+        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
+            found.append(layer.attention(layer_state, xs, starts, u, w))
+            _, xs = layer.scan(layer_state, xs, starts, u, w)
+        return tuple(found)
 
     def _uw(self) -> tuple[Array, Array]:
         shape = (len(self.layers), *self.u.shape[1:])

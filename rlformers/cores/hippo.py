@@ -51,6 +51,12 @@ def delay_memory(order: int, thetas: tuple[float, ...]) -> tuple[np.ndarray, np.
     return exponentials[:, :order, :order], exponentials[:, :order, order]
 
 
+def delay_eigenvalues(order: int, thetas: tuple[float, ...]) -> np.ndarray:
+    """Eigenvalues of all Ā of `delay_memory`, complex (C N,): exp(λ / θ) of those of A."""
+    eigenvalues = np.linalg.eigvals(delay_system(order)[0])
+    return np.exp(eigenvalues / np.array(thetas)[:, None]).ravel()
+
+
 def hold_block(order: int) -> np.ndarray:
     """[[A, B], [0, 0]]: the exponential of it, divided by θ, holds Ā and B̄ in its first rows."""
     A, B = delay_system(order)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
@@ -106,11 +106,20 @@ class LinearAttention(Core[LinearAttentionState]):
             buffer, qkvs = self.conv(buffer, qkvs, starts)
             qkvs = jax.nn.silu(qkvs)
         q, k, v = (a.reshape(T, H, -1) for a in jnp.split(qkvs, 3, axis=-1))
-        log_decays = jnp.zeros(H, q.dtype) if self.log_rate is None else -jnp.exp(self.log_rate)
-        S, n, reads, sums = attend(q, k, v, log_decays, starts, state.S, state.n, self.config.chunk)
+        S, n, reads, sums = attend(q, k, v, self.log_decays(), starts, state.S, state.n, self.config.chunk)
         # φ(q)ᵀ n is at least φ(q)ᵀ φ(k) of the token itself: small only where both saturate.
         ys = reads / jnp.maximum(sums, 1e-6) if self.norm is None else self.norm(reads)
         return LinearAttentionState(buffer, S, n), self.W_o(ys.reshape(T, -1))
+
+    def log_decays(self) -> Float[Array, " H"]:
+        """log a."""
+        return jnp.zeros(self.config.heads, self.W_o.weight.dtype) if self.log_rate is None else -jnp.exp(self.log_rate)
+
+    def eigenvalues(
+        self, state: LinearAttentionState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """a, one per head."""
+        return (jnp.exp(self.log_decays())[None].astype(complex),)
 
 
 def attend(

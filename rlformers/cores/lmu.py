@@ -24,10 +24,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
-from rlformers.cores.hippo import delay_memory, log_spaced_windows
+from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
 from rlformers.cores.lmu_cells import RecurrentLMU
@@ -146,6 +146,12 @@ class ParallelLMU(Core[MemoryState]):
         features = jnp.concatenate([ms.reshape(len(xs), -1), xs], axis=-1)
         return MemoryState(m), ACTIVATIONS[self.f_o](self.W_o(features))
 
+    def eigenvalues(
+        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of Ā."""
+        return (jnp.asarray(delay_eigenvalues(self.order, self.thetas), complex)[None],)
+
 
 class ResidualLMU(Core[MemoryState]):
     """A layer: norm, parallel cell, residual."""
@@ -170,6 +176,12 @@ class ResidualLMU(Core[MemoryState]):
         """Consume a segment."""
         state, ys = self.cell.scan(state, self.norm(xs), starts)
         return state, xs + ys
+
+    def eigenvalues(
+        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of the cell."""
+        return self.cell.eigenvalues(state, self.norm(xs), starts)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.conv import dense_conv
 from rlformers.cores.core import Core
@@ -201,6 +201,13 @@ class LMUFormer(Core[LMUFormerState]):
             memory, xs = block.scan(memory, xs, starts)
             new.append(memory)
         return LMUFormerState(embedding, tuple(new)), xs if self.norm is None else self.norm(xs)
+
+    def eigenvalues(
+        self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of every Ā, which no input changes."""
+        pairs = zip(self.blocks, state.blocks, strict=True)
+        return tuple(values for block, memory in pairs for values in block.lmu.eigenvalues(memory, xs, starts))
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

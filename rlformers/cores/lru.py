@@ -102,10 +102,19 @@ class LRU(Core[LRUState]):
         self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[LRUState, Float[Array, "T O"]]:
         """The recurrence alone: Re(C h)."""
-        decay = jnp.exp(jax.lax.complex(-jnp.exp(self.nu_log), jnp.exp(self.theta_log)))
         B = jnp.exp(self.gamma_log)[:, None] * jax.lax.complex(self.B[..., 0], self.B[..., 1])
-        h, hs = linear_scan(decay, complex_product(xs, B), starts, state.h, self.config.scan)
+        h, hs = linear_scan(self.decay(), complex_product(xs, B), starts, state.h, self.config.scan)
         return LRUState(h), real_product(hs, self.C)
+
+    def decay(self) -> Complex[Array, " P"]:
+        """λ."""
+        return jnp.exp(jax.lax.complex(-jnp.exp(self.nu_log), jnp.exp(self.theta_log)))
+
+    def eigenvalues(
+        self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """λ."""
+        return (self.decay()[None],)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

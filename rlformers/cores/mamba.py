@@ -14,7 +14,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
@@ -96,14 +96,27 @@ class Mamba(Core[MambaState]):
         self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MambaState, Float[Array, "T D"]]:
         """Consume a segment."""
+        conv, zs, dts, Bs, Cs, us = self.select(state, xs, starts)
+        h, ss = selective_scan(-jnp.exp(self.A_log), dts, Bs, Cs, us, starts, state.h, self.scan_method)
+        return MambaState(conv, h), self.W_out((ss + self.D * us) * jax.nn.silu(zs))
+
+    def select(
+        self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """The convolution's next buffer, and z, Δ, B, C and u of every token."""
         us, zs = jnp.split(self.W_in(xs), 2, axis=-1)
         conv, us = self.conv(state.conv, us, starts)
         us = jax.nn.silu(us)
         R, N = self.W_dt.weight.shape[0], self.A_log.shape[1]
         deltas, Bs, Cs = jnp.split(self.W_x(us), (R, R + N), axis=-1)
-        dts = jax.nn.softplus(self.W_dt(deltas))
-        h, ss = selective_scan(-jnp.exp(self.A_log), dts, Bs, Cs, us, starts, state.h, self.scan_method)
-        return MambaState(conv, h), self.W_out((ss + self.D * us) * jax.nn.silu(zs))
+        return conv, zs, jax.nn.softplus(self.W_dt(deltas)), Bs, Cs, us
+
+    def eigenvalues(
+        self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """exp(Δ A)."""
+        _, _, dts, *_ = self.select(state, xs, starts)
+        return (jnp.exp(-dts[..., None] * jnp.exp(self.A_log)).reshape(len(xs), -1).astype(complex),)
 
 
 def selective_scan(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
@@ -98,15 +98,26 @@ class Mamba2(Core[Mamba2State]):
     ) -> tuple[Mamba2State, Float[Array, "T D"]]:
         """Consume a segment."""
         H, G, N, P = len(self.D), self.config.groups, self.config.state_size, self.config.head_size
-        zs, uBCs, dts = jnp.split(self.W_in(xs), (H * P, 2 * (H * P + G * N)), axis=-1)
+        zs, uBCs, dts = self.project(xs)
         conv, uBCs = self.conv(state.conv, uBCs, starts)
         us, Bs, Cs = jnp.split(jax.nn.silu(uBCs), (H * P, H * P + G * N), axis=-1)
         us = us.reshape(-1, H, P)
         Bs, Cs = (jnp.repeat(a.reshape(-1, G, N), H // G, axis=1) for a in (Bs, Cs))
-        dts = jax.nn.softplus(dts + self.dt_bias)
         h, ss = memory_scan(Cs, Bs, dts[..., None] * us, -jnp.exp(self.A_log) * dts, starts, state.h, self.config.chunk)
         gated = (ss + self.D[:, None] * us).reshape(zs.shape) * jax.nn.silu(zs)
         return Mamba2State(conv, h), self.W_out(self.norm(gated.reshape(-1, *self.norm.scale.shape)).reshape(zs.shape))
+
+    def project(self, xs: Float[Array, "T D"]) -> tuple[Array, Array, Array]:
+        """z, what goes into the convolution, and Δ."""
+        H, G, N, P = len(self.D), self.config.groups, self.config.state_size, self.config.head_size
+        zs, uBCs, dts = jnp.split(self.W_in(xs), (H * P, 2 * (H * P + G * N)), axis=-1)
+        return zs, uBCs, jax.nn.softplus(dts + self.dt_bias)
+
+    def eigenvalues(
+        self, state: Mamba2State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """exp(Δ A), one per head."""
+        return (jnp.exp(-jnp.exp(self.A_log) * self.project(xs)[2]).astype(complex),)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

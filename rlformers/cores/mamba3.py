@@ -113,6 +113,13 @@ class Mamba3(Core[Mamba3State]):
         self, state: Mamba3State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Mamba3State, Float[Array, "T D"]]:
         """Consume a segment."""
+        zs, vs, ks, qs, steps = self.project(xs)
+        state, ss = trapezoidal_scan(steps, ks, qs, vs, starts, state, self.scan_method)
+        ss = (ss + self.D[:, None] * vs).reshape(zs.shape)
+        return state, self.W_out(ss * jax.nn.silu(zs))
+
+    def project(self, xs: Float[Array, "T D"]) -> tuple[Array, Array, Array, Array, Steps]:
+        """z, v, k, q, and what discretises the system."""
         (H, N), E = self.B_bias.shape, self.W_out.weight.shape[0]
         ends = list(itertools.accumulate((E, E, N, N, H, H, H)))
         zs, vs, Bs, Cs, deltas, As, mixes, phis = jnp.split(self.W_in(xs), ends, axis=-1)
@@ -121,9 +128,13 @@ class Mamba3(Core[Mamba3State]):
         qs = pairs(self.C_norm(Cs)[:, None] + self.C_bias)
         dts = jax.nn.softplus(deltas + self.dt_bias)
         steps = discretize(-jnp.maximum(positive(As), 1e-4) * dts, dts, mixes, phis[:, None], N // 2)
-        state, ss = trapezoidal_scan(steps, ks, qs, vs, starts, state, self.scan_method)
-        ss = (ss + self.D[:, None] * vs).reshape(len(xs), E)
-        return state, self.W_out(ss * jax.nn.silu(zs))
+        return zs, vs, ks, qs, steps
+
+    def eigenvalues(
+        self, state: Mamba3State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """d."""
+        return (self.project(xs)[-1].decay.reshape(len(xs), -1),)
 
 
 def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T M"]:

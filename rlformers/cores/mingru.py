@@ -15,7 +15,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
@@ -86,6 +86,14 @@ class MinGRU(Core[MinGRUState]):
         buffer, us = (state.conv, xs) if self.conv is None else self.conv(state.conv, xs, starts)
         h, hs = self.recur(state.h, us, starts)
         return MinGRUState(buffer, h), self.W_o(hs)
+
+    def eigenvalues(
+        self, state: MinGRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """1 - z."""
+        us = xs if self.conv is None else self.conv(state.conv, xs, starts)[1]
+        z, _ = jnp.split(self.W(us), 2, axis=-1)
+        return (jax.nn.sigmoid(-z).astype(complex),)
 
     def recur(
         self, h: Float[Array, " H"], us: Float[Array, "T D"], starts: Bool[Array, " T"]

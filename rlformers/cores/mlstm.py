@@ -17,7 +17,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.chunked import check_chunk, decay_sums, memory_step, read_and_write, visible, weights_of
 from rlformers.cores.conv import DepthwiseConv
@@ -111,6 +111,15 @@ class MLSTM(Core[MLSTMState]):
         self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MLSTMState, Float[Array, "T D"]]:
         """Consume a segment."""
+        conv, zs, cs, q, k, v, i, f = self.tokens(state, xs, starts)
+        memory, hs = mlstm_scan(q, k, v, i, f, starts, state.memory, self.chunk)
+        hs = self.norm(hs).reshape(len(xs), -1) + self.skip * cs
+        return MLSTMState(conv, memory), self.W_down(hs * jax.nn.silu(zs))
+
+    def tokens(
+        self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
+        """The convolution's next buffer, and z, c, q, k, v, i and f of every token."""
         T, (H, V) = len(xs), self.norm.scale.shape
         us, zs = jnp.split(self.W_up(xs), 2, axis=-1)
         conv, cs = self.conv(state.conv, us, starts)
@@ -118,9 +127,13 @@ class MLSTM(Core[MLSTMState]):
         q, k, v = (by_blocks(a, W) for a, W in ((cs, self.W_q), (cs, self.W_k), (us, self.W_v)))
         i, f = jnp.split(self.W_if(jnp.concatenate([q, k, v], axis=-1)), 2, axis=-1)
         q, k, v = (a.reshape(T, H, V) for a in (q, k, v))
-        memory, hs = mlstm_scan(q, k, v, i, f, starts, state.memory, self.chunk)
-        hs = self.norm(hs).reshape(T, -1) + self.skip * cs
-        return MLSTMState(conv, memory), self.W_down(hs * jax.nn.silu(zs))
+        return conv, zs, cs, q, k, v, i, f
+
+    def eigenvalues(
+        self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """σ(f), one per head: that of exp(m) C and exp(m) n, which the stabiliser m does not change."""
+        return (jax.nn.sigmoid(self.tokens(state, xs, starts)[-1]).astype(complex),)
 
 
 def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "N b b"]) -> Float[Array, "T E"]:

@@ -93,12 +93,22 @@ class S4D(Core[S4DState]):
         self, state: S4DState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[S4DState, Float[Array, "T D"]]:
         """Consume a segment."""
-        A = jax.lax.complex(-jnp.exp(self.log_A_real), self.A_imag)
-        z = A * jnp.exp(self.log_dt)[:, None]
+        A, z = self.system()
         # expm1: exp(z) - 1 loses 4 digits in float32 at the smallest steps.
         h, hs = linear_scan(jnp.exp(z), xs[..., None] * (jnp.expm1(z) / A), starts, state.h, self.config.scan)
         ys = 2 * (hs.real * self.C[..., 0] - hs.imag * self.C[..., 1]).sum(-1) + self.D * xs
         return S4DState(h), self.glu(jax.nn.gelu(ys, approximate=False))
+
+    def system(self) -> tuple[Complex[Array, "D N"], Complex[Array, "D N"]]:
+        """A and A Δ."""
+        A = jax.lax.complex(-jnp.exp(self.log_A_real), self.A_imag)
+        return A, A * jnp.exp(self.log_dt)[:, None]
+
+    def eigenvalues(
+        self, state: S4DState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Ā."""
+        return (jnp.exp(self.system()[1]).reshape(1, -1),)
 
 
 def initial_frequencies(init: str, N: int) -> np.ndarray:

@@ -118,6 +118,12 @@ class S5(Core[S5State]):
         ys = self.read(hs) + self.D * us
         return S5State(h), xs + self.activate(ys)
 
+    def eigenvalues(
+        self, state: S5State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Λ̄."""
+        return (self.discretize()[0][None],)
+
     def discretize(self) -> tuple[Complex[Array, " P"], Complex[Array, "P D"]]:
         """Λ̄ and B̄ for the learned step sizes Δ = exp(log_step)."""
         Lambda = jax.lax.complex(jnp.minimum(self.Lambda_re, -1e-4), self.Lambda_im)

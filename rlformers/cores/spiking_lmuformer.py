@@ -19,11 +19,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.exact import product, select, total
-from rlformers.cores.hippo import delay_memory, log_spaced_windows
+from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.lmu import check_windows
 from rlformers.cores.lmuformer import FrozenBatchNorm, Norm, check_norm, conv_kernel, make_norm
@@ -261,6 +261,13 @@ class SpikingLMUFormer(Core[SpikingState]):
             block_state, x = block.step(block_state, x)
             new.append(block_state)
         return SpikingState(embedding, tuple(new)), normalise(self.norm, x)
+
+    def eigenvalues(
+        self, state: SpikingState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of every Ā, which no input changes."""
+        cells = [block.cell for block in self.blocks]
+        return tuple(jnp.asarray(delay_eigenvalues(cell.order, cell.thetas), complex)[None] for cell in cells)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -1,9 +1,10 @@
 """Depth: cores of the same width on top of each other."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, LayerNorm, RMSNorm
@@ -57,6 +58,30 @@ class Stack(Core[StackState]):
         pairs = zip(self.layers * self.loops, state.layers, strict=True)
         return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))
 
+    def attention(
+        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "H T K"], ...]:
+        """Those of all layers."""
+        return tuple(
+            weights for layer, *inputs in self._inputs(state, xs, starts) for weights in layer.attention(*inputs)
+        )
+
+    def eigenvalues(
+        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of all layers."""
+        return tuple(
+            values for layer, *inputs in self._inputs(state, xs, starts) for values in layer.eigenvalues(*inputs)
+        )
+
+    def _inputs(
+        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> Iterator[tuple[Core, Any, Array, Array]]:
+        """Every layer with its memory and what it is fed."""
+        for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
+            yield layer, layer_state, xs, starts
+            _, xs = layer.scan(layer_state, xs, starts)
+
 
 class Residual(Core[Any]):
     """Around a core that its paper puts on a residual path: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x'))."""
@@ -88,6 +113,18 @@ class Residual(Core[Any]):
     def prepare(self, state: Any) -> Any:
         """Refresh the caches of the core."""
         return self.core.prepare(state)
+
+    def attention(
+        self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "H T K"], ...]:
+        """Those of the core."""
+        return self.core.attention(state, self.norm(xs), starts)
+
+    def eigenvalues(
+        self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Complex[Array, "#T N"], ...]:
+        """Those of the core."""
+        return self.core.eigenvalues(state, self.norm(xs), starts)
 
     def _finish(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
         return x if self.norm_ffn is None or self.ffn is None else x + self.ffn(self.norm_ffn(x))

@@ -24,7 +24,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rlformers.cores.attention import Memory, Positions, attend, attend_one, empty, extend, forget, push, refresh
+from rlformers.cores.attention import (
+    Meeting,
+    Memory,
+    Positions,
+    attend,
+    attend_one,
+    attention_weights,
+    empty,
+    extend,
+    forget,
+    push,
+    refresh,
+)
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FEED_FORWARD, FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
 from rlformers.cores.positions import AbsolutePositions, SinusoidalDistances, alibi, rotate
@@ -131,11 +143,25 @@ class Layer(Core[Memory]):
     ) -> tuple[Memory, Float[Array, "T D"]]:
         """Consume a segment."""
         c = self.norm1(xs)
+        state, meeting = self.meet(state, xs, c, starts)
+        return state, self.feed(xs, c, attend(*meeting))
+
+    def meet(
+        self, state: Memory, xs: Float[Array, "T D"], c: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Memory, Meeting]:
+        """The memory after a segment, and the arguments of `attend`."""
         q, k, v = self.project(c)
         state, k, v, lengths = extend(state, xs, k, v, starts)
         slots = np.arange(len(k))
         q, positions = self.queries(q, slots[self.M :])
-        return state, self.feed(xs, c, attend(q, self.turn(k, slots), v, lengths, positions, self.clip))
+        return state, (q, self.turn(k, slots), v, lengths, positions, self.clip)
+
+    def attention(
+        self, state: Memory, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "H T K"], ...]:
+        """One layer."""
+        _, meeting = self.meet(state, xs, self.norm1(xs), starts)
+        return (attention_weights(*meeting),)
 
     def prepare(self, state: Memory) -> Memory:
         """Project the memory with the present parameters."""

@@ -16,6 +16,7 @@ from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.experiment.leaves import describe, mismatch
+from rlformers.experiment.sinks.tensorboard import require_tensorboard
 
 
 class Built(NamedTuple):
@@ -72,6 +73,8 @@ def check(config: ExperimentConfig) -> None:
     Raises:
         ValueError: As in `build`.
     """
+    if config.tensorboard:
+        require_tensorboard()
     built = build(config)
     jax.eval_shape(built.learner.init, jax.random.key(0))
     if config.eval.every:

@@ -68,6 +68,7 @@ class CheckpointStore:
         self._pending: Future | None = None
         self._error: CheckpointError | None = None
         self._kept: dict[int, dict[str, Any]] = {}
+        self.newest = resumed.update if resumed else 0  # the update of the newest checkpoint that is on disk
         for update in saved_updates(directory):
             if resumed is not None and update <= resumed.update:
                 with contextlib.suppress(OSError, ValueError):  # damaged, and deleted after the next save
@@ -144,6 +145,7 @@ class CheckpointStore:
                 (self.directory / place).rename(trash / place)
             folder.rename(self.directory / place)
             _fsync(self.directory)
+            self.newest = update
             self._kept[update] = {"score": meta["score"], "pinned": meta["pinned"]}
             for old in set(saved_updates(self.directory)) - self._wanted():
                 (self.directory / str(old)).rename(trash / str(old))

@@ -5,13 +5,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key, PRNGKeyArray
 from omegaconf import OmegaConf
 
+from rlformers.agents.agent import Agent
 from rlformers.agents.normalizers import Normalizers
 from rlformers.agents.ppo import TrainState
 from rlformers.change import apply, change
@@ -27,6 +29,58 @@ from rlformers.schema import typed_options
 
 # Sets the random numbers of evaluations apart from those of training, which come from key(seed).
 EVALUATION = 0x5EED
+
+
+class Trained(NamedTuple):
+    """The agents of a run, and where they are to play."""
+
+    options: Any
+    config: ExperimentConfig  # with the environment to play in
+    built: Built
+    checkpoint: Checkpoint
+    agents: Agent  # leading axis S, as in moments
+    moments: Any  # of the observations, None where they are not normalised
+
+    @property
+    def step(self) -> int:
+        """Environment steps of each seed before the checkpoint."""
+        return self.checkpoint.update * self.config.batch_size
+
+
+def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateConfig) -> Trained:
+    """Read the agents that words of the command line ask for.
+
+    Args:
+        run_dir: A run directory with checkpoints; the run may still be training.
+        words: Fields of the schema, which has `checkpoint`, and changes of the environment.
+        schema: A config dataclass.
+
+    Raises:
+        ValueError: A key or value that does not exist or fit, or an environment with other observations or actions.
+        CheckpointError: No checkpoint can be read.
+    """
+    options, config = parse_options(run_dir, words, schema)
+    built = build(config)
+    trained = load(run_dir / "config.yaml")
+    if config != trained:
+        check_spaces(config.env, build(trained), built)
+    checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
+    full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))
+    moments = full.normalizers.observation if config.ppo.normalize_observations else None
+    nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]
+    template = nothing._replace(agent=full.agent, normalizers=Normalizers(moments, None, None))  # type: ignore[arg-type]
+    state = read(checkpoint, template, partial=True)
+    return Trained(options, config, built, checkpoint, state.agent, state.normalizers.observation)
+
+
+def training_keys(config: ExperimentConfig) -> Key[Array, " S"]:
+    """What the training of every seed starts from, [S]."""
+    return jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + config.seeds))
+
+
+def evaluation_key(seed: int, training_seed: Any) -> PRNGKeyArray:
+    """The random numbers of an evaluation of the agent of one training seed."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), EVALUATION), training_seed)
 
 
 def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -55,19 +109,13 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
     """
     enable_compilation_cache()
     run_dir = Path(run_dir)
-    options, config = parse_options(run_dir, words)
-    built = build(config)
-    trained = load(run_dir / "config.yaml")
-    if config != trained:
-        check_spaces(config.env, build(trained), built)
-    checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
-    values = _play(options, config, built, checkpoint)
-
-    step = checkpoint.update * config.batch_size
+    trained = load_trained(run_dir, words)
+    options, config, step = trained.options, trained.config, trained.step
+    values = _play(trained)
     result = {
         "run_dir": str(run_dir),
         "core": config.core.name,
-        "checkpoint": {"update": checkpoint.update, "step": step},
+        "checkpoint": {"update": trained.checkpoint.update, "step": step},
         "env": config.env,
         "env_kwargs": config.env_kwargs,
         "env_params": config.env_params,
@@ -88,8 +136,8 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
     return result | {"path": path}
 
 
-def parse_options(run_dir: Path, words: Sequence[str]) -> tuple[EvaluateConfig, ExperimentConfig]:
-    """How to evaluate, and the experiment with the environment to do it in.
+def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateConfig) -> tuple[Any, ExperimentConfig]:
+    """The options, and the experiment with the environment to play in.
 
     Raises:
         ValueError: One line that names the key.
@@ -100,10 +148,10 @@ def parse_options(run_dir: Path, words: Sequence[str]) -> tuple[EvaluateConfig, 
     changed = change(config, env) if env else config
     if changed.env != config.env:
         changed = replace(changed, env_kwargs={}, env_params={})
-    node = typed_options(EvaluateConfig)
+    node = typed_options(schema)
     apply(node, [word for word in words if word not in env + details])
     options: Any = OmegaConf.to_container(node)
-    return EvaluateConfig(**options), change(changed, details) if details else changed
+    return schema(**options), change(changed, details) if details else changed
 
 
 def _choose(directory: Path, which: str) -> Checkpoint:
@@ -122,29 +170,21 @@ def _choose(directory: Path, which: str) -> Checkpoint:
         if found is None and by_update:
             raise ValueError(f"checkpoint: {which!r} is none of last, best, {', '.join(map(str, sorted(by_update)))}")
     if found is None:
-        raise ValueError(f"evaluate: no checkpoint in {directory}")
+        raise ValueError(f"checkpoint: none in {directory}")
     return found
 
 
-def _play(
-    options: EvaluateConfig, config: ExperimentConfig, built: Built, checkpoint: Checkpoint
-) -> dict[str, np.ndarray]:
+def _play(trained: Trained) -> dict[str, np.ndarray]:
     """What every episode came to, [S, N, ...] by name.
 
     Raises:
         ValueError: Episodes do not end.
     """
+    options, config, built, *_ = trained
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
-    full = jax.eval_shape(jax.vmap(built.learner.init), jax.vmap(jax.random.key)(seeds))
-    moments = full.normalizers.observation if config.ppo.normalize_observations else None
-    nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]
-    template = nothing._replace(agent=full.agent, normalizers=Normalizers(moments, None, None))  # type: ignore[arg-type]
-    state = read(checkpoint, template, partial=True)
-
-    key = jax.random.fold_in(jax.random.key(options.seed), EVALUATION)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
+    keys = jax.vmap(evaluation_key, (None, 0))(options.seed, seeds)
     player = Player(config, built, options.episodes, options.num_envs, options.greedy)
-    return player(state.agent, state.normalizers.observation, keys)
+    return player(trained.agents, trained.moments, keys)
 
 
 def _name(words: Sequence[str], env: str, step: int) -> str:

@@ -14,7 +14,7 @@ from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_ch
 from rlformers.experiment.provenance import versions
 
 # How a run is run rather than what it computes: these may change when it is resumed.
-_FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "wandb")
+_FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
 
 
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:

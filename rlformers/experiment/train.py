@@ -23,12 +23,12 @@ from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read, s
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.guard import Guard, debugged
-from rlformers.experiment.loggers import JsonlLogger, WandbLogger
 from rlformers.experiment.periodic import PeriodicEvaluation
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.provenance import git_commit, versions
 from rlformers.experiment.resume import finished, latest, with_new_episodes
 from rlformers.experiment.run_dir import locked, write_config, write_json
+from rlformers.experiment.sinks import JsonlSink, open_views
 from rlformers.experiment.stop import Failed, Interrupted, StopRequest
 
 
@@ -93,8 +93,8 @@ class Run:
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
-        self.metrics = JsonlLogger(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
-        self.wandb = WandbLogger(config, run_dir, group, self.seeds)
+        self.metrics = JsonlSink(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
+        self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
     def train(self, stop: StopRequest) -> dict[str, Any]:
         """Run to the end, or to the end of the chunk in which a stop is requested; return the summary."""
@@ -113,6 +113,8 @@ class Run:
                 chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
                 lap, before = time.perf_counter(), lap
                 self.loop_seconds += lap - before - (self.evaluation.seconds - evaluating)
+                for sink in self.sinks:
+                    sink.commit(self.store.newest * config.batch_size)
                 due = (lap >= save_at and not self.store.busy) or self.done == keep_at
                 if due or self._best():
                     self._save()
@@ -127,8 +129,8 @@ class Run:
             self.store.close()
             summary = self._summary()
             write_json(self.run_dir / "summary.json", summary, indent=2)
-            self.metrics.finish(summary)
-            self.wandb.finish(summary)
+            for sink in self.sinks:
+                sink.finish(summary)
         if not summary["completed"]:
             raise Interrupted(
                 f"stopped after {summary['total_steps']:,} steps; resume={self.run_dir} goes on from there"
@@ -154,8 +156,8 @@ class Run:
                 lines = rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate)
                 # An evaluation ends a chunk: the states are those after this update.
                 for row, evaluation in zip(lines, self.evaluation.after(self.done, self.states), strict=True):
-                    self.metrics.log(row | evaluation)
-                    self.wandb.log(row | evaluation)
+                    for sink in self.sinks:
+                        sink.log(row | evaluation)
         return len(fetched), seconds
 
     def _next_to_keep(self) -> int:

@@ -81,11 +81,30 @@ def test_help_says_what_every_key_and_core_option_means(capsys):
     assert "linearly to 0 over total_steps" in out and "P, of which conj_sym stores half" in out
 
 
-def test_offline_wandb_runs_are_readable(tmp_path, monkeypatch):
+def test_views_hold_the_rows_of_a_training(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    from rlformers.experiment.sinks import read_rows
+    from rlformers.experiment.sinks.tensorboard import steps_of
+    from rlformers.experiment.sinks.wandb_held import history
+
     monkeypatch.chdir(tmp_path)
     small = [word for word in SMALL if not word.startswith("wandb")]
-    assert (
-        main(["train", *small, "wandb.mode=offline", "wandb.group=g", "seeds=2", "total_steps=128", "run_dir=r"]) == 0
+    words = ["wandb.mode=offline", "wandb.group=g", "seeds=2", "total_steps=128", "run_dir=r", "tensorboard=true"]
+    assert main(["train", *small, *words]) == 0
+    rows = read_rows(tmp_path / "r" / "metrics.jsonl")
+    assert [(row["seed"], row["step"]) for row in rows] == [(0, 64), (1, 64), (0, 128), (1, 128)]
+    for seed, run_id in enumerate(json.loads((tmp_path / "r" / "wandb" / "ids.json").read_text())["ids"].values()):
+        (file,) = (tmp_path / "r" / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
+        own = [row for row in rows if row["seed"] == seed]
+        assert [(row["env_steps"], row["ppo/entropy"]) for row in history(file)] == [
+            (row["step"], row["ppo/entropy"]) for row in own
+        ]
+        assert steps_of(tmp_path / "r" / "tensorboard" / f"seed_{seed}") == {64, 128}
+
+
+def test_tensorboard_needs_its_extra(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["train", "tensorboard=true"]) == 2
+    assert capsys.readouterr().err == (
+        "rlformers: tensorboard: true needs another package: pip install 'rlformers[tensorboard]'\n"
     )
-    runs = sorted((tmp_path / "r" / "wandb").glob("offline-run-*"))
-    assert len(runs) == 2

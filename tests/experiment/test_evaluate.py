@@ -243,4 +243,4 @@ def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):
     assert f"{tmp_path}/config.yaml: No such file" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("core: {name: gru}\n")
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert f"evaluate: no checkpoint in {tmp_path}" in capsys.readouterr().err
+    assert f"checkpoint: none in {tmp_path}" in capsys.readouterr().err

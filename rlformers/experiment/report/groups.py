@@ -13,7 +13,18 @@ from rlformers.experiment.report.runs import Run
 
 BINS = 50  # points of a curve: a point is the mean over 2 % of the steps
 # Keys that do not change what is learned, so that runs that differ in them only are pooled.
-NEUTRAL = ("seed", "seeds", "run_dir", "log_every", "chunk_seconds", "debug", "wandb", "eval", "checkpoint")
+NEUTRAL = (
+    "seed",
+    "seeds",
+    "run_dir",
+    "log_every",
+    "chunk_seconds",
+    "debug",
+    "tensorboard",
+    "wandb",
+    "eval",
+    "checkpoint",
+)
 # Nodes that, with the id, say which environment it is.
 ENV_NODES = ("env_params", "env_kwargs", "wrap")
 

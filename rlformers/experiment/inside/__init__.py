@@ -1,0 +1,1 @@
+"""Looking inside one agent: episodes as it lives them, and what its memory does."""

@@ -1,0 +1,77 @@
+"""How much the past matters to an agent: derivatives of what it says now with respect to what it saw then."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from rlformers.agents.agent import Agent, without_mask
+
+ROWS = 32  # derivatives that are taken at once: memory grows with it
+
+
+class Influence(NamedTuple):
+    """Entry (t, s): the Frobenius norm of the derivative of what is said at step t with respect to the input of step s.
+
+    0 where s > t or where a memory starts between them.
+    """
+
+    value: Float[Array, "T T"]
+    policy: Float[Array, "T T"]  # of the logits, or of the means
+
+
+def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
+    """The influence of every step of a segment that begins with an empty memory, by reverse-mode differentiation.
+
+    Args:
+        agent: Whose `scan` is differentiated.
+        obs: Observations as the agent gets them, leading axis T.
+        starts: Where its memory starts anew.
+    """
+    obs, mask = without_mask(obs)
+    by_token = not differentiable(obs)
+    inputs = agent.encoder(obs, num_leading=1) if by_token else obs
+    A, T = agent.policy.num_outputs, len(starts)
+
+    def said(inputs: Any) -> Float[Array, "T O"]:
+        tokens = inputs if by_token else agent.encoder(inputs, num_leading=1)
+        _, ys = agent.core.scan(agent.core.initial_state(), tokens, starts)
+        output = agent.output(ys, mask)
+        return jnp.concatenate([output.policy[:, :A], output.value[:, None]], axis=1)
+
+    _, pull = jax.vjp(said, inputs)
+
+    def squares(row: Array) -> Float[Array, " T"]:
+        """Of one number that is said, by the step of the input."""
+        (derivative,) = pull(jnp.zeros(T * (A + 1)).at[row].set(1).reshape(T, A + 1))
+        leaves = [jnp.square(leaf).reshape(T, -1).sum(1) for leaf in jax.tree.leaves(derivative)]
+        return jnp.stack(leaves).sum(0)
+
+    rows = jax.lax.map(squares, jnp.arange(T * (A + 1)), batch_size=ROWS).reshape(T, A + 1, T)
+    return Influence(jnp.sqrt(rows[:, A]), jnp.sqrt(rows[:, :A].sum(1)))
+
+
+def differentiable(obs: Any) -> bool:
+    """Whether observations are real numbers. If not, the encoder's output stands for them."""
+    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(without_mask(obs)[0]))
+
+
+def by_lag(matrix: Float[np.ndarray, "T T"], starts: Bool[np.ndarray, " T"]) -> Float[np.ndarray, " L"]:
+    """Mean of the entries (t, t - lag) whose steps belong to one memory, for every lag that such a pair has."""
+    episode = np.cumsum(starts)
+    T = len(starts)
+    means = []
+    for lag in range(T):
+        together = episode[lag:] == episode[: T - lag]
+        if not together.any():
+            break
+        means.append(np.diagonal(matrix, -lag)[together].mean())
+    return np.array(means)
+
+
+def lag_that_holds(profile: Float[np.ndarray, " L"], share: float) -> int | None:
+    """The smallest lag up to which the profile adds up to this share of its sum; None where all is 0."""
+    total = profile.sum()
+    return int(np.argmax(np.cumsum(profile) >= share * total)) if total > 0 else None

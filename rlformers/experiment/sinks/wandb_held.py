@@ -1,0 +1,120 @@
+"""Which rows of a run W&B has already, in its local files or on the server.
+
+W&B renumbers its own `_step` when the pieces of an offline run are uploaded, so rows are known by their environment
+steps: the n-th row of a step is the n-th line of that step and seed in `metrics.jsonl`.
+"""
+
+import json
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+X_AXIS = "env_steps"
+_BLOCK = 32768  # bytes
+_HEADER = 7  # bytes, of the file and of every chunk
+_TIMEOUT = 20  # seconds
+
+
+def local_rows(run_dir: Path, run_id: str) -> list[dict[str, Any]]:
+    """The history in all local files of a run, whether they were written online or offline, in order of time."""
+    return [row for file in _files(run_dir, run_id) for row in history(file)]
+
+
+def steps_of(rows: list[dict[str, Any]]) -> Counter[int]:
+    """How many rows there are of every number of environment steps."""
+    return Counter(row[X_AXIS] for row in rows if X_AXIS in row)
+
+
+def server_steps(run: Any) -> Counter[int]:
+    """The same of what the server has of an online run.
+
+    Raises:
+        Exception: Of W&B, of whatever kind: it cannot be asked.
+    """
+    import wandb
+
+    path = f"{run.entity}/{run.project}/{run.id}"
+    scan = wandb.Api(timeout=_TIMEOUT).run(path).scan_history(keys=[X_AXIS], use_cache=False)
+    return steps_of(list(scan))
+
+
+def local_media(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The SHA-256 sums of the newest media in rows of `local_rows`, by key."""
+    sums = {key: value for row in rows for key, value in row.items() if key.endswith("/sha256")}
+    return {key.removesuffix("/sha256"): value for key, value in sums.items()}
+
+
+def server_media(run: Any) -> dict[str, str]:
+    """The same of what the server has of an online run."""
+    summary = {key: value for key, value in dict(run.summary).items() if key.startswith("media/")}
+    return {key: dict(value).get("sha256", "") for key, value in summary.items()}
+
+
+def mark_uploaded(run_dir: Path, run_id: str) -> None:
+    """Tell `wandb sync` to skip the offline files of a run, since its rows have reached the server another way."""
+    for file in _offline_files(run_dir, run_id):
+        _mark(file)
+
+
+def _mark(file: Path) -> None:
+    file.with_name(file.name + ".synced").touch()
+
+
+def _files(run_dir: Path, run_id: str) -> list[Path]:
+    files = (run_dir / "wandb").glob(f"*run-*-{run_id}/run-{run_id}.wandb")
+    return sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))
+
+
+def _offline_files(run_dir: Path, run_id: str) -> list[Path]:
+    return [file for file in _files(run_dir, run_id) if file.parent.name.startswith("offline-")]
+
+
+def history(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows in a .wandb file, up to where the death of its writer has left it."""
+    from wandb.proto import wandb_internal_pb2
+
+    Record: Any = wandb_internal_pb2.Record  # type: ignore[attr-defined]
+    for content, _ in _records(file.read_bytes()):
+        record = Record.FromString(content)
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            yield {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def mend(run_dir: Path, run_id: str) -> None:
+    """Cut the record off with which the death of its writer has left an offline file of a run.
+
+    `wandb sync` would stop there, after all the whole records, and not go on to the later files of the run. Where it
+    has already done so (it leaves a file of its state), it must not send these records again.
+    """
+    for file in _offline_files(run_dir, run_id):
+        data = file.read_bytes()
+        *_, end = (_HEADER, *(end for _, end in _records(data)))
+        if end < len(data):
+            os.truncate(file, end)
+            if file.with_name(file.name + ".syncstate").exists():
+                _mark(file)
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The whole records of a log in LevelDB's format, each with the place of its end.
+
+    Blocks of 32 KiB hold chunks: checksum (4 bytes), length (2), type (1: a whole record, 2: its first chunk, 3: a
+    middle one, 4: its last), content. No chunk begins in the last 6 bytes of a block.
+    """
+    at, record = _HEADER, b""
+    while at + _HEADER <= len(data):
+        if _BLOCK - at % _BLOCK < _HEADER:
+            at += _BLOCK - at % _BLOCK
+            continue
+        length, kind = struct.unpack_from("<4xHB", data, at)
+        chunk = data[at + _HEADER : at + _HEADER + length]
+        if kind == 0 or len(chunk) < length:
+            return
+        at += _HEADER + length
+        record = chunk if kind in (1, 2) else record + chunk
+        if kind in (1, 4):
+            yield record, at

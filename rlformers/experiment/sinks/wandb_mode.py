@@ -1,0 +1,40 @@
+"""Whether W&B can be online, found out without asking anybody and without touching the network."""
+
+import netrc
+import os
+import urllib.parse
+
+
+def choose_mode(mode: str) -> str:
+    """`online`, `offline` or `disabled`; auto is what WANDB_MODE says, or else online with an API key.
+
+    Online without a key, where W&B would prompt, becomes offline, with a line that says so.
+    """
+    if mode == "auto":
+        known = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+        mode = known.get(os.environ.get("WANDB_MODE", "")) or ("online" if _has_key() else "offline")
+    if mode == "online" and not _has_key():
+        print("wandb: no API key (wandb login); logging offline")
+        return "offline"
+    return mode
+
+
+def agent_trial() -> tuple[str, str] | None:
+    """Sweep and run of the trial that `wandb agent` has started this process for; None outside of an agent."""
+    sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
+    return (sweep, run) if sweep and run else None
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        logins = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return False
+    import wandb
+
+    servers = [urllib.parse.urlsplit(wandb.Settings().base_url).hostname or ""]
+    if "WANDB_BASE_URL" not in os.environ:
+        servers.append("api.wandb.ai")  # the public server's name in older logins
+    return any(logins.authenticators(server) is not None for server in servers)

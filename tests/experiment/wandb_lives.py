@@ -1,0 +1,64 @@
+"""Lives of a run that logs to W&B: each goes on from a checkpoint, and some end by SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from rlformers.compose import compose
+from rlformers.experiment.run_dir import write_config
+from rlformers.experiment.sinks import JsonlSink, read_rows
+from rlformers.experiment.sinks.wandb import WandbSink
+
+WANDB = str(Path(sys.executable).with_name("wandb"))
+
+
+def row(step: int, seed: int = 0) -> dict:
+    """A row of the size that training makes; bit for bit the same whenever it is made."""
+    return {"seed": seed, "step": step, "episode/return": step + seed / 2} | {
+        f"ppo/{i}": step / i for i in range(1, 20)
+    }
+
+
+def summary(seeds: list[int], completed: bool = True) -> dict:
+    return {"seeds": seeds, "final_return": {"per_seed": [seed + 0.5 for seed in seeds]}, "completed": completed}
+
+
+def live(run_dir: Path, *overrides: str, steps: range, before: int = 0, covered: int = 0, seeds: int = 1) -> WandbSink:
+    """Log some steps, to metrics.jsonl too, after a checkpoint at step `before` and up to one at `covered`."""
+    config = compose([f"seeds={seeds}", *overrides])
+    run_dir.mkdir(exist_ok=True)
+    write_config(run_dir, config)
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(True) if before else []
+    size = sum(len(line) for line in lines if json.loads(line)["step"] <= before)
+    metrics = JsonlSink(path, size)
+    sink = WandbSink(config, run_dir, "group", read_rows(path))
+    for step in steps:
+        for seed in range(seeds):
+            metrics.log(row(step, seed))
+            sink.log(row(step, seed))
+    sink.commit(covered)
+    metrics.finish({})
+    return sink
+
+
+def killed(*arguments: object, **options: object) -> None:
+    """`live` in a process of its own that dies by SIGKILL at once, or `after` seconds later."""
+    after = options.pop("after", 0.0)
+    code = (
+        "import os, signal, sys, time; from pathlib import Path; from wandb_lives import live\n"
+        f"live(Path({str(arguments[0])!r}), *{arguments[1:]!r}, **{options!r})\n"
+        f"time.sleep({after}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    assert done.returncode == -signal.SIGKILL
+
+
+def upload(run_dir: Path) -> str:
+    """`wandb sync` as the line at the end of an offline training says."""
+    pieces = sorted(str(path) for path in (run_dir / "wandb").glob("offline-run-*"))
+    return subprocess.run([WANDB, "sync", *pieces], capture_output=True, text=True, check=True).stderr
