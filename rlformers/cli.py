@@ -26,7 +26,7 @@ usage: rlformers COMMAND ...
   inspect RUN_DIR [--out DIR] [KEY=VALUE ...]
                                      figures of its memory: influence of the past, attention, time scales, state norms;
                                      `rlformers inspect --help` lists the keys
-  report RUN_DIR... --out DIR        learning curves and a table of runs, with confidence intervals
+  report RUN_DIR... --out DIR        a page, tables and figures that compare runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
   check ENV                          whether an environment keeps the protocol, point by point
   --version

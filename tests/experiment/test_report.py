@@ -9,7 +9,7 @@ from fake_runs import fake_evaluation, fake_run
 
 from rlformers.cli import main
 from rlformers.experiment.report import curve, find, group, read, report
-from rlformers.experiment.report.adaptation import adaptation_curves
+from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
 from rlformers.experiment.statistics import bootstrap_ci, iqm
 
 
@@ -29,14 +29,11 @@ def test_evaluated_trials_become_adaptation_curves(tmp_path):
     np.testing.assert_allclose(trained.mean, [2.5, 3.5, 5.5])  # tasks add 0 to 3
     assert (trained.high - trained.low > 1.5).all()  # four tasks, not sixteen trials
     assert (trained.horizon, trained.seeds, trained.num_trials, trained.step) == (2, 2, 8, 100)
-    files = {file.name: file for file in report([tmp_path / "runs"], tmp_path / "out")}
-    assert {"adaptation_curves.png", "adaptation_curves.pdf", "adaptation.csv"} <= set(files)
-    with files["adaptation.csv"].open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["attempt"], row["return"], row["beyond_training"]) for row in rows[:3]] == [
-        ("1", "2.5", "False"),
-        ("2", "3.5", "False"),
-        ("3", "5.5", "True"),
+    rows = csv_rows([trained])
+    assert [(row["attempt"], row["return"], row["beyond_training"]) for row in rows] == [
+        (1, 2.5, False),
+        (2, 3.5, False),
+        (3, 5.5, True),
     ]
 
 

@@ -1,5 +1,6 @@
 """Cores compared over all environments of a report: aggregate, probability of improvement, performance profile."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def compare(groups: Sequence[Group]) -> Comparison:
     }
     without_scale = sorted({g.env for g in groups} - set(scales))
     scope = f"Over {_listed(list(scales))}; " + (
-        f"no reference known for {_listed(without_scale)}; " * bool(without_scale)
+        f"without {_listed(without_scale)}, whose chance or ceiling is not known; " * bool(without_scale)
     )
     left_out = [label for label in returns if label not in normalised]
     if left_out:
@@ -112,18 +113,19 @@ IMPROVEMENT_NOTE = (
 
 
 def _pairs(returns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    rows = []
-    for x, ours in returns.items():
-        for y, theirs in returns.items():
-            envs = [env for env in ours if env in theirs]
-            if x != y and envs:
-                value, interval = probability_of_improvement([ours[e] for e in envs], [theirs[e] for e in envs])
-                low, high = interval or (None, None)
-                rows.append(
-                    {"core": x, "over": y, "probability": value, "ci95_low": low, "ci95_high": high}
-                    | {"environments": len(envs)}
-                )
-    return rows
+    """A row for every ordered pair of cores; that of the reverse is the complement."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for x, y in itertools.combinations(returns, 2):
+        envs = [env for env in returns[x] if env in returns[y]]
+        if envs:
+            value, interval = probability_of_improvement([returns[x][e] for e in envs], [returns[y][e] for e in envs])
+            low, high = interval or (None, None)
+            row = {"core": x, "over": y, "probability": value, "ci95_low": low, "ci95_high": high}
+            found[x, y] = row | {"environments": len(envs)}
+            low, high = (1 - high, 1 - low) if interval else (None, None)  # type: ignore[operator]
+            row = {"core": y, "over": x, "probability": 1 - value, "ci95_low": low, "ci95_high": high}
+            found[y, x] = row | {"environments": len(envs)}
+    return [found[pair] for pair in itertools.permutations(returns, 2) if pair in found]
 
 
 def _profile(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:

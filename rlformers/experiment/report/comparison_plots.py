@@ -21,7 +21,14 @@ def plot_aggregate(table: Table, labels: Sequence[str], out: Path) -> list[Path]
         for place, row in enumerate(reversed(table.rows)):
             colour = styles[row["core"]]["color"]
             if row["ci95_low"] is not None:
-                panel.plot([row["ci95_low"], row["ci95_high"]], [place] * 2, color=colour, linewidth=7, alpha=0.35)
+                panel.plot(
+                    [row["ci95_low"], row["ci95_high"]],
+                    [place] * 2,
+                    color=colour,
+                    linewidth=7,
+                    alpha=0.35,
+                    solid_capstyle="butt",
+                )
             panel.plot(row["iqm"], place, "o", color=colour, markersize=6)
         panel.set_yticks(range(len(table.rows)), [row["core"] for row in reversed(table.rows)])
         panel.set_ylim(-0.6, len(table.rows) - 0.4)
@@ -69,7 +76,8 @@ def plot_improvement(table: Table, out: Path) -> list[Path]:
             values[i, j] = row["probability"]
             panel.text(j, i, _text(row), ha="center", va="center", fontsize=8, color=_ink(row["probability"]))
         image = panel.imshow(values, vmin=0, vmax=1, cmap="PuOr", aspect="auto")
-        panel.set_xticks(range(len(labels)), labels, rotation=0 if max(map(len, labels)) < 9 else 30, ha="center")
+        slanted = max(map(len, labels)) > 8
+        panel.set_xticks(range(len(labels)), labels, rotation=30 * slanted, ha="right" if slanted else "center")
         panel.set_yticks(range(len(labels)), labels)
         panel.set_xlabel("core Y")
         panel.set_ylabel("core X")
@@ -85,4 +93,4 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _ink(probability: float) -> str:
-    return "white" if abs(probability - 0.5) > 0.35 else "black"
+    return "black" if 0.12 < probability < 0.75 else "white"

@@ -64,6 +64,13 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{f' class={kind}' if kind else ''}>{escape(text)}</p>"
 
 
+def folded(table: Table) -> str:
+    """A table, closed at first if it is long."""
+    if len(table.rows) <= 30:
+        return table.html()
+    return f"<details><summary>All {len(table.rows)} rows</summary>{table.html()}</details>"
+
+
 def unfinished(runs: Table) -> str:
     """The runs that are missing or did not reach their end; the others counted."""
     rows = [row for row in runs.rows if row["status"] != "finished"]

@@ -31,8 +31,9 @@ def new_figure(width: float, height: float) -> Any:
     """A figure of so many inches. No pyplot: nothing global, no display, nothing to close."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     FigureCanvasAgg(figure)
     return figure
 
@@ -40,8 +41,9 @@ def new_figure(width: float, height: float) -> Any:
 def save(figure: Any, path: Path) -> list[Path]:
     """Write a figure as `.png` and `.pdf`; `path` is without suffix."""
     paths = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
-    for file in paths:
-        figure.savefig(file, dpi=DPI, bbox_inches="tight")
+    figure.savefig(paths[0], dpi=DPI)
+    figure.set_layout_engine("none")  # as it is now
+    figure.savefig(paths[1])
     return paths
 
 
@@ -73,7 +75,6 @@ def draw_panels(
     rows = -(-len(names) // columns)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(1.2 + panel_width * columns, 0.9 + 3.1 * rows)
-        figure.get_layout_engine().set(h_pad=0.1)  # a title is not to touch the label above it
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         handles: dict[str, Any] = {}
         for name, panel in zip(names, panels, strict=False):

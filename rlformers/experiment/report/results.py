@@ -72,7 +72,7 @@ REFERENCES = (
 SOURCES = {
     "random": "uniformly random actions, exact or over 1,000 episodes",
     "memoryless": "the best policy that sees the last observation only",
-    "ceiling": "the best that is possible, or a bound",
+    "ceiling": "the best policy that is known, or a bound",
 }
 
 

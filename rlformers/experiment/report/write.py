@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
-from rlformers.experiment.report.compare import compare
+from rlformers.experiment.report.compare import Comparison, compare
 from rlformers.experiment.report.comparison_plots import plot_aggregate, plot_improvement, plot_profile
 from rlformers.experiment.report.evaluations import evaluations_table
 from rlformers.experiment.report.groups import Group, group
-from rlformers.experiment.report.page import Section, figure, page, paragraph, settings, unfinished
+from rlformers.experiment.report.page import Section, figure, folded, page, paragraph, settings, unfinished
 from rlformers.experiment.report.plots import (
     ADAPTATION,
     LEARNING,
@@ -66,14 +66,42 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
         Section("results", "Results", results.html() + _numbers(results)),
         Section("learning", "Learning curves", figure(out / "learning_curves.png", LEARNING.capitalize() + ".")),
     ]
-    if references is None:
-        known = paragraph("No reference known for these environments in these configurations.")
-    else:
-        unknown = sorted({g.env for g in groups if g.scores is None})
-        known = references.html() + _numbers(references)
-        known += paragraph(f"No reference known: {', '.join(unknown)}.") if unknown else ""
-    sections.append(Section("references", "What returns mean", known))
+    sections.append(Section("references", "What returns mean", _references(groups)))
+    compared, figures = _comparison(comparison, labels, out)
+    sections, paths = sections + compared, paths + figures
+    if adaptations:
+        paths += plot_adaptation(adaptations, labels, out)
+        paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
+        body = figure(out / "adaptation_curves.png", ADAPTATION.capitalize() + ".")
+        sections.append(Section("adaptation", "Adaptation", body))
+    if evaluated:
+        sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
+    sections.append(
+        Section("runs", "Runs", unfinished(runs) + paragraph("All runs, with the commands: runs.csv.", "note"))
+    )
+    sections.append(Section("reproduce", "Settings and versions", settings(groups)))
 
+    tables = [results, runs, references, comparison.aggregate, comparison.improvement, comparison.profile, evaluated]
+    paths += [table.write(out) for table in tables if table is not None]
+    paths.append(out / "table.md")
+    paths[-1].write_text(_markdown(results, [comparison.aggregate, comparison.improvement], runs))
+    paths.append(out / "index.html")
+    paths[-1].write_text(page(*_heading(groups), sections), encoding="utf-8")
+    return paths
+
+
+def _references(groups: Sequence[Group]) -> str:
+    table = references_table(groups)
+    if table is None:
+        return paragraph("No reference known for these environments in these configurations.")
+    unknown = sorted({g.env for g in groups if g.scores is None})
+    return table.html() + _numbers(table) + paragraph(f"No reference known: {', '.join(unknown)}.") * bool(unknown)
+
+
+def _comparison(comparison: Comparison, labels: Sequence[str], out: Path) -> tuple[list[Section], list[Path]]:
+    """Draw what there is to compare; its sections, which say why there is no more, and the paths."""
+    sections: list[Section] = []
+    paths: list[Path] = []
     drawings = (
         (comparison.aggregate, lambda table: plot_aggregate(table, labels, out)),
         (comparison.improvement, lambda table: plot_improvement(table, out)),
@@ -86,27 +114,11 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
             paths += plot(table)
             body = figure(out / f"{name}.png", table.note)
             body += (
-                _numbers(table) if name == "performance_profile" else table._replace(note="").html() + _numbers(table)
-            )
+                "" if table is comparison.profile else folded(table._replace(note=""))
+            )  # which is a drawing's points
+            body += _numbers(table)
         sections.append(Section(name, title, body))
-
-    if adaptations:
-        paths += plot_adaptation(adaptations, labels, out)
-        paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
-        body = figure(out / "adaptation_curves.png", ADAPTATION.capitalize() + ".")
-        sections.append(Section("adaptation", "Adaptation", body))
-    if evaluated:
-        sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
-    sections.append(Section("runs", "Runs", unfinished(runs) + _numbers(runs)))
-    sections.append(Section("reproduce", "Settings and versions", settings(groups)))
-
-    tables = [results, runs, references, comparison.aggregate, comparison.improvement, comparison.profile, evaluated]
-    paths += [table.write(out) for table in tables if table is not None]
-    paths.append(out / "table.md")
-    paths[-1].write_text(_markdown(results, [comparison.aggregate, comparison.improvement], runs))
-    paths.append(out / "index.html")
-    paths[-1].write_text(page(*_heading(groups), sections), encoding="utf-8")
-    return paths
+    return sections, paths
 
 
 def _numbers(table: Table) -> str:
