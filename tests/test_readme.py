@@ -30,7 +30,7 @@ def test_train_commands_are_valid(command):
     words = command.split()[2:]
     if words == ["--help"]:
         return
-    words = [word for word in words if word != "--multirun" and not word.startswith("resume=")]
+    words = [word for word in words if word != "--multirun" and not word.startswith(("resume=", "vmap_over="))]
     swept = [word for word in words if "," in word]
     plain = [word for word in words if word not in swept]
     for choice in swept[0].split("=")[1].split(",") if swept else [None]:
