@@ -43,7 +43,7 @@ class TrainState(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Two pure functions, as in optax; both can be vmapped over seeds."""
+    """Two pure functions, as in optax; both can be vmapped over seeds, and where they are made over numbers."""
 
     init: Callable[[PRNGKeyArray], TrainState]
     update: Callable[[TrainState], tuple[TrainState, Metrics]]
@@ -86,7 +86,8 @@ def ppo(
     """A PPO learner.
 
     Args:
-        config: Hyper-parameters. Numbers that are no sizes may be traced, so a sweep over them can be vmapped.
+        config: Hyper-parameters. Those of `config.NUMBERS` may be traced (`with_numbers`), so a sweep over them can be
+            vmapped.
         env: A gymnax 1.x environment. For every `info["episode_<name>"]` that its steps report, such as return and
             length by the wrapper EpisodeStatistics, the metric `episode/<name>` is the sum over the episodes that ended
             (of numbers or arrays alike), and `episode/count` is their number. The metric `finite` [N] has the flags

@@ -12,7 +12,8 @@ usage: rlformers COMMAND ...
 
   train [KEY=VALUE ...]              train an agent; `rlformers train --help` lists the keys
   train --multirun KEY=V1,V2 ...     train every combination, in one W&B group; one after the other,
-                                     or as hydra/launcher=joblib|submitit_slurm says
+                                     or as hydra/launcher=joblib|submitit_slurm says; again, it goes on
+                                     with what is not finished, with --new it starts anew
   train resume=RUN_DIR [KEY=VALUE ...]
                                      go on from the last checkpoint; total_steps=... makes a run longer
   evaluate RUN_DIR [KEY=VALUE ...]   returns of the trained agents, on the same or another environment;
@@ -101,8 +102,12 @@ def _run(arguments: list[str]) -> int:
             return train_help()
         case ["train", *rest]:
             sweep = [word for word in rest if word in ("-m", "--multirun")]
-            overrides = [word for word in rest if word not in sweep]
-            return _multirun(overrides) if sweep else _train(overrides)
+            overrides = [word for word in rest if word not in (*sweep, "--new")]
+            if not sweep and "--new" in rest:
+                raise ValueError(
+                    "--new: applies to --multirun only; a single run starts anew unless run_dir= says where"
+                )
+            return _multirun(overrides, "--new" in rest) if sweep else _train(overrides)
         case ["evaluate", *rest] if "--help" in rest or "-h" in rest:
             from rlformers.show import evaluate_help
 
@@ -154,6 +159,8 @@ def _train(overrides: list[str]) -> int:
     from rlformers.change import change
     from rlformers.compose import compose, load
 
+    if any(word.startswith("vmap_over=") for word in overrides):
+        raise ValueError("vmap_over: applies to --multirun only")
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]
     config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
@@ -230,17 +237,23 @@ def _file_option(command: str, option: str, words: list[str]) -> tuple[str | Non
     return value, words
 
 
-def _multirun(overrides: list[str]) -> int:
+def _multirun(overrides: list[str], new: bool) -> int:
+    from rlformers.experiment.stop import Interrupted
     from rlformers.multirun import multirun
 
-    results = multirun(overrides)
-    failed = sum(result.error is not None for result in results)
-    print(f"\n{len(results) - failed} of {len(results)} runs finished:")
+    directory, results = multirun(overrides, new)
+    finished = [result for result in results if result.summary]
+    failed = [result for result in results if result.status == "failed"]
+    print(f"\n{len(finished)} of {len(results)} runs finished:")
     for result in results:
-        print(f"{_outcome(result.summary) if result.summary else f'FAILED ({result.error})'}  {result.run_dir}")
-    if failed < len(results):
-        finished = " ".join(shlex.quote(str(result.run_dir)) for result in results if result.summary)
-        print(f"compare them: rlformers report {finished} --out report")
+        what = _outcome(result.summary) if result.summary else result.status
+        print(f"{result.name}  {f'FAILED ({result.error})' if result in failed else what}  {result.run_dir}")
+    if finished:
+        print(
+            "compare them: rlformers report", *(shlex.quote(str(result.run_dir)) for result in finished), "--out report"
+        )
+    if len(finished) + len(failed) < len(results):
+        raise Interrupted(f"the sweep in {directory} is not finished; the same command goes on with it")
     return 1 if failed else 0
 
 

@@ -4,7 +4,9 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
@@ -96,6 +98,35 @@ class PPOConfig:
                 f"ppo.num_envs: {self.num_envs} environments make {sequences} sequences, "
                 f"which ppo.num_minibatches={self.num_minibatches} does not divide"
             )
+
+
+# Fields of PPOConfig that decide neither a shape nor what is computed: they may be traced, and differ between the runs
+# of one program.
+NUMBERS = (
+    *("lr", "gamma", "gae_lambda", "clip_eps", "ent_coef", "vf_coef"),
+    *("max_grad_norm", "target_kl", "reward_scale", "core_lr_scale"),
+)
+
+
+def with_numbers(config: PPOConfig, numbers: Mapping[str, Any]) -> PPOConfig:
+    """The same with other values of some `NUMBERS`. Traced ones cannot be compared with their limits, so none are."""
+    new = copy.copy(config)
+    for name, value in numbers.items():
+        object.__setattr__(new, name, value)
+    return new
+
+
+def varying_numbers(configs: Sequence[PPOConfig]) -> dict[str, list[float]]:
+    """The `NUMBERS` in which these differ, with the value of each.
+
+    Raises:
+        ValueError: They differ in something else.
+    """
+    columns = {item.name: [getattr(config, item.name) for config in configs] for item in fields(PPOConfig)}
+    varying = {name: column for name, column in columns.items() if len(set(column)) > 1}
+    for name in varying:
+        _require(name in NUMBERS, f"ppo.{name}", "one value for all runs of a program", varying[name])
+    return varying
 
 
 @dataclass(frozen=True)

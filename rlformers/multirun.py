@@ -1,11 +1,14 @@
 """Sweeps: every combination is checked before the first one trains, then Hydra's launcher runs them.
 
 The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`, `hydra/launcher=submitit_slurm`.
+A sweep is idempotent: the same command again goes on with what is not finished.
+
+`vmap_over=ppo.lr` makes one program of all runs that differ in these keys only. It says how the runs are run, not which
+ones there are: each keeps its directory, and a sweep can be gone on with with and without it.
 """
 
-import time
+import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -13,73 +16,98 @@ from typing import Any, NamedTuple
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.compose import compose, one_line, parse, session
-from rlformers.config import ExperimentConfig
+from rlformers.config import NUMBERS
+from rlformers.experiment.resume import computation
+from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
+from rlformers.experiment.stop import StopRequest
+from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
+from rlformers.experiment.sweep_program import run
 
 
-class Job(NamedTuple):
-    """One combination of a sweep."""
+class Outcome(NamedTuple):
+    """What became of a sweep."""
 
-    name: str  # what sets it apart: "core=s5 seed=1"
-    config: ExperimentConfig
-
-
-class Result(NamedTuple):
-    """What became of a job."""
-
-    run_dir: Path | None
-    summary: dict[str, Any] | None
-    error: str | None
+    directory: Path
+    results: list[Result]
 
 
-def multirun(overrides: Sequence[str]) -> list[Result]:
+def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
     """Train every combination of comma-separated values; a run that fails does not stop the others.
 
+    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it is gone on with: finished
+    runs are left alone, stopped ones resume, failed ones are tried again.
+
+    Args:
+        overrides: Words of the command line.
+        new: Start anew, whatever there is.
+
     Raises:
-        ValueError: Something is wrong with at least one combination, and nothing has run; one line.
+        ValueError: Something is wrong with at least one combination, or another process is at this sweep, and nothing
+            has run; one line.
     """
     if agent_trial():
         raise ValueError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
     with session() as parser:
-        parsed = parse(list(overrides), parser)
+        vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
+        parsed = parse([word for word in overrides if word not in vmap_over], parser)
         own = [override for override in parsed if not _is_hydras(override)]
-        jobs = expand(own)
+        jobs, base = expand(own)
+        keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
         launch = [str(override.input_line) for override in parsed if _is_hydras(override)]
-        if launch:
+        launch += ["hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
+        hydra: Any = GlobalHydra.instance().hydra
+        try:
+            hydra.compose_config("train", launch, RunMode.MULTIRUN, with_log_configuration=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
+        if any(_is_hydras(override) for override in parsed):
             # The workers need the accelerator, which this process would hold from its first array on.
             import jax
 
             jax.config.update("jax_platforms", "cpu")
-        from rlformers.experiment.build import check
 
-        for job in jobs:
-            try:
-                check(job.config)
-            except ValueError as error:
-                raise ValueError(f"{error} (in {job.name})") from error
-        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-        launch += ["hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
-        launch += [f"hydra.sweep.dir={_quoted(_sweep_dir(jobs, stamp))}", "hydra.sweep.subdir=."]
-        hydra: Any = GlobalHydra.instance().hydra
-        task = partial(run, jobs=jobs, group=f"sweep {stamp}")
-        try:
-            batches = hydra.multirun("train", task, [str(override.input_line) for override in own] + launch)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
-    return [returned.return_value for batch in batches for returned in batch]
+        found = None if new and base is None else find(jobs, base)
+        if found and new:
+            raise ValueError(f"run_dir: {base} is a sweep already; --new needs another directory")
+        if found:
+            sweep, jobs = found
+            done = [summary_of(job) is not None for job in jobs]
+            if all(done) and base is None:
+                found, done = None, []
+            elif all(done):
+                print(f"the sweep in {base} is finished; another run_dir= or --new without one starts anew")
+                return Outcome(sweep.directory, results(sweep, jobs))
+        left = [number for number in range(len(jobs)) if not (found and done[number])]
+        _check([jobs[number] for number in left])
+        if not found:
+            sweep, jobs = create(jobs, base, overrides)
+        with locked(sweep.directory):
+            if found:
+                anew = "another run_dir=" if base else "--new"
+                print(f"going on with the sweep in {sweep.directory}; {anew} starts anew")
+                for number in sorted(set(range(len(jobs))) - set(left)):
+                    print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}: finished, {jobs[number].config.run_dir}")
+            sweep.stop_file.unlink(missing_ok=True)
+            launch += [f"hydra.sweep.dir={_quoted(sweep.directory / 'launcher')}", "hydra.sweep.subdir=."]
+            programs = group(jobs, left, keys)
+            task = partial(run, jobs=jobs, programs=programs, directory=sweep.directory)
+            with StopRequest(announce=sweep.stop_file) as stop:
+                _launch(hydra, task, [f"+program={','.join(map(str, range(len(programs))))}", *launch], stop)
+    return Outcome(sweep.directory, results(sweep, jobs))
 
 
-def expand(overrides: Sequence[Override]) -> list[Job]:
-    """The combinations, in the order in which Hydra's sweeper numbers them.
+def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
+    """The combinations, in the order in which Hydra's sweeper numbers them, and the directory of all.
 
     Raises:
-        ValueError: As in `compose`, and for a run directory that exists.
+        ValueError: As in `compose`, and for values that are no choices.
     """
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
@@ -90,31 +118,54 @@ def expand(overrides: Sequence[Override]) -> list[Job]:
         raise ValueError(str(error).splitlines()[0]) from error
     swept = [override.is_sweep_override() for override in overrides]
     jobs = [Job(" ".join(compress(words, swept)), compose(words)) for words in combinations]
-    for number, job in enumerate(jobs):
-        if job.config.run_dir is not None:
-            base = Path(job.config.run_dir)
-            if base.exists() and (not base.is_dir() or any(base.iterdir())):
-                raise ValueError(f"run_dir: {base} exists; runs are never overwritten")
-            jobs[number] = job._replace(config=replace(job.config, run_dir=str(base / str(number))))
-    return jobs
+    bases = list({job.config.run_dir: None for job in jobs})
+    if len(bases) > 1:
+        raise ValueError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
+    return jobs, None if bases[0] is None else Path(bases[0])
 
 
-def run(_: Any, jobs: Sequence[Job], group: str) -> Result:
-    """Train the job whose number Hydra has set; called in the process in which the launcher wants it."""
-    from rlformers.experiment.run_dir import create_run_dir
-    from rlformers.experiment.train import train
+def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
+    """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
 
-    number = HydraConfig.get().job.num
-    job = jobs[number]
-    print(f"[{number + 1}/{len(jobs)}] {job.name}", flush=True)
-    run_dir = None
+    Raises:
+        ValueError: One that is not swept, or that changes more than numbers.
+    """
+    keys = [key.strip() for key in word.partition("=")[2].strip("[]").split(",")]
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    for key in keys:
+        if key not in [f"ppo.{name}" for name in NUMBERS]:
+            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(f'ppo.{n}' for n in NUMBERS)}")
+        if key not in swept:
+            raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
+    return keys
+
+
+def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list[list[int]]:
+    """The numbers of the jobs that are left, those together that differ in these keys only."""
+    programs: dict[str, list[int]] = {}
+    for number in left:
+        rest = {key: value for key, value in computation(jobs[number].config).items() if key not in keys}
+        programs.setdefault(json.dumps(rest) if keys else str(number), []).append(number)
+    return list(programs.values())
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    from rlformers.experiment.build import check
+
+    for job in jobs:
+        try:
+            check(job.config)
+        except ValueError as error:
+            raise ValueError(f"{error} (in {job.name})") from error
+
+
+def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
+    """Have the launcher run the task for every number; what it raises when it was stopped says no more than that."""
     try:
-        run_dir = create_run_dir(job.config)
-        return Result(run_dir, train(job.config, run_dir, group), None)
-    except Exception as error:  # one run must not take the others with it
-        message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        print(f"FAILED ({message})", flush=True)
-        return Result(run_dir, None, message)
+        hydra.multirun("train", task, words)
+    except Exception as error:
+        if not stop.received:
+            print(f"hydra/launcher: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}", flush=True)
 
 
 def _is_hydras(override: Override) -> bool:
@@ -124,12 +175,6 @@ def _is_hydras(override: Override) -> bool:
             raise ValueError(f"{key}: of Hydra's own settings, only hydra/launcher and hydra.launcher.* can be set")
         return True
     return False
-
-
-def _sweep_dir(jobs: Sequence[Job], stamp: str) -> Path:
-    """Where Hydra and its launcher write: beside the runs, not into `multirun/` of wherever one is."""
-    given = jobs[0].config.run_dir
-    return Path(given).parent / "multirun" if given else Path("runs") / "multirun" / stamp
 
 
 def _quoted(path: Path) -> str:

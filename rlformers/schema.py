@@ -21,8 +21,15 @@ def in_free_node(key: str) -> bool:
     return key.startswith(tuple(f"{node}." for node in FREE_NODES))
 
 
+_stored: dict[str, registry.Entry] = {}
+
+
 def store_schema() -> None:
-    """Tell Hydra the schema, and the group `core`."""
+    """Tell Hydra the schema, and the group `core`; again only if there are other cores than the last time."""
+    if _stored == registry.entries():
+        return
+    _stored.clear()
+    _stored.update(registry.entries())
     store = ConfigStore.instance()
     store.store("schema", _root(), provider="rlformers")
     for name in registry.entries():

@@ -69,7 +69,8 @@ def train_help() -> int:
     from rlformers.envs.registry import names
     from rlformers.presets import experiments
 
-    print("usage: rlformers train [--multirun] [KEY=VALUE ...]\n       rlformers train resume=RUN_DIR [KEY=VALUE ...]")
+    print("usage: rlformers train [--multirun [--new] [vmap_over=KEY]] [KEY=VALUE ...]")
+    print("       rlformers train resume=RUN_DIR [KEY=VALUE ...]")
     print("\nkeys, with type and default:")
     _show_keys(ExperimentConfig)
     print("\ncores, with their options:")

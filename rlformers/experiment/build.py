@@ -1,6 +1,6 @@
 """From a configuration to the objects it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Learner, ppo
-from rlformers.config import ExperimentConfig
+from rlformers.config import ExperimentConfig, with_numbers
 from rlformers.cores.layers import compute_dtype
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
@@ -26,6 +26,7 @@ class Built(NamedTuple):
     env_params: Any
     make_agent: Callable[[PRNGKeyArray], Agent]
     learner: Learner
+    learner_with: Callable[[Mapping[str, Any]], Learner]  # other values of `config.NUMBERS`, which may be traced
 
 
 def build(config: ExperimentConfig) -> Built:
@@ -47,10 +48,11 @@ def build(config: ExperimentConfig) -> Built:
     def make_agent(key: PRNGKeyArray) -> Agent:
         return Agent(obs, policy, core, config.model.width, key=key)
 
-    learner = ppo(config.ppo, env, params, make_agent, config.num_updates)
+    def learner_with(numbers: Mapping[str, Any]) -> Learner:
+        learner = ppo(with_numbers(config.ppo, numbers), env, params, make_agent, config.num_updates)
+        return Learner(in_precision(config, learner.init), in_precision(config, learner.update))
 
-    learner = Learner(in_precision(config, learner.init), in_precision(config, learner.update))
-    return Built(env, params, make_agent, learner)
+    return Built(env, params, make_agent, learner_with({}), learner_with)
 
 
 def in_precision(config: ExperimentConfig, function: Callable) -> Callable:

@@ -51,6 +51,10 @@ class PeriodicEvaluation:
         step = (logged * batch // every + 1) * every if logged else 0
         return min(last, max(1, -(-step // (batch * log_every))) * log_every)
 
+    def due(self, update: int) -> bool:
+        """Whether there is an evaluation after an update."""
+        return bool(self._config.eval.every) and update == self.next_update(update - 1)
+
     def after(self, update: int, states: TrainState) -> list[dict[str, float | None]]:
         """Evaluate if it is time to: `eval/return`, `eval/length`, ... of each seed, else nothing of each.
 
@@ -58,7 +62,7 @@ class PeriodicEvaluation:
             update: Number of the update that has been made.
             states: The state after it, leaves [S, ...].
         """
-        if not self._config.eval.every or update != self.next_update(update - 1):
+        if not self.due(update):
             return [{} for _ in range(self._config.seeds)]
         started = time.perf_counter()
         moments = states.normalizers.observation if self._config.ppo.normalize_observations else None

@@ -1,7 +1,7 @@
 """Going on with a run exactly where a checkpoint left it, or saying in one line why that cannot be."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from rlformers.experiment.provenance import versions
 _FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
 
 
+def computation(config: ExperimentConfig) -> dict[str, Any]:
+    """What a run computes: its flat config without the keys that say how it is run."""
+    return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in _FREE}
+
+
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
     """Check that a run is gone on with as it began; only `total_steps` may grow.
 
@@ -26,12 +31,11 @@ def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Pa
     Raises:
         ValueError: One line with the keys that differ from those in `source`.
     """
-    old, new = flatten(to_dict(begun)), flatten(to_dict(config))
+    old, new = computation(begun), computation(config)
     differing = [
         f"{key}={new.get(key)} was {old.get(key)}"
         for key in {**old, **new}
-        if key.split(".")[0] not in _FREE and old.get(key) != new.get(key)
-        if not (key == "total_steps" and new[key] > old[key])
+        if old.get(key) != new.get(key) and not (key == "total_steps" and new[key] > old[key])
     ]
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
@@ -53,23 +57,52 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         ValueError: The configuration has changed.
         CheckpointError: There are checkpoints, but none of them can be used.
     """
-    directory, metrics = run_dir / "checkpoints", run_dir / "metrics.jsonl"
+    for checkpoint in usable(run_dir, config, report):
+        now = versions()
+        for name, version in checkpoint.meta["versions"].items():
+            if now.get(name) != version:
+                report(f"resume: begun with {name} {version}, this is {now.get(name)}: last digits may differ")
+        return checkpoint
+    directory = run_dir / "checkpoints"
+    if saved_updates(directory):
+        raise CheckpointError(f"resume: no checkpoint in {directory} can be used; move it away to start afresh")
+    return None
+
+
+def usable(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None] = print) -> Iterator[Checkpoint]:
+    """The checkpoints that a run can go on from, newest first; arguments and errors as in `latest`."""
+    metrics = run_dir / "metrics.jsonl"
     size = metrics.stat().st_size if metrics.exists() else 0
-    for checkpoint in good_checkpoints(directory, report):
+    for checkpoint in good_checkpoints(run_dir / "checkpoints", report):
         refuse_changes(from_dict(checkpoint.meta["config"]), config, checkpoint.path)
         needed = checkpoint.meta["metrics_bytes"]
         if needed > size:
             cut = f"{checkpoint.path} needs {needed} bytes of {metrics}, which has {size}"
             report(f"checkpoint: {cut}; looking for an older one")
             continue
-        now = versions()
-        for name, version in checkpoint.meta["versions"].items():
-            if now.get(name) != version:
-                report(f"resume: begun with {name} {version}, this is {now.get(name)}: last digits may differ")
-        return checkpoint
-    if saved_updates(directory):
-        raise CheckpointError(f"resume: no checkpoint in {directory} can be used; move it away to start afresh")
-    return None
+        yield checkpoint
+
+
+def common(
+    run_dirs: Sequence[Path], configs: Sequence[ExperimentConfig], report: Callable[[str], None] = print
+) -> list[Checkpoint] | list[None] | None:
+    """Checkpoints of one update from which runs of one program can go on together, one each.
+
+    Where a process died between saving the state of one run and that of the next, it is the update before.
+
+    Returns:
+        A list of None if no run came to its first checkpoint; None if they are not after the same update.
+    """
+    found = [{c.update: c for c in usable(*run, report)} for run in zip(run_dirs, configs, strict=True)]
+    if not any(found):
+        return [None] * len(found)
+    newest = max(set.intersection(*map(set, found)), default=None)
+    ahead = 0 if newest is None else max(sum(update > newest for update in checkpoints) for checkpoints in found)
+    if newest is None or ahead > 1:
+        return None
+    if ahead:
+        report(f"resume: not all {len(found)} runs of the program were saved the last time; back to update {newest}")
+    return [checkpoints[newest] for checkpoints in found]
 
 
 def with_new_episodes(
@@ -102,3 +135,11 @@ def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | N
     reached = checkpoint.update if checkpoint else summary["total_steps"] // config.batch_size
     done = summary["completed"] and reached == config.num_updates
     return summary if done and summary["total_steps"] == reached * config.batch_size else None
+
+
+def failure(run_dir: Path) -> dict[str, Any] | None:
+    """What the run in a directory failed of the last time, if it did."""
+    try:
+        return json.loads((run_dir / "summary.json").read_text()).get("failure")
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -7,28 +7,24 @@ Environments on the host are the exception: a resumed run starts new episodes, a
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from rlformers.compose import to_dict
-from rlformers.config import ExperimentConfig
-from rlformers.cores.cost import num_floats
+from rlformers.config import ExperimentConfig, varying_numbers
 from rlformers.envs.host import on_host
 from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, read, saved_updates
+from rlformers.experiment.checkpoint import Checkpoint, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
-from rlformers.experiment.episodes import EpisodeSums
-from rlformers.experiment.guard import Guard, debugged
-from rlformers.experiment.periodic import PeriodicEvaluation
+from rlformers.experiment.guard import debugged
+from rlformers.experiment.member import Member
 from rlformers.experiment.progress import Progress
-from rlformers.experiment.provenance import git_commit, versions
-from rlformers.experiment.resume import finished, latest, with_new_episodes
-from rlformers.experiment.run_dir import locked, write_config, write_json
-from rlformers.experiment.sinks import JsonlSink, open_views
+from rlformers.experiment.resume import common, finished, latest, with_new_episodes
+from rlformers.experiment.run_dir import locked, write_config
 from rlformers.experiment.stop import Failed, Interrupted, StopRequest
 
 
@@ -55,37 +51,77 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
             print(f"{run_dir} is finished")
             return summary
         write_config(run_dir, config)
-        return Run(config, run_dir, group, checkpoint).train(stop)
+        (outcome,) = Program([config], [run_dir], group, [checkpoint]).train(stop)
+    if isinstance(outcome, Failed):
+        raise outcome
+    if not outcome["completed"]:
+        raise Interrupted(f"stopped after {outcome['total_steps']:,} steps; resume={run_dir} goes on from there")
+    return outcome
 
 
-class Run:
-    """A training between two chunks of updates: all that changes while it runs."""
+def train_together(
+    configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
+) -> list[dict[str, Any] | Failed]:
+    """Train runs that differ in numbers only (`config.NUMBERS`) in one program; each has its directory as in `train`.
 
-    def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, checkpoint: Checkpoint | None):
+    A run that fails does not stop the others. Each gets the numbers of its own run but for their last digits.
+
+    Returns:
+        The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
+
+    Raises:
+        ValueError: As in `train`, or they are not after the same update (`resume.common`).
+        CheckpointError: As in `train`.
+    """
+    with ExitStack() as stack:
+        for run_dir in run_dirs:
+            stack.enter_context(locked(run_dir))
+        stop = stack.enter_context(StopRequest())
+        checkpoints = common(run_dirs, configs)
+        if checkpoints is None:
+            raise ValueError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
+        for config, run_dir in zip(configs, run_dirs, strict=True):
+            write_config(run_dir, config)
+        return Program(configs, run_dirs, group, checkpoints).train(stop)
+
+
+class Program:
+    """A training between two chunks of updates: all that changes while it runs.
+
+    The seeds of all of its runs are vmapped: M = runs x seeds.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ExperimentConfig],
+        run_dirs: Sequence[Path],
+        group: str | None,
+        checkpoints: Sequence[Checkpoint | None],
+    ):
         started = time.perf_counter()
         enable_compilation_cache()
+        config, checkpoint = configs[0], checkpoints[0]
         built = build(config)
-        learner = built.learner
-        self.config, self.run_dir = config, run_dir
-        self.seeds = list(range(config.seed, config.seed + config.seeds))
-        self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
-        keys = jax.vmap(jax.random.key)(jnp.array(self.seeds))
-        init = jax.jit(jax.vmap(learner.init))
+        self.config = config
+        keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
+        init = jax.jit(jax.vmap(built.learner.init))
         template = jax.eval_shape(init, keys)
-        self.num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
-        self.state_size = num_floats(template.memory) // (len(self.seeds) * config.ppo.num_envs)
-        self.states = read(checkpoint, template) if checkpoint else init(keys)
-        self.guard = Guard(template, self.seeds, config.batch_size)
-        update = jax.vmap(debugged(learner.update) if config.debug else learner.update)
-        self.update = jax.jit(update, donate_argnums=0).lower(template).compile()
+        one = jax.eval_shape(init, keys[: config.seeds])
+        self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
+        self.states = join([read(saved, one) for saved in checkpoints if saved]) if checkpoint else init(keys)
+        values = varying_numbers([each.ppo for each in configs])
+        numbers = {name: jnp.repeat(jnp.array(column), config.seeds) for name, column in values.items()}
+
+        def update(state: Any, numbers: dict[str, Any]) -> Any:
+            step = built.learner_with(numbers).update
+            return (debugged(step) if config.debug else step)(state)
+
+        program = jax.jit(jax.vmap(update), donate_argnums=0).lower(template, numbers).compile()
+        self.update = lambda states: program(states, numbers)
         self.compile_seconds = time.perf_counter() - started
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
-        self.episodes = EpisodeSums(config, len(self.seeds))
-        self.evaluation = PeriodicEvaluation(config, self.seeds, checkpoint and checkpoint.meta.get("evaluation"))
-        self.failure: dict[str, Any] | None = None
         if checkpoint:
-            self.episodes.restore(checkpoint.meta["episodes"])
             print(f"going on after {self.done * config.batch_size:,} steps")
             if on_host(built.env):
                 again = jax.vmap(jax.random.fold_in, (0, None))(keys, self.done)
@@ -93,49 +129,44 @@ class Run:
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
-        self.metrics = JsonlSink(run_dir / "metrics.jsonl", checkpoint.meta["metrics_bytes"] if checkpoint else 0)
-        self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
+        self.members = [
+            Member(each, run_dir, group, saved, one)
+            for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
+        ]
 
-    def train(self, stop: StopRequest) -> dict[str, Any]:
-        """Run to the end, or to the end of the chunk in which a stop is requested; return the summary."""
-        config = self.config
-        progress = Progress(config.num_updates * config.batch_size, len(self.seeds), self.done * config.batch_size)
+    def train(self, stop: StopRequest) -> list[dict[str, Any] | Failed]:
+        """Run to the end, or to the end of the chunk in which a stop is requested; return what became of each run."""
+        config, copies = self.config, len(self.members) * self.config.seeds
+        progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
         lap = time.perf_counter()
         chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
         try:
-            while self.done < config.num_updates and not stop.received:
-                keep_at = self._next_to_keep()
-                end = min(self.done + chunk, keep_at, self.evaluation.next_update(self.done))
-                evaluating = self.evaluation.seconds
+            while self.done < config.num_updates and not stop.received and self._sound:
+                keep_at, evaluations = self._next_to_keep(), [member.evaluation for member in self.members]
+                end = min(self.done + chunk, keep_at, evaluations[0].next_update(self.done))
+                evaluating = sum(evaluation.seconds for evaluation in evaluations)
                 count, seconds = self._advance(end - self.done, stop)
-                rate = count * config.batch_size * len(self.seeds) / seconds
-                progress.show(self.done * config.batch_size, rate, self.episodes.last_return)
+                progress.show(self.done * config.batch_size, count * config.batch_size * copies / seconds, self._return)
                 chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
                 lap, before = time.perf_counter(), lap
-                self.loop_seconds += lap - before - (self.evaluation.seconds - evaluating)
-                for sink in self.sinks:
-                    sink.commit(self.store.newest * config.batch_size)
-                due = (lap >= save_at and not self.store.busy) or self.done == keep_at
-                if due or self._best():
+                evaluating -= sum(evaluation.seconds for evaluation in evaluations)
+                self.loop_seconds += lap - before + evaluating
+                for member in self._sound:
+                    member.commit()
+                idle = not any(member.store.busy for member in self.members)
+                if (lap >= save_at and idle) or self.done == keep_at or any(member.best() for member in self._sound):
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
             if self.saved < self.done:
                 self._save()
-            self.store.wait()
-        except Failed as failed:
-            raise self._stopped_by(failed) from None
+            for member in self._sound:
+                member.store.wait()
         finally:
             progress.close()
-            self.store.close()
-            summary = self._summary()
-            write_json(self.run_dir / "summary.json", summary, indent=2)
-            for sink in self.sinks:
-                sink.finish(summary)
-        if not summary["completed"]:
-            raise Interrupted(
-                f"stopped after {summary['total_steps']:,} steps; resume={self.run_dir} goes on from there"
-            )
-        return summary
+            with ExitStack() as stack:
+                for member in self.members:
+                    stack.callback(member.finish, {"compile_seconds": self.compile_seconds} | self._clock)
+        return [member.failure or member.summary for member in self.members]
 
     def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
         """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
@@ -147,18 +178,33 @@ class Run:
         fetched = jax.device_get(pending)
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
-        log_every = self.config.updates_per_log_point
         for metrics in fetched:
-            self.guard.check(self.done + 1, metrics)
             self.done += 1
-            self.episodes.add(self.done, metrics)
-            if self.done % log_every == 0 or self.done == self.config.num_updates:
-                lines = rows(self.config, self.seeds, self.done, metrics, self.episodes.pop(), rate)
-                # An evaluation ends a chunk: the states are those after this update.
-                for row, evaluation in zip(lines, self.evaluation.after(self.done, self.states), strict=True):
-                    for sink in self.sinks:
-                        sink.log(row | evaluation)
+            for member, part in zip(self.members, self.parts, strict=True):
+                if member.failure is None:
+                    own = jax.tree.map(lambda x, part=part: x[part], metrics)
+                    member.after(self.done, own, partial(self._states, part), rate)
+            if not self._sound:
+                break
         return len(fetched), seconds
+
+    @property
+    def _sound(self) -> list[Member]:
+        """The runs that have not failed."""
+        return [member for member in self.members if member.failure is None]
+
+    @property
+    def _return(self) -> float | None:
+        """Mean return of the episodes that ended last."""
+        known = [member.episodes.last_return for member in self._sound if member.episodes.last_return is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def _clock(self) -> dict[str, float]:
+        return {"loop_seconds": self.loop_seconds, "wall_seconds": time.perf_counter() - self.wall_started}
+
+    def _states(self, part: slice) -> Any:
+        return self.states if len(self.members) == 1 else jax.tree.map(lambda x: x[part], self.states)
 
     def _next_to_keep(self) -> int:
         """The update that reaches the next multiple of `checkpoint.keep_every`, or the last one."""
@@ -166,78 +212,13 @@ class Run:
         steps = (self.done * batch // every + 1) * every if every else self.config.total_steps
         return min(-(-int(steps) // batch), self.config.num_updates)
 
-    def _best(self) -> bool:
-        """Whether the state has been evaluated, better than all others."""
-        score = self.evaluation.score(self.done)
-        return score is not None and (self.store.best_score is None or score > self.store.best_score)
-
-    def _stopped_by(self, failed: Failed) -> Failed:
-        """The same with the checkpoint to go back to; for the summary too."""
-        self.store.close()
-        saved = saved_updates(self.store.directory)
-        last = str(self.store.directory / str(saved[-1])) if saved else None
-        self.failure = failed.details | {"checkpoint": last}
-        return failed.leaving(self.run_dir, last, self.config.debug)
-
     def _save(self) -> None:
-        batch, every = self.config.batch_size, self.config.checkpoint.keep_every
-        pinned = every > 0 and self.done * batch % every < batch
-        meta = {
-            "config": to_dict(self.config),
-            "versions": versions(),
-            "metrics_bytes": self.metrics.sync(),
-            "episodes": self.episodes.to_json(),
-            "evaluation": self.evaluation.to_json(),
-            "loop_seconds": self.loop_seconds,
-            "wall_seconds": time.perf_counter() - self.wall_started,
-        }
-        score = self.evaluation.score(self.done) if self.config.eval.every else self.episodes.pop_score()
-        self.store.save(self.done, self.states, meta, score, pinned)
+        for member, part in zip(self.members, self.parts, strict=True):
+            if member.failure is None:
+                member.save(self._states(part), self._clock)
         self.saved = self.done
 
-    def _summary(self) -> dict[str, Any]:
-        steps = self.done * self.config.batch_size
-        return {
-            "env": self.config.env,
-            "core": self.config.core.name,
-            "seeds": self.seeds,
-            "completed": self.done == self.config.num_updates,
-            "total_steps": steps,
-            "final_return": self.episodes.final(),
-            "final_attempts": self.episodes.final_attempts(),
-            "evaluation": self.evaluation.summary(),
-            "failure": self.failure,
-            "steps_per_second": steps * len(self.seeds) / max(self.loop_seconds, 1e-9),
-            "compile_seconds": self.compile_seconds,
-            "wall_seconds": time.perf_counter() - self.wall_started,
-            "num_parameters": self.num_parameters,
-            "state_size": self.state_size,
-            "devices": [str(device) for device in jax.devices()],
-            "versions": versions(),
-            "git_commit": git_commit(),
-        }
 
-
-def rows(
-    config: ExperimentConfig,
-    seeds: Sequence[int],
-    update: int,
-    metrics: dict[str, np.ndarray],
-    episodes: list[dict[str, float | int | None]],
-    rate: float,
-) -> list[dict[str, float | int | None]]:
-    """The lines of a log point: the learner's metrics of its last update, and the episodes since the one before.
-
-    `rate` is that of each seed, in steps per second.
-    """
-    scalars = {name: values for name, values in metrics.items() if not name.startswith("episode/")}
-    return [
-        {
-            "seed": seed,
-            "step": update * config.batch_size,
-            **episodes[i],
-            **{name: float(values[i]) for name, values in scalars.items()},
-            "perf/steps_per_second": rate,
-        }
-        for i, seed in enumerate(seeds)
-    ]
+def join(states: Sequence[Any]) -> Any:
+    """One state of several, along their first axis."""
+    return states[0] if len(states) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)

@@ -1,6 +1,5 @@
 """PPO on probe environments: each fails for one reason."""
 
-import copy
 import functools
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from flax import struct
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import _sequences, ppo
-from rlformers.config import PPOConfig
+from rlformers.config import PPOConfig, with_numbers
 from rlformers.cores.registry import make_core
 from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
@@ -224,7 +223,7 @@ def test_hyper_parameters_can_be_vmapped():
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2)
 
     def train(lr, ent_coef):
-        numbers = replace_unchecked(config, lr=lr, ent_coef=ent_coef)
+        numbers = with_numbers(config, {"lr": lr, "ent_coef": ent_coef})
         learner = ppo(numbers, Probe(), Params.of("cued", n=2), make_agent("gru", 8), 3)
         state = learner.init(jax.random.key(0))
         return jax.lax.scan(lambda s, _: learner.update(s), state, None, 3)[0].agent
@@ -234,11 +233,3 @@ def test_hyper_parameters_can_be_vmapped():
     alone = jax.jit(train)(lrs[1], coefs[1])
     for x, y in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(x[1], y, atol=1e-5)
-
-
-def replace_unchecked(config, **changes):
-    """Traced numbers cannot be compared with their limits, which is what `dataclasses.replace` would do."""
-    new = copy.copy(config)
-    for name, value in changes.items():
-        object.__setattr__(new, name, value)
-    return new

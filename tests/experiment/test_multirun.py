@@ -1,26 +1,50 @@
-"""Sweeps, with a training that is none: what runs, what a failure does, and what is refused before anything runs."""
+"""Sweeps, with a training that is none: what runs, what failures and signals do, what the same command does next."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from rlformers.cli import main
+from rlformers.experiment.run_dir import locked
+from rlformers.experiment.stop import Interrupted, StopRequest
+
+FINAL = {"mean": 1.0, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
 
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """Names, groups and directories of the runs that were asked for; core mlp fails."""
+    """Names, groups and directories of the runs that were asked for; core mlp fails, and lstm gets a SIGINT."""
     calls = []
 
     def train(config, run_dir, group=None):
         calls.append((config, run_dir, group))
         if config.core.name == "mlp":
             raise FloatingPointError("loss is nan\nand more")
-        final = {"mean": 1.0, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
-        return {"env": config.env, "core": config.core.name, "final_return": final}
+        with StopRequest() as stop:
+            if config.core.name == "lstm" and not (run_dir / "again").exists():
+                (run_dir / "again").touch()
+                os.kill(os.getpid(), signal.SIGINT)
+            if stop.received:
+                raise Interrupted
+        summary = {"env": config.env, "core": config.core.name, "final_return": FINAL, "completed": True}
+        summary["total_steps"] = config.num_updates * config.batch_size
+        (run_dir / "summary.json").write_text(json.dumps(summary))
+        return summary
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rlformers.experiment.train.train", train)
     monkeypatch.setattr("rlformers.experiment.build.check", lambda config: None)
     return calls
+
+
+def cores(calls):
+    return [config.core.name for config, _, _ in calls]
 
 
 def test_every_combination_runs_once_in_one_group_and_its_own_directory(trained, tmp_path, capsys):
@@ -45,12 +69,78 @@ def test_a_failing_run_does_not_stop_the_others(trained, capsys):
     assert f"FAILED (FloatingPointError: loss is nan)  {trained[0][1]}" in out
 
 
-def test_an_explicit_run_dir_gets_numbered_folders(trained, tmp_path, capsys):
-    command = ["train", "-m", "core=gru,s5", "run_dir='my, runs'"]
-    assert main(command) == 0
-    assert sorted(path.name for path in (tmp_path / "my, runs").iterdir()) == ["0", "1", "multirun"]
-    assert main(command) == 2 and len(trained) == 2
-    assert "run_dir: my, runs exists" in capsys.readouterr().err
+def test_the_same_command_goes_on(trained, capsys):
+    command = ["train", "-m", "core=gru,lstm,mlp,s5", "ppo.lr=0.1"]
+    assert main(command) == 75
+    captured = capsys.readouterr()
+    assert cores(trained) == ["gru", "lstm"]
+    assert "1 of 4 runs finished" in captured.out and "core=s5  waiting  runs/" in captured.out
+    (directory,) = Path("runs/multirun").iterdir()
+    assert f"the sweep in {directory} is not finished; the same command goes on with it\n" in captured.err
+    (directory / "newer.json").write_text("no record")
+    # The order of the values and how a run is run make no other sweep of it.
+    assert main(["train", "-m", "core=s5,mlp,lstm,gru", "ppo.lr=1e-1", "chunk_seconds=1"]) == 1
+    out = capsys.readouterr().out
+    assert f"going on with the sweep in {directory}; --new starts anew\n[1/4] core=gru: finished, " in out
+    assert "3 of 4 runs finished" in out and "FAILED (FloatingPointError: loss is nan)" in out
+    assert cores(trained[2:]) == ["lstm", "mlp", "s5"]
+    assert trained[1][1:] == trained[2][1:]  # directory and group
+    assert len({group for _, _, group in trained}) == 1
+    # What failed is tried again, and nothing else.
+    assert main(command) == 1 and cores(trained[5:]) == ["mlp"]
+    assert len(list(Path("runs/multirun").iterdir())) == 1
+    # Other values are another sweep.
+    assert main(["train", "-m", "core=gru,lstm,mlp,s5", "ppo.lr=0.2"]) == 75
+    assert len(list(Path("runs/multirun").iterdir())) == 2
+
+
+def test_a_finished_sweep_starts_anew_and_so_does_new(trained, capsys):
+    for number, words in enumerate([[], [], ["--new"]], 1):
+        assert main(["train", "-m", "core=gru,s5", *words]) == 0
+        assert "going on" not in capsys.readouterr().out
+        assert len(trained) == 2 * number == len({run_dir for _, run_dir, _ in trained})
+    assert main(["train", "core=gru", "--new"]) == 2
+    assert "--new: applies to --multirun only" in capsys.readouterr().err
+
+
+def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
+    command = ["train", "-m", "core=gru,lstm", "run_dir='my, runs'"]
+    assert main(command) == 75
+    assert sorted(path.name for path in (tmp_path / "my, runs").glob("[!.]*")) == ["0", "1", "launcher", "sweep.json"]
+    assert main(command) == 0 and cores(trained) == ["gru", "lstm", "lstm"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    capsys.readouterr()
+    assert main(command) == 0 and len(trained) == 3
+    captured = capsys.readouterr()
+    assert "the sweep in my, runs is finished" in captured.out and "2 of 2 runs finished" in captured.out
+    assert main(["train", "-m", "core=gru,s5", "run_dir='my, runs'"]) == 2
+    assert "run_dir: my, runs is another sweep (core=gru, core=lstm)" in capsys.readouterr().err
+    assert main([*command, "--new"]) == 2
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert main(["train", "-m", "core=gru,s5", "run_dir='my, runs/0'"]) == 2
+    assert "exists and is no sweep" in capsys.readouterr().err
+    assert len(trained) == 3
+
+
+def test_one_process_at_a_time(trained, capsys):
+    assert main(["train", "-m", "core=lstm,gru"]) == 75
+    (directory,) = Path("runs/multirun").iterdir()
+    with locked(directory):
+        assert main(["train", "-m", "core=lstm,gru"]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"{directory} is in use by process {os.getpid()} on {os.uname().nodename}\n"
+    )
+    assert len(trained) == 1
+
+
+def test_a_stop_reaches_other_processes(tmp_path):
+    with StopRequest(watch=tmp_path / "stop") as worker:
+        assert not worker.received
+    with StopRequest(announce=tmp_path / "stop") as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received
+    with StopRequest(watch=tmp_path / "stop") as worker, StopRequest() as inner:
+        assert worker.received and inner.received
 
 
 def test_core_options_of_an_experiment_reach_their_core(trained):
@@ -87,3 +177,36 @@ def test_what_fails_in_the_check_names_the_combination(trained, tmp_path, monkey
     assert main(["train", "--multirun", "core=gru,s5"]) == 2
     assert capsys.readouterr().err == "rlformers: model.width: no (in core=s5)\n"
     assert not trained and not list(tmp_path.iterdir())
+
+
+SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "ppo.update_epochs=1", "model.width=8"]
+SMALL += [
+    "core=mlp,gru",
+    "env=popgym/RepeatPreviousEasy,memory/TMaze",
+    "seeds=2",
+    "total_steps=6400",
+    "chunk_seconds=0.02",
+]
+
+
+@pytest.mark.slow
+def test_a_process_that_gets_sigint(tmp_path):
+    command = [sys.executable, "-m", "rlformers", "train", "--multirun", *SMALL, "log_every=1", "wandb.mode=disabled"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    while (line := process.stdout.readline()) and "[2/4]" not in line:
+        pass
+    while not any(tmp_path.glob("runs/memory/TMaze/mlp/*/metrics.jsonl")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out = process.communicate()[0]
+    assert process.returncode == 75 and "1 of 4 runs finished" in out and "stopped  runs/memory/TMaze/mlp" in out
+    finished = next(tmp_path.glob("runs/popgym/RepeatPreviousEasy/mlp/*/metrics.jsonl"))
+    before = finished.stat().st_mtime_ns
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0 and "4 of 4 runs finished" in again.stdout
+    assert "[1/4] core=mlp env=popgym/RepeatPreviousEasy: finished, " in again.stdout
+    assert finished.stat().st_mtime_ns == before
+    runs = list(tmp_path.glob("runs/*/*/*/*/metrics.jsonl"))
+    assert len(runs) == 4
+    for run in runs:
+        assert [json.loads(line)["step"] for line in run.read_text().splitlines()][::2] == list(range(64, 6401, 64))
