@@ -47,6 +47,7 @@ def test_train_writes_a_run_directory_and_keeps_it(tmp_path, monkeypatch, capsys
     assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["completed"] and len(summary["final_return"]["per_seed"]) == 2
+    assert summary["state_size"] == 8  # of a GRU: its width, for one environment of one seed
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     assert main(command) == 0
     assert "run is finished" in capsys.readouterr().out
@@ -59,7 +60,8 @@ def test_multirun_trains_every_combination(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--multirun", *SMALL, "core=mlp,gru", "total_steps=64"]) == 0
     assert "2 of 2 runs finished" in capsys.readouterr().out
-    assert {path.parents[1].name for path in tmp_path.rglob("summary.json")} == {"mlp", "gru"}
+    summaries = {path.parents[1].name: json.loads(path.read_text()) for path in tmp_path.rglob("summary.json")}
+    assert {core: summary["state_size"] for core, summary in summaries.items()} == {"mlp": 0, "gru": 8}
 
 
 def test_listing_imports_nothing_heavy():
