@@ -159,6 +159,9 @@ def test_core_options_of_an_experiment_reach_their_core(trained):
         (["hydra.sweep.dir=x"], "hydra.sweep.dir: of Hydra's own settings"),
         (["hydra.launcher._target_=os.system"], "_target_"),
         (["ppo.lr=interval(0,1)"], "ppo.lr"),
+        (["core=gru,s5", "vmap_over=core"], "vmap_over: 'core' is none of the numbers ppo.lr, ppo.gamma, "),
+        (["ppo.lr=0.1,0.2", "vmap_over=[ppo.lr,ppo.num_steps]"], "vmap_over: 'ppo.num_steps' is none of the numbers"),
+        (["ppo.lr=0.1,0.2", "vmap_over=ppo.gamma"], "vmap_over: ppo.gamma has no values to choose from"),
     ],
 )
 def test_one_bad_combination_costs_nothing(overrides, words, trained, tmp_path, capsys):

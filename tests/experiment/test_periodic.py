@@ -157,15 +157,15 @@ class Died(Exception):
 def test_a_run_that_died_in_between_equals_one_that_did_not(runs, tmp_path, monkeypatch):
     config = compose([*SMALL, *EVALUATED, f"run_dir={tmp_path / 'run'}", "checkpoint.keep_every=48"])
     run_dir = create_run_dir(config)
-    after = PeriodicEvaluation.after
+    due = PeriodicEvaluation.due
 
-    def dies(self, update, states):
+    def dies(self, update):
         if update == 12:  # a log point behind the third evaluation
             raise Died
-        return after(self, update, states)
+        return due(self, update)
 
     with monkeypatch.context() as patch, pytest.raises(Died):
-        patch.setattr(PeriodicEvaluation, "after", dies)
+        patch.setattr(PeriodicEvaluation, "due", dies)
         train(config, run_dir)
     summary = json.loads((run_dir / "summary.json").read_text())
     assert not summary["completed"] and summary["evaluation"]["step"] == 160
