@@ -115,7 +115,8 @@ def test_every_number_can_be_traced():
 
 
 def test_programs_differ_in_numbers_only(tmp_path):
-    one, other = (compose([*SMALL, word, f"run_dir={tmp_path / word}"]) for word in ("ppo.lr=0.1", "ppo.burn_in=1"))
+    words = ("ppo.lr=0.1", "ppo.burn_in=1")
+    one, other = (compose([*SMALL, word, f"run_dir={tmp_path / str(i)}"]) for i, word in enumerate(words))
     with pytest.raises(ValueError, match="ppo.burn_in: need one value for all runs of a program"):
         train_together([one, other], [create_run_dir(one), create_run_dir(other)])
 
