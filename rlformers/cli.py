@@ -226,15 +226,21 @@ def _file_option(command: str, option: str, words: list[str]) -> tuple[str | Non
     """What an option such as `--out DIR` names, if it is given, and the other words: RUN_DIR and KEY=VALUE."""
     usage = f"usage: rlformers {command} RUN_DIR [{option}] [KEY=VALUE ...]"
     flag, what = option.split()
-    value = None
-    if flag in words:
-        at = words.index(flag)
-        value, words = (words[at + 1] if at + 1 < len(words) else None), words[:at] + words[at + 2 :]
-        if value is None or "=" in value:
-            raise ValueError(f"{command}: {flag} needs a {what}; {usage}")
+    given = flag in words
+    value, words = _take(flag, words)
+    if given and (value is None or "=" in value):
+        raise ValueError(f"{command}: {flag} needs a {what}; {usage}")
     if not words or "=" in words[0]:
         raise ValueError(f"{command}: need a run directory; {usage}")
     return value, words
+
+
+def _take(flag: str, words: list[str]) -> tuple[str | None, list[str]]:
+    """The word behind a flag, None if there is none, and the words without both."""
+    if flag not in words:
+        return None, words
+    at = words.index(flag)
+    return (words[at + 1] if at + 1 < len(words) else None), words[:at] + words[at + 2 :]
 
 
 def _multirun(overrides: list[str], new: bool) -> int:
@@ -258,10 +264,7 @@ def _multirun(overrides: list[str], new: bool) -> int:
 
 
 def _report(words: list[str]) -> int:
-    out = None
-    if "--out" in words:
-        at = words.index("--out")
-        out, words = (words[at + 1] if at + 1 < len(words) else None), words[:at] + words[at + 2 :]
+    out, words = _take("--out", words)
     if out is None:
         raise ValueError("report: --out DIR is missing; usage: rlformers report RUN_DIR... --out DIR")
 

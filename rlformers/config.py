@@ -12,11 +12,22 @@ from typing import Any
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
+# Keys that say how a run is run rather than what it computes.
+RUN_KEYS = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
 
 
 def _require(ok: bool, key: str, allowed: str, value: object) -> None:
     if not ok:
         raise ValueError(f"{key}: need {allowed}, got {value!r}")
+
+
+def _require_seed(seed: int) -> None:
+    _require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
+
+
+def _require_checkpoint(which: str) -> None:
+    known = which in ("last", "best") or which.isdecimal()
+    _require(known, "checkpoint", "last, best or the number of an update", which)
 
 
 @dataclass(frozen=True)
@@ -205,9 +216,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
-        known = self.checkpoint in ("last", "best") or self.checkpoint.isdecimal()
-        _require(known, "checkpoint", "last, best or the number of an update", self.checkpoint)
+        _require_seed(self.seed)
+        _require_checkpoint(self.checkpoint)
         _require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
         _require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
         _require("/" not in (self.name or ""), "name", "a file name", self.name)
@@ -226,9 +236,8 @@ class WatchConfig:
     overwrite: bool = False  # files that exist
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
-        known = self.checkpoint in ("last", "best") or self.checkpoint.isdecimal()
-        _require(known, "checkpoint", "last, best or the number of an update", self.checkpoint)
+        _require_seed(self.seed)
+        _require_checkpoint(self.checkpoint)
         _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
         _require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
 
@@ -277,7 +286,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         _require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
-        _require(0 <= self.seed < 2**31, "seed", "0 to 2147483647", self.seed)
+        _require_seed(self.seed)
         _require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
         _require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.compose import compose, one_line, parse, session
 from rlformers.config import NUMBERS
+from rlformers.experiment.complaints import named_line
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
@@ -165,7 +166,7 @@ def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
         hydra.multirun("train", task, words)
     except Exception as error:
         if not stop.received:
-            print(f"hydra/launcher: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}", flush=True)
+            print(f"hydra/launcher: {named_line(error)}", flush=True)
 
 
 def _is_hydras(override: Override) -> bool:

@@ -15,6 +15,7 @@ from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, saved_u
 from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.guard import Guard
 from rlformers.experiment.periodic import PeriodicEvaluation
+from rlformers.experiment.player import Player
 from rlformers.experiment.provenance import git_commit, versions
 from rlformers.experiment.run_dir import write_json
 from rlformers.experiment.sinks import JsonlSink, open_views
@@ -30,6 +31,7 @@ class Member:
         group: Group of its W&B runs, unless the configuration names one.
         checkpoint: Where it goes on from.
         template: Its state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
+        player: What plays its evaluations (`periodic.make_player`); None: there are none.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Member:
         group: str | None,
         checkpoint: Checkpoint | None,
         template: TrainState,
+        player: Player | None,
     ):
         self.config, self.run_dir = config, run_dir
         self.seeds = list(range(config.seed, config.seed + config.seeds))
@@ -51,7 +54,7 @@ class Member:
         meta = checkpoint.meta if checkpoint else {}
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
         self.guard = Guard(template, self.seeds, config.batch_size)
-        self.evaluation = PeriodicEvaluation(config, self.seeds, meta.get("evaluation"))
+        self.evaluation = PeriodicEvaluation(config, self.seeds, meta.get("evaluation"), player)
         self.episodes = EpisodeSums(config, len(self.seeds))
         if checkpoint:
             self.episodes.restore(meta["episodes"])

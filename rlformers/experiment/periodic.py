@@ -17,9 +17,15 @@ import numpy as np
 from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.build import build
-from rlformers.experiment.evaluate import EVALUATION
+from rlformers.experiment.evaluate import evaluation_key
 from rlformers.experiment.player import EpisodesDoNotEnd, Player
 from rlformers.experiment.statistics import over_seeds
+
+
+def make_player(config: ExperimentConfig) -> Player:
+    """What plays the evaluations of a run, and of those that differ from it in `config.NUMBERS` only."""
+    where = config.evaluated
+    return Player(where, build(where), config.eval.episodes, config.eval.num_envs, config.eval.greedy)
 
 
 class PeriodicEvaluation:
@@ -29,17 +35,22 @@ class PeriodicEvaluation:
         config: The run's.
         seeds: S training seeds.
         saved: What `to_json` gave.
+        player: That of `make_player`, so that runs of one program compile it once; default: its own.
     """
 
-    def __init__(self, config: ExperimentConfig, seeds: Sequence[int], saved: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        seeds: Sequence[int],
+        saved: dict[str, Any] | None = None,
+        player: Player | None = None,
+    ):
         self._config = config
         self._last = saved
         self.seconds = 0.0  # that all evaluations took
         if config.eval.every:
-            key = jax.random.fold_in(jax.random.key(0), EVALUATION)
-            self._keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.array(seeds))
-            where = config.evaluated
-            self._play = Player(where, build(where), config.eval.episodes, config.eval.num_envs, config.eval.greedy)
+            self._keys = jax.vmap(evaluation_key, (None, 0))(0, jnp.array(seeds))
+            self._play = player or make_player(config)
 
     def next_update(self, done: int) -> int:
         """The first update after number `done` with an evaluation; the last update if there is none."""
@@ -56,14 +67,12 @@ class PeriodicEvaluation:
         return bool(self._config.eval.every) and update == self.next_update(update - 1)
 
     def after(self, update: int, states: TrainState) -> list[dict[str, float | None]]:
-        """Evaluate if it is time to: `eval/return`, `eval/length`, ... of each seed, else nothing of each.
+        """Evaluate: `eval/return`, `eval/length`, ... of each seed.
 
         Args:
-            update: Number of the update that has been made.
+            update: Number of the update that has been made, after which one is `due`.
             states: The state after it, leaves [S, ...].
         """
-        if not self.due(update):
-            return [{} for _ in range(self._config.seeds)]
         started = time.perf_counter()
         moments = states.normalizers.observation if self._config.ppo.normalize_observations else None
         keys = jax.vmap(jax.random.fold_in, (0, None))(self._keys, update)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlformers.experiment.statistics import bootstrap_ci, clustered_mean_ci, iqm
+from rlformers.experiment.statistics import clustered_mean_ci, iqm, over_seeds
 
 
 def summarise(values: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -42,10 +42,9 @@ def _statistics(values: np.ndarray, known: np.ndarray, tasks: np.ndarray) -> dic
         _over(row[mask].astype(float), functools.partial(clustered_mean_ci, clusters=which[mask]))
         for row, mask, which in zip(values, known, tasks, strict=True)
     ]
-    means = np.array([seed["mean"] for seed in per_seed if seed["mean"] is not None])
-    over_seeds = _over(means, lambda means: bootstrap_ci(means) if len(means) > 1 else None)
+    means = over_seeds([seed["mean"] for seed in per_seed])
     over_tasks = clustered_mean_ci(values[known].astype(float), tasks[known]) if known.any() else None
-    return over_seeds | {"task_ci95": over_tasks, "per_seed": per_seed}
+    return means | {"task_ci95": over_tasks, "per_seed": per_seed}
 
 
 def _over(values: np.ndarray, interval: Callable[[np.ndarray], Any]) -> dict[str, Any]:

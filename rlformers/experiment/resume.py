@@ -9,17 +9,14 @@ import jax.numpy as jnp
 
 from rlformers.agents.ppo import TrainState
 from rlformers.compose import flatten, from_dict, to_dict
-from rlformers.config import ExperimentConfig
+from rlformers.config import RUN_KEYS, ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.provenance import versions
 
-# How a run is run rather than what it computes: these may change when it is resumed.
-_FREE = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
-
 
 def computation(config: ExperimentConfig) -> dict[str, Any]:
-    """What a run computes: its flat config without the keys that say how it is run."""
-    return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in _FREE}
+    """What a run computes: its flat config without `config.RUN_KEYS`, which may change when it is resumed."""
+    return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in RUN_KEYS}
 
 
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
@@ -128,9 +125,8 @@ def with_new_episodes(
 
 def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     """The summary of a run that has nothing left to do."""
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    summary = _summary(run_dir)
+    if summary is None:
         return None
     reached = checkpoint.update if checkpoint else summary["total_steps"] // config.batch_size
     done = summary["completed"] and reached == config.num_updates
@@ -139,7 +135,11 @@ def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | N
 
 def failure(run_dir: Path) -> dict[str, Any] | None:
     """What the run in a directory failed of the last time, if it did."""
+    return (_summary(run_dir) or {}).get("failure")
+
+
+def _summary(run_dir: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((run_dir / "summary.json").read_text()).get("failure")
+        return json.loads((run_dir / "summary.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlformers.experiment.complaints import named_line
 from rlformers.experiment.resume import common, failure
 from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.stop import Interrupted, StopRequest
@@ -69,6 +70,6 @@ def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
 
 
 def _failed(error: Exception) -> tuple[str, str]:
-    message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    message = named_line(error)
     print(f"FAILED ({message})", flush=True)
     return "failed", message

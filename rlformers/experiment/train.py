@@ -22,6 +22,7 @@ from rlformers.experiment.checkpoint import Checkpoint, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.guard import debugged
 from rlformers.experiment.member import Member
+from rlformers.experiment.periodic import make_player
 from rlformers.experiment.progress import Progress
 from rlformers.experiment.resume import common, finished, latest, with_new_episodes
 from rlformers.experiment.run_dir import locked, write_config
@@ -129,8 +130,9 @@ class Program:
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
+        player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, one)
+            Member(each, run_dir, group, saved, one, player)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 

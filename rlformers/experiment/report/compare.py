@@ -8,7 +8,7 @@ import numpy as np
 
 from rlformers.experiment.comparison import aggregate, performance_profile, probability_of_improvement
 from rlformers.experiment.report.groups import Group
-from rlformers.experiment.report.tables import Column, Table
+from rlformers.experiment.report.tables import INTERVAL, Column, Table, ends
 
 THRESHOLDS = 201
 
@@ -76,7 +76,7 @@ def _listed(names: list[str]) -> str:
 AGGREGATE = (
     Column("core", ("core",)),
     Column("normalised return (IQM)", ("iqm",), ".3f"),
-    Column("95 % CI", ("ci95_low", "ci95_high"), ".3f"),
+    INTERVAL,
     Column("environments", ("environments",), "d"),
     Column("runs", ("runs",), "d"),
 )
@@ -86,11 +86,8 @@ def _aggregate(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:
     rows: list[dict[str, Any]] = []
     for label, samples in normalised.items():
         value, interval = aggregate(samples)
-        low, high = interval or (None, None)
-        rows.append(
-            {"core": label, "iqm": value, "ci95_low": low, "ci95_high": high}
-            | {"environments": len(samples), "runs": sum(map(len, samples))}
-        )
+        row = {"core": label, "iqm": value, **ends(interval)}
+        rows.append(row | {"environments": len(samples), "runs": sum(map(len, samples))})
     rows.sort(key=lambda row: -row["iqm"])
     note = (
         scope + "0 is chance, 1 the ceiling. Interquartile mean over all seeds of all environments together, with a "
@@ -103,7 +100,7 @@ IMPROVEMENT = (
     Column("core X", ("core",)),
     Column("core Y", ("over",)),
     Column("P(X > Y)", ("probability",), ".3f"),
-    Column("95 % CI", ("ci95_low", "ci95_high"), ".3f"),
+    INTERVAL,
     Column("environments", ("environments",), "d"),
 )
 IMPROVEMENT_NOTE = (
@@ -119,12 +116,10 @@ def _pairs(returns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
         envs = [env for env in returns[x] if env in returns[y]]
         if envs:
             value, interval = probability_of_improvement([returns[x][e] for e in envs], [returns[y][e] for e in envs])
-            low, high = interval or (None, None)
-            row = {"core": x, "over": y, "probability": value, "ci95_low": low, "ci95_high": high}
-            found[x, y] = row | {"environments": len(envs)}
-            low, high = (1 - high, 1 - low) if interval else (None, None)  # type: ignore[operator]
-            row = {"core": y, "over": x, "probability": 1 - value, "ci95_low": low, "ci95_high": high}
-            found[y, x] = row | {"environments": len(envs)}
+            reverse = (1 - interval[1], 1 - interval[0]) if interval else None
+            for one, other, chance, bounds in ((x, y, value, interval), (y, x, 1 - value, reverse)):
+                row = {"core": one, "over": other, "probability": chance, **ends(bounds)}
+                found[one, other] = row | {"environments": len(envs)}
     return [found[pair] for pair in itertools.permutations(returns, 2) if pair in found]
 
 
@@ -137,11 +132,8 @@ def _profile(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:
     for label, samples in normalised.items():
         shares, lows, highs = performance_profile(samples, taus)
         for tau, share, below, above in zip(taus, shares, lows, highs, strict=True):
-            interval = (None, None) if np.isnan(below) else (float(below), float(above))
-            rows.append(
-                {"core": label, "threshold": float(tau), "share": float(share)}
-                | {"ci95_low": interval[0], "ci95_high": interval[1]}
-            )
+            interval = None if np.isnan(below) else (float(below), float(above))
+            rows.append({"core": label, "threshold": float(tau), "share": float(share), **ends(interval)})
     columns = (
         Column("core", ("core",)),
         Column("threshold", ("threshold",), ".3f"),

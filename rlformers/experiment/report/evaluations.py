@@ -6,7 +6,7 @@ from typing import Any
 
 from rlformers.experiment.report.groups import Group
 from rlformers.experiment.report.runs import Run
-from rlformers.experiment.report.tables import Column, Table
+from rlformers.experiment.report.tables import Column, Table, ends
 
 # What makes trials longer, which is what a curve shows, not another environment.
 LENGTH = ("episodes", "steps")
@@ -81,8 +81,6 @@ def evaluations_table(groups: Sequence[Group]) -> Table | None:
 def _row(g: Group, run: Run, evaluation: dict[str, Any]) -> dict[str, Any]:
     returns = evaluation["results"]["return"]
     attempts = evaluation["results"].get("attempt_return", {}).get("entries")
-    task_low, task_high = returns["task_ci95"] or (None, None)
-    low, high = returns["ci95"] or (None, None)
     return {
         "env": panel_of(evaluation, run).removesuffix(" greedy"),
         "core": g.label,
@@ -96,9 +94,7 @@ def _row(g: Group, run: Run, evaluation: dict[str, Any]) -> dict[str, Any]:
         "seeds": len(returns["per_seed"]),
         "episodes_per_seed": evaluation["episodes_per_seed"],
         "mean": returns["mean"],
-        "task_ci95_low": task_low,
-        "task_ci95_high": task_high,
+        **ends(returns["task_ci95"], "task_ci95"),
         "iqm": returns["iqm"],
-        "ci95_low": low,
-        "ci95_high": high,
+        **ends(returns["ci95"]),
     }

@@ -7,24 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rlformers.config import WrapConfig
+from rlformers.config import RUN_KEYS, WrapConfig
 from rlformers.envs.scores import Scores, known_scores
 from rlformers.experiment.report.runs import Run
 
 BINS = 50  # points of a curve: a point is the mean over 2 % of the steps
 # Keys that do not change what is learned, so that runs that differ in them only are pooled.
-NEUTRAL = (
-    "seed",
-    "seeds",
-    "run_dir",
-    "log_every",
-    "chunk_seconds",
-    "debug",
-    "tensorboard",
-    "wandb",
-    "eval",
-    "checkpoint",
-)
+NEUTRAL = (*RUN_KEYS, "seed", "seeds", "log_every", "eval")
 # Nodes that, with the id, say which environment it is.
 ENV_NODES = ("env_params", "env_kwargs", "wrap")
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from rlformers.experiment.report.groups import Group, missing
 from rlformers.experiment.report.reproduce import command
-from rlformers.experiment.report.tables import Column, Table
+from rlformers.experiment.report.tables import INTERVAL, Column, Table, ends
 from rlformers.experiment.statistics import bootstrap_ci, iqm
 
 RESULTS = (
     Column("environment", ("env",)),
     Column("core", ("core",)),
     Column("return (IQM)", ("iqm",), ".3f"),
-    Column("95 % CI", ("ci95_low", "ci95_high"), ".3f"),
+    INTERVAL,
     Column("normalised", ("iqm_normalised",), ".3f"),
     Column("seeds", ("seeds",), "d"),
     Column("steps", ("total_steps",), ",d"),
@@ -42,7 +42,6 @@ def results_table(groups: Sequence[Group]) -> Table:
 def results_row(g: Group) -> dict[str, Any]:
     """A line of the table; None where there is no number."""
     values = g.final_returns
-    low, high = bootstrap_ci(values) if len(values) > 1 else (None, None)
     unfinished = [run for run in g.runs if not run.finished]
     middle = iqm(values) if values else None
     has_scale = g.scores is not None and g.scores.span is not None and middle is not None
@@ -50,8 +49,7 @@ def results_row(g: Group) -> dict[str, Any]:
         "env": g.env,
         "core": g.label,
         "iqm": middle,
-        "ci95_low": low,
-        "ci95_high": high,
+        **ends(bootstrap_ci(values) if len(values) > 1 else None),
         "iqm_normalised": g.scores.normalise(middle) if has_scale else None,  # type: ignore[union-attr,arg-type]
         "seeds": len(values) if values else g.seeds,
         "total_steps": max(run.steps for run in g.runs),

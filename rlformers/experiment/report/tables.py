@@ -22,6 +22,15 @@ class Column(NamedTuple):
         return [str(value) if self.spec is None else format(value, self.spec) for value in values]
 
 
+INTERVAL = Column("95 % CI", ("ci95_low", "ci95_high"), ".3f")
+
+
+def ends(interval: Sequence[float] | None, name: str = "ci95") -> dict[str, Any]:
+    """The entries of an interval in a row, None where there is none."""
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
 class Table(NamedTuple):
     """Rows of values by name. None: unknown, or does not apply."""
 

@@ -69,8 +69,3 @@ def read_rows(path: Path) -> list[Row]:
             raise ValueError(f"{path}: line {number} is no row of metrics") from error
         rows.append(row)
     return rows
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without the lines of advice and traces that packages add."""
-    return (str(error).splitlines() or [""])[0]

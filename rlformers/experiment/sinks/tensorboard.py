@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlformers.experiment.sinks.jsonl import Row, first_line
+from rlformers.experiment.complaints import named_line
+from rlformers.experiment.sinks.jsonl import Row
 
 
 def require_tensorboard() -> None:
@@ -61,7 +62,7 @@ class TensorboardSink:
             action()
         except Exception as error:  # of whatever kind: a view must not stop a training
             self.failed = True
-            print(f"tensorboard: {type(error).__name__}: {first_line(error)}; going on without it")
+            print(f"tensorboard: {named_line(error)}; going on without it")
 
     def _write(self, row: Row) -> None:
         seed = int(row["seed"] or 0)

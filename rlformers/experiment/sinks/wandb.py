@@ -16,8 +16,9 @@ import numpy as np
 
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
+from rlformers.experiment.complaints import first_line, named_line
 from rlformers.experiment.run_dir import finite
-from rlformers.experiment.sinks.jsonl import Row, first_line
+from rlformers.experiment.sinks.jsonl import Row
 from rlformers.experiment.sinks.wandb_held import (
     X_AXIS,
     local_media,
@@ -119,7 +120,7 @@ class WandbSink:
             if first and self.config.wandb.checkpoints:
                 log_checkpoints(first.run, self.run_dir)
         except Exception as error:
-            self.failure = f"{type(error).__name__}: {first_line(error)}"
+            self.failure = named_line(error)
             print(f"wandb: {self.failure}; the rows are there")
 
     def _hand_over(self, rows: Iterable[Row]) -> None:
@@ -128,7 +129,7 @@ class WandbSink:
                 series.add(row)
 
     def _give_up(self, error: Exception) -> None:
-        self.failure = f"{type(error).__name__}: {first_line(error)}"
+        self.failure = named_line(error)
         print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
         self.series, self.waiting = [], []
 
