@@ -61,4 +61,5 @@ def killed(*arguments: object, **options: object) -> None:
 def upload(run_dir: Path) -> str:
     """`wandb sync` as the line at the end of an offline training says."""
     pieces = sorted(str(path) for path in (run_dir / "wandb").glob("offline-run-*"))
-    return subprocess.run([WANDB, "sync", *pieces], capture_output=True, text=True, check=True).stderr
+    command = [WANDB, "sync", *pieces]  # it writes logs into a folder of its own, where it is called
+    return subprocess.run(command, cwd=run_dir.parent, capture_output=True, text=True, check=True).stderr
