@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check
+.PHONY: demo test test-all test-adapters check
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,22 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# The packages of docs/envs/adapters.md and control.md, 2 GB, beside the environment that the other tests use. What does
+# not install here is skipped by its tests.
+ADAPTERS := xland navix jumanji craftax arcade brax playground gymnasium
+
+$(VENV)-adapters/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-adapters
+	$(VENV)-adapters/bin/python -m pip install --quiet --editable '.[dev]'
+	for extra in $(ADAPTERS); do \
+	  $(VENV)-adapters/bin/python -m pip install --quiet --editable ".[$$extra]" || echo "$$extra does not install here"; \
+	done
+	$(VENV)-adapters/bin/python -m pip install --quiet --no-deps 'popgym-arcade>=0.0.7,<0.1' || echo "popgym-arcade does not install here"
+	touch $@
+
+test-adapters: $(VENV)-adapters/.installed
+	$(VENV)-adapters/bin/pytest -n 2 -rs -m "not slow" tests/adapters
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
