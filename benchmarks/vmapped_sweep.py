@@ -1,4 +1,4 @@
-"""What a sweep over the learning rate costs in one program, against one value of it, and whether the numbers are the same.
+"""What a sweep over the learning rate costs in one program, against one value, and whether the numbers are the same.
 
     python benchmarks/vmapped_sweep.py [--values N] [--rounds N] [--json FILE] [KEY=VALUE ...]
 

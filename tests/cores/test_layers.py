@@ -18,6 +18,7 @@ def test_orthogonal(shape):
     np.testing.assert_allclose(gram, 4 * np.eye(min(shape)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vmapped_orthogonal_matrices_do_not_deadlock():
     """Several batched QR decompositions in one program hung at once on two cores."""
     program = (

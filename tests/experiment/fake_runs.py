@@ -48,6 +48,15 @@ def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, fini
     return path
 
 
+def add_evaluations(run, every, values):
+    """Rows of `eval.*` of each seed, at every so many log points; the first one found nothing."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["step"] % (8192 * every) == 0:
+            row["eval/return"] = None if row["step"] == 8192 * every else values[row["seed"]] * row["step"]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def fake_evaluation(run, name, returns, *, step=100, greedy=False, **env_kwargs):
     """Trials of which all have the same returns [K] of their attempts, but for what sets the tasks apart."""
     tasks = [[float(task)] for task in range(4)] * 2

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_runs import fake_evaluation, fake_run
+from fake_runs import add_evaluations, fake_evaluation, fake_run
 from PIL import Image
 
 from rlformers.compose import compose, flatten, load, to_dict
@@ -69,7 +69,12 @@ def runs(tmp_path_factory):
     """Two environments, three cores, three seeds; another core failed on one and never ran on the other."""
     top = tmp_path_factory.mktemp("report") / "runs"
     for (env, core), values in RETURNS.items():
-        path = fake_run(top / env / core, f"env={env}", f"core={core}", values=values)
+        words = ["eval.every=1", "eval.env_params.length=9", "eval.greedy=true"] if core == "s5" else []
+        path = fake_run(
+            top / env / core, f"env={env}", f"core={core}", *words[: 3 if "TMaze" in env else 1], values=values
+        )
+        if words:
+            add_evaluations(path, 5, (1.0, 2.0, 4.0))
         if core == "gru":
             fake_evaluation(path, "long", [1.0, 2.0, 4.0], split="heldout", greedy=True)
     failed = fake_run(
@@ -100,6 +105,7 @@ def test_every_figure_is_in_the_page(files, page):
     figures = {name.removesuffix(".png"): path for name, path in files.items() if name.endswith(".png")}
     assert set(figures) == {
         "learning_curves",
+        "evaluation_curves",
         "aggregate",
         "probability_of_improvement",
         "performance_profile",
@@ -114,6 +120,17 @@ def test_every_figure_is_in_the_page(files, page):
         assert 500 < image.width < 3000 and 150 < image.height < 3000
         assert np.asarray(image.convert("L")).std() > 5  # something is drawn
         assert files[f"{name}.pdf"].read_bytes().startswith(b"%PDF-")
+
+
+def test_evaluations_while_training_are_drawn_as_they_are(files):
+    rows = rows_of(files, "evaluation_curves.csv")
+    assert {(row["env"], row["core"]) for row in rows} == {
+        (f"{ENVS[0]}, evaluated", "s5"),
+        (f"{ENVS[1]}, evaluated with length=9 greedy", "s5"),
+    }
+    for row, step in zip(rows, [81920, 122880, 163840] * 2, strict=True):
+        assert float(row["step"]) == step and float(row["return"]) == pytest.approx(7 / 3 * step)
+        assert float(row["ci95_low"]) == step and float(row["ci95_high"]) == 4 * step
 
 
 def is_number(text):

@@ -98,14 +98,17 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def by_seed(g: Group) -> dict[int, np.ndarray]:
+    """The curves of its seeds. A seed that ran twice counts once: a finished run before others, then the later one."""
+    return {seed: c for run in sorted(g.runs, key=lambda run: run.finished) for seed, c in run.curves.items()}
+
+
 def curve(g: Group) -> tuple[np.ndarray, np.ndarray]:
     """Steps [K] and returns [S, K] of a group: means over K bins of steps, so that runs of any log rate can be pooled.
 
-    A seed that ran twice counts once: a finished run before others, then the later one.
     A bin in which no episode of a seed ended is interpolated between its neighbours, and nan before the first.
     """
-    by_seed = {seed: c for run in sorted(g.runs, key=lambda run: run.finished) for seed, c in run.curves.items()}
-    series = [c for c in by_seed.values() if np.isfinite(c[:, 1]).any()]
+    series = [c for c in by_seed(g).values() if np.isfinite(c[:, 1]).any()]
     if not series:
         return np.zeros(0), np.zeros((0, 0))
     # Up to where all seeds are: a mean over fewer and fewer seeds would jump.

@@ -14,6 +14,7 @@ from rlformers.experiment.report.groups import Group, curve
 from rlformers.experiment.report.panels import draw_panels, line_styles
 
 LEARNING = "mean over seeds with 95 % bootstrap band; a point is a mean over 2 % of the steps"
+EVALUATED = "evaluations while training: mean over seeds with 95 % bootstrap band"
 ADAPTATION = "mean over trials and seeds with 95 % bootstrap band over tasks; grey: more attempts than in training"
 
 
@@ -26,9 +27,13 @@ class MeanCurve(NamedTuple):
     high: np.ndarray
 
 
-def mean_curve(g: Group) -> MeanCurve:
+def learning_curve(g: Group) -> MeanCurve:
     """The learning curve of a group."""
-    steps, returns = curve(g)
+    return mean_curve(*curve(g))
+
+
+def mean_curve(steps: np.ndarray, returns: np.ndarray) -> MeanCurve:
+    """The mean over seeds of returns [S, K] at K steps."""
     if not steps.size:
         return MeanCurve(steps, steps, steps, steps)
     known = np.isfinite(returns).all(axis=0)
@@ -38,10 +43,13 @@ def mean_curve(g: Group) -> MeanCurve:
     return MeanCurve(steps, returns.mean(axis=0), low, high)
 
 
-def plot_learning(groups: Sequence[Group], curves: Sequence[MeanCurve], out: Path) -> list[Path]:
-    """Write `learning_curves.png` and `.pdf`: a panel per environment, a line per core with a 95 % band over seeds.
+def plot_learning(
+    groups: Sequence[Group], curves: Sequence[MeanCurve], labels: Sequence[str], path: Path, legend: str = LEARNING
+) -> list[Path]:
+    """Write `path` as `.png` and `.pdf`: a panel per environment, a line per core with a 95 % band over seeds.
 
     Grey lines are what is known of the environment: returns of chance, without memory, the ceiling, published ones.
+    `labels` are those of all cores of the report, which keep their colours in every figure.
     """
     from matplotlib.ticker import EngFormatter
 
@@ -55,14 +63,13 @@ def plot_learning(groups: Sequence[Group], curves: Sequence[MeanCurve], out: Pat
         if known is not None:
             draw_references(panel, known)
 
-    legend = LEARNING + ("; ○ unfinished" if any(not run.finished for g in groups for run in g.runs) else "")
+    legend += "; ○ unfinished" * any(not run.finished for g in groups for run in g.runs)
     lines = [
         (g.env, g.label, partial(draw_curve, curve=curve, finished=all(run.finished for run in g.runs)))
         for g, curve in zip(groups, curves, strict=True)
     ]
     width = 4.2 + 1.1 * any(s is not None for s in scores.values())
-    styles = line_styles([g.label for g in groups])
-    return draw_panels(lines, styles, finish, "episode return", legend, out / "learning_curves", width)
+    return draw_panels(lines, line_styles(labels), finish, "episode return", legend, path, width)
 
 
 def draw_references(panel: Any, scores: Scores) -> None:
@@ -151,7 +158,7 @@ def bootstrap_band(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learning_rows(groups: Sequence[Group], curves: Sequence[MeanCurve]) -> list[dict[str, Any]]:
-    """A row per point of every learning curve, for `learning_curves.csv`."""
+    """A row per point of every curve, for the CSV file beside the figure."""
     keys = ("step", "return", "ci95_low", "ci95_high")
     return [
         {"env": g.env, "core": g.label}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlformers.compose import flatten, load, to_dict
+from rlformers.experiment.sinks import Row, read_rows
 
 
 class Run(NamedTuple):
@@ -17,6 +18,7 @@ class Run(NamedTuple):
     path: Path
     config: dict[str, Any]  # flat: {"ppo.lr": 1e-3, ...}
     curves: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes since the row before)
+    evaluated: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes of an evaluation)
     summary: dict[str, Any] | None  # None: it was killed, or still runs
     running: bool = False  # a process trains there
 
@@ -101,21 +103,17 @@ def read(path: Path) -> Run:
         summary = None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path / 'summary.json'}: no JSON ({error})") from error
-    return Run(path, flatten(to_dict(config)), _curves(path / "metrics.jsonl"), summary, _in_use(path))
+    rows = read_rows(path / "metrics.jsonl")
+    curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
+    return Run(path, flatten(to_dict(config)), curves, evaluated, summary, _in_use(path))
 
 
-def _curves(path: Path) -> dict[int, np.ndarray]:
+def _curves(rows: Sequence[Row], key: str) -> dict[int, np.ndarray]:
     curves: dict[int, list[tuple[float, float]]] = {}
-    lines = path.read_text().splitlines() if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            value = row["episode/return"]
-            curves.setdefault(row["seed"], []).append((row["step"], np.nan if value is None else value))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            if number == len(lines):  # torn by a kill
-                break
-            raise ValueError(f"{path}: line {number} is no row of metrics") from error
+    for row in rows:
+        if key in row:
+            value = row[key]
+            curves.setdefault(int(row["seed"]), []).append((row["step"], np.nan if value is None else value))
     return {seed: np.array(curve, float) for seed, curve in curves.items()}
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
 from rlformers.experiment.report.compare import Comparison, compare
 from rlformers.experiment.report.comparison_plots import plot_aggregate, plot_improvement, plot_profile
+from rlformers.experiment.report.evaluation_curves import evaluated_groups, evaluation_curve
 from rlformers.experiment.report.evaluations import evaluations_table
 from rlformers.experiment.report.groups import Group, group
 from rlformers.experiment.report.page import Section, figure, folded, page, paragraph, settings, unfinished
 from rlformers.experiment.report.plots import (
     ADAPTATION,
+    EVALUATED,
     LEARNING,
+    MeanCurve,
+    learning_curve,
     learning_rows,
-    mean_curve,
     plot_adaptation,
     plot_learning,
 )
@@ -57,15 +60,14 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
     results, runs, references = results_table(groups), runs_table(groups), references_table(groups)
     evaluated, comparison = evaluations_table(groups), compare(groups)
     adaptations = adaptation_curves(groups)
-    curves = [mean_curve(g) for g in groups]
 
-    learning = learning_rows(groups, curves)
-    paths = plot_learning(groups, curves, out)
-    paths += [write_csv(out / "learning_curves.csv", learning)] if learning else []
-    sections = [
-        Section("results", "Results", results.html() + _numbers(results)),
-        Section("learning", "Learning curves", figure(out / "learning_curves.png", LEARNING.capitalize() + ".")),
-    ]
+    sections = [Section("results", "Results", results.html() + _numbers(results))]
+    body, paths = _curves(groups, [learning_curve(g) for g in groups], labels, out / "learning_curves", LEARNING)
+    if evaluated_while_training := evaluated_groups(groups):
+        curves = [evaluation_curve(g) for g in evaluated_while_training]
+        more, files = _curves(evaluated_while_training, curves, labels, out / "evaluation_curves", EVALUATED)
+        body, paths = body + more, paths + files
+    sections.append(Section("learning", "Learning curves", body))
     sections.append(Section("references", "What returns mean", _references(groups)))
     compared, figures = _comparison(comparison, labels, out)
     sections, paths = sections + compared, paths + figures
@@ -88,6 +90,15 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
     paths.append(out / "index.html")
     paths[-1].write_text(page(*_heading(groups), sections), encoding="utf-8")
     return paths
+
+
+def _curves(
+    groups: Sequence[Group], curves: Sequence[MeanCurve], labels: Sequence[str], path: Path, legend: str
+) -> tuple[str, list[Path]]:
+    paths = plot_learning(groups, curves, labels, path, legend)
+    rows = learning_rows(groups, curves)
+    paths += [write_csv(path.with_suffix(".csv"), rows)] if rows else []
+    return figure(path.with_suffix(".png"), legend.capitalize() + "."), paths
 
 
 def _references(groups: Sequence[Group]) -> str:
