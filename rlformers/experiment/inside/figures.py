@@ -8,9 +8,8 @@ import numpy as np
 
 from rlformers.experiment.inside.influence import by_lag, lag_that_holds
 from rlformers.experiment.inside.time_scales import time_scales
-from rlformers.experiment.report.panels import COLOURS, STYLE
+from rlformers.experiment.report.panels import COLOURS, STYLE, new_figure, save
 
-SUFFIXES = (".png", ".pdf")
 NOTHING = "0.85"  # grey of what is exactly 0
 MOST_POINTS = 4000  # of a layer in the complex plane
 
@@ -208,16 +207,10 @@ def _scales(panel: Any, before: np.ndarray, after: np.ndarray) -> None:
 def _save(fill: Callable[[Any], None], size: tuple[float, float], who: str, how: str, path: Path) -> list[Path]:
     """A figure with a title and a line below that says how to read it, in all formats."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")  # no pyplot: nothing global, no display
-        FigureCanvasAgg(figure)
+        figure = new_figure(*size)
         fill(figure)
         figure.suptitle(who, fontsize=10)
         figure.supxlabel(how, fontsize=8)
-        files = [path.with_suffix(suffix) for suffix in SUFFIXES]
-        for file in files:
-            figure.savefig(file, dpi=130, bbox_inches="tight")
-    return files
+        return save(figure, path)

@@ -17,10 +17,11 @@ from rlformers.experiment.inside import figures
 from rlformers.experiment.inside.influence import by_lag, differentiable, influence, lag_that_holds
 from rlformers.experiment.inside.time_scales import time_scales
 from rlformers.experiment.inside.watch import Watched, choose_agent, watch
+from rlformers.experiment.report.panels import SUFFIXES
 from rlformers.experiment.run_dir import write_json
 
 FIGURES = ("influence", "horizon", "attention", "spectrum", "state")
-FILES = ("inspection.json", "arrays.npz", *(f"{name}{suffix}" for name in FIGURES for suffix in figures.SUFFIXES))
+FILES = ("inspection.json", "arrays.npz", *(f"{name}{suffix}" for name in FIGURES for suffix in SUFFIXES))
 SHARES = (0.5, 0.9)
 
 

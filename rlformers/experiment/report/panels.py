@@ -7,6 +7,7 @@ from typing import Any
 # Okabe & Ito 2008, told apart by all common kinds of colour blindness; black and yellow last, as they draw the eye.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 DASHES = ("-", "--", ":", "-.")  # a second sign, and what separates more cores than there are colours
+SUFFIXES = (".png", ".pdf")
 DPI = 160  # of the PNG files
 STYLE: Any = {
     "font.size": 10,
@@ -40,7 +41,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def save(figure: Any, path: Path) -> list[Path]:
     """Write a figure as `.png` and `.pdf`; `path` is without suffix."""
-    paths = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
+    paths = [path.with_suffix(suffix) for suffix in SUFFIXES]
     figure.savefig(paths[0], dpi=DPI)
     figure.set_layout_engine("none")  # as it is now
     figure.savefig(paths[1])
