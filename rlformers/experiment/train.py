@@ -101,6 +101,7 @@ class Program:
     ):
         started = time.perf_counter()
         enable_compilation_cache()
+        values = varying_numbers([each.ppo for each in configs])
         config, checkpoint = configs[0], checkpoints[0]
         built = build(config)
         self.config = config
@@ -110,7 +111,6 @@ class Program:
         one = jax.eval_shape(init, keys[: config.seeds])
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = join([read(saved, one) for saved in checkpoints if saved]) if checkpoint else init(keys)
-        values = varying_numbers([each.ppo for each in configs])
         numbers = {name: jnp.repeat(jnp.array(column), config.seeds) for name, column in values.items()}
 
         def update(state: Any, numbers: dict[str, Any]) -> Any:

@@ -218,6 +218,7 @@ def test_a_kl_limit_skips_the_rest_of_the_iteration():
     assert float(limited["ppo/approx_kl"].mean()) < float(free["ppo/approx_kl"].mean())
 
 
+@pytest.mark.slow  # tests/experiment/test_vmapped_sweep.py has whole runs of it
 def test_hyper_parameters_can_be_vmapped():
     """A sweep over numbers in one program gives every value the numbers of its own run."""
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2)

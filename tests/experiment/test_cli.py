@@ -7,8 +7,11 @@ import sys
 import pytest
 
 from rlformers.cli import main
+from rlformers.experiment.sinks import read_rows
+from rlformers.experiment.sinks.tensorboard import steps_of
+from rlformers.experiment.sinks.wandb_held import history
 
-SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "model.width=8", "wandb.mode=disabled"]
+SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "model.width=8"]
 
 
 @pytest.mark.parametrize(
@@ -38,27 +41,47 @@ def test_bad_input_is_one_line(overrides, words, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_train_writes_a_run_directory_and_keeps_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    command = ["train", *SMALL, "seeds=2", "total_steps=256", "run_dir=run"]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two seeds with every view of its rows, and its command."""
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    words = ["wandb.mode=offline", "wandb.group=g", "tensorboard=true", f"run_dir={run_dir}"]
+    command = ["train", *SMALL, "seeds=2", "total_steps=256", *words]
     assert main(command) == 0
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    return run_dir, command
+
+
+def test_train_writes_a_run_directory_and_keeps_it(trained, capsys):
+    run_dir, command = trained
+    rows = read_rows(run_dir / "metrics.jsonl")
     assert [(row["seed"], row["step"]) for row in rows] == [(s, 64 * u) for u in (1, 2, 3, 4) for s in (0, 1)]
     assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["completed"] and len(summary["final_return"]["per_seed"]) == 2
     assert summary["state_size"] == 8  # of a GRU: its width, for one environment of one seed
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    before = (run_dir / "metrics.jsonl").read_bytes()
     assert main(command) == 0
     assert "run is finished" in capsys.readouterr().out
     assert main([*command, "ppo.lr=0.1"]) == 2
     assert "ppo.lr=0.1 was 0.001" in capsys.readouterr().err
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert (run_dir / "metrics.jsonl").read_bytes() == before
 
 
+def test_views_hold_the_rows_of_a_training(trained):
+    run_dir, _ = trained
+    rows = read_rows(run_dir / "metrics.jsonl")
+    for seed, run_id in enumerate(json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()):
+        (file,) = (run_dir / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
+        assert [(row["env_steps"], row["ppo/entropy"]) for row in history(file)] == [
+            (row["step"], row["ppo/entropy"]) for row in rows if row["seed"] == seed
+        ]
+        assert steps_of(run_dir / "tensorboard" / f"seed_{seed}") == {64, 128, 192, 256}
+
+
+@pytest.mark.slow
 def test_multirun_trains_every_combination(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--multirun", *SMALL, "core=mlp,gru", "total_steps=64"]) == 0
+    assert main(["train", "--multirun", *SMALL, "core=mlp,gru", "total_steps=64", "wandb.mode=disabled"]) == 0
     assert "2 of 2 runs finished" in capsys.readouterr().out
     summaries = {path.parents[1].name: json.loads(path.read_text()) for path in tmp_path.rglob("summary.json")}
     assert {core: summary["state_size"] for core, summary in summaries.items()} == {"mlp": 0, "gru": 8}
@@ -81,27 +104,6 @@ def test_help_says_what_every_key_and_core_option_means(capsys):
     for words in ("ppo.gae_lambda  ", "core.state_size  ", "experiment=tmaze", "env=memory/TMaze"):
         assert words in out
     assert "linearly to 0 over total_steps" in out and "P, of which conj_sym stores half" in out
-
-
-def test_views_hold_the_rows_of_a_training(tmp_path, monkeypatch):
-    pytest.importorskip("tensorboardX")
-    from rlformers.experiment.sinks import read_rows
-    from rlformers.experiment.sinks.tensorboard import steps_of
-    from rlformers.experiment.sinks.wandb_held import history
-
-    monkeypatch.chdir(tmp_path)
-    small = [word for word in SMALL if not word.startswith("wandb")]
-    words = ["wandb.mode=offline", "wandb.group=g", "seeds=2", "total_steps=128", "run_dir=r", "tensorboard=true"]
-    assert main(["train", *small, *words]) == 0
-    rows = read_rows(tmp_path / "r" / "metrics.jsonl")
-    assert [(row["seed"], row["step"]) for row in rows] == [(0, 64), (1, 64), (0, 128), (1, 128)]
-    for seed, run_id in enumerate(json.loads((tmp_path / "r" / "wandb" / "ids.json").read_text())["ids"].values()):
-        (file,) = (tmp_path / "r" / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
-        own = [row for row in rows if row["seed"] == seed]
-        assert [(row["env_steps"], row["ppo/entropy"]) for row in history(file)] == [
-            (row["step"], row["ppo/entropy"]) for row in own
-        ]
-        assert steps_of(tmp_path / "r" / "tensorboard" / f"seed_{seed}") == {64, 128}
 
 
 def test_tensorboard_needs_its_extra(monkeypatch, capsys):
