@@ -41,8 +41,11 @@ def first_failure(flags: Bool[Array, "E M N"]) -> Bool[Array, " N"]:
 
 
 def finite_state(state: Any) -> Bool[Array, " N"]:
-    """Of the parameters; what the optimiser and the normalisers hold are sums of what is checked already."""
-    return finite(state.agent)
+    """Of the parameters, and of the normalisers, whose sums of squares overflow where observations of 1e20 do not.
+
+    What the optimiser holds are means of gradients and of their squares, which are checked already.
+    """
+    return finite((state.agent, state.normalizers))
 
 
 def checked(state: Any) -> list[str]:
@@ -58,6 +61,7 @@ def checked(state: Any) -> list[str]:
         *_names("gradient of agent", state.agent),
         "grad_norm",
         *_names("agent", state.agent),
+        *_names("normalizers", state.normalizers),
     ]
 
 

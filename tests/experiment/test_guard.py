@@ -258,9 +258,9 @@ def test_flags_have_the_names_of_their_leaves():
     names = checked(shapes)
     assert metrics["finite"].shape == (len(names),) and len(set(names)) == len(names)
 
-    agent = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.agent)
+    agent, normalizers = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), (shapes.agent, shapes.normalizers))
     losses = {name: np.zeros(()) for name in ("policy_loss", "value_loss", "entropy", "grad_norm")}
-    of_state = jax.jit(lambda agent: finite_state(shapes._replace(agent=agent)))
+    of_state = jax.jit(lambda *parts: finite_state(shapes._replace(agent=parts[0], normalizers=parts[1])))
     of_learning = jax.jit(finite_learning)
     for broken, leaf in jax.tree_util.tree_leaves_with_path(agent):
         if leaf.size:
@@ -268,7 +268,10 @@ def test_flags_have_the_names_of_their_leaves():
                 lambda path, x, broken=broken: np.full_like(x, np.inf) if path == broken else x, agent
             )
             name = "agent" + jax.tree_util.keystr(broken)
-            flags = np.asarray(of_state(spoilt))
+            flags = np.asarray(of_state(spoilt, normalizers))
             assert [names[len(names) - len(flags) + i] for i in np.flatnonzero(~flags)] == [name]
             flags = np.asarray(of_learning(spoilt, losses))
             assert [names[names.index("policy_loss") + i] for i in np.flatnonzero(~flags)] == [f"gradient of {name}"]
+    spoilt = normalizers._replace(reward=normalizers.reward._replace(m2=np.float32(np.inf)))
+    flags = np.asarray(of_state(agent, spoilt))
+    assert [names[len(names) - len(flags) + i] for i in np.flatnonzero(~flags)] == ["normalizers.reward.m2"]
