@@ -7,7 +7,10 @@ pytest -m slow tests/conformance/test_live_popgym.py
 import jax
 import numpy as np
 import pytest
-from replay_popgym import INJECT, Episode, replay
+from popgym_episodes import Episode
+from popgym_inject import INJECT
+from record_pendulums import swing_up_and_balance
+from replay_popgym import replay
 
 popgym = pytest.importorskip("popgym", reason="needs pip install 'rlformers[oracles]'")
 
@@ -78,12 +81,14 @@ def _to_a_new_square(rng, env):
     return first_move[square]
 
 
-# Players who know what is hidden, and now and then forget: random ones do not see how these games are won.
+# Players who know what is hidden, and now and then forget: random ones do not see how these games are won, nor balance.
 GUIDED = {
     "Battleship": lambda rng, env: _a_tile(rng, (env.board == 1) & (env.guesses == 0)),
     "MineSweeper": lambda rng, env: _a_tile(rng, env.hidden_grid == 0),
     "LabyrinthExplore": _to_a_new_square,
     "LabyrinthEscape": _to_a_new_square,
+    "PositionOnlyPendulum": lambda rng, env: swing_up_and_balance(*env.state),
+    "NoisyPositionOnlyPendulum": lambda rng, env: swing_up_and_balance(*env.state),
 }
 
 
