@@ -184,8 +184,7 @@ def _evaluate(words: list[str]) -> int:
     from rlformers.experiment.evaluate import evaluate
     from rlformers.experiment.results import table
 
-    result = evaluate(words[0], words[1:])
-    print(table(result))
+    result = evaluate(words[0], words[1:], show=lambda result: print(table(result)))
     print(result["path"])
     return 0
 
@@ -255,9 +254,7 @@ def _multirun(overrides: list[str], new: bool) -> int:
         what = _outcome(result.summary) if result.summary else result.status
         print(f"{result.name}  {f'FAILED ({result.error})' if result in failed else what}  {result.run_dir}")
     if finished:
-        print(
-            "compare them: rlformers report", *(shlex.quote(str(result.run_dir)) for result in finished), "--out report"
-        )
+        print(f"compare them: rlformers report {shlex.quote(str(directory))} --out report")
     if len(finished) + len(failed) < len(results):
         raise Interrupted(f"the sweep in {directory} is not finished; the same command goes on with it")
     return 1 if failed else 0

@@ -192,6 +192,16 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
             report(f"checkpoint: {damage}; looking for an older one")
 
 
+def newest_meta(directory: Path) -> dict[str, Any] | None:
+    """What the newest checkpoint says of itself, without a look at its other files; None if none can be read."""
+    for update in reversed(saved_updates(directory)):
+        with contextlib.suppress(OSError, ValueError):
+            meta = json.loads((directory / str(update) / "meta.json").read_text())
+            if meta.get("schema") == SCHEMA:
+                return meta
+    return None
+
+
 def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
     """The state in a checkpoint.
 

@@ -1,8 +1,10 @@
 """Evaluation of a run's agents: fresh episodes, on the environment they were trained on or another one."""
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +19,14 @@ from rlformers.agents.agent import Agent
 from rlformers.agents.normalizers import Normalizers
 from rlformers.agents.ppo import TrainState
 from rlformers.change import apply, change
-from rlformers.compose import load
+from rlformers.compose import from_dict, load
 from rlformers.config import EvaluateConfig, ExperimentConfig
 from rlformers.experiment.build import Built, build, check_spaces
 from rlformers.experiment.checkpoint import Checkpoint, best_of, good_checkpoints, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.player import Player
 from rlformers.experiment.results import summarise
+from rlformers.experiment.resume import changes
 from rlformers.experiment.run_dir import write_json
 from rlformers.schema import typed_options
 
@@ -65,6 +68,9 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     if config != trained:
         check_spaces(config.env, build(trained), built)
     checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
+    if differing := changes(from_dict(checkpoint.meta["config"]), trained):
+        edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
+        raise ValueError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
     full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))
     moments = full.normalizers.observation if config.ppo.normalize_observations else None
     nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]
@@ -83,7 +89,9 @@ def evaluation_key(seed: int, training_seed: Any) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), EVALUATION), training_seed)
 
 
-def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate(
+    run_dir: Path | str, words: Sequence[str] = (), show: Callable[[dict[str, Any]], Any] = lambda result: None
+) -> dict[str, Any]:
     """Play `episodes` episodes with the agent of every training seed, all seeds in one program.
 
     Normalisers stay as they are in the checkpoint. A copy of the environment plays a number of episodes that is fixed
@@ -94,6 +102,7 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
         words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and changes of the
             environment (`env=...`, `env_kwargs.split=heldout`, `env_params.length=40`, `wrap.noise=0.1`). With another
             `env`, `env_kwargs` and `env_params` of the run are dropped.
+        show: Gets the result before it is written, so that a full disk does not lose it.
 
     Returns:
         What was asked for and, under `results`, for everything that the environment reports of an episode as
@@ -103,14 +112,20 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
         of every episode. Written to `RUN_DIR/evaluations/<name>.json`.
 
     Raises:
-        ValueError: A key or value that does not exist or fit, an environment with other observations or actions, or a
-            directory that cannot be written.
+        ValueError: A key or value that does not exist or fit, an environment with other observations or actions, a
+            directory that cannot be written, or a `name` that an evaluation has already.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()
     run_dir = Path(run_dir)
     trained = load_trained(run_dir, words)
     options, config, step = trained.options, trained.config, trained.step
+    path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
+    if options.name and path.exists():
+        raise ValueError(f"name: {path} exists, and is not overwritten")
+    with _writing(path):
+        path.parent.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()  # nobody should play for an hour to learn that this fails
     values = _play(trained)
     result = {
         "run_dir": str(run_dir),
@@ -127,13 +142,18 @@ def evaluate(run_dir: Path | str, words: Sequence[str] = ()) -> dict[str, Any]:
         "results": summarise(values),
         "episodes": {name: array.tolist() for name, array in values.items()},
     }
-    path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
-    try:
-        path.parent.mkdir(exist_ok=True)
+    show(result)
+    with _writing(path):
         write_json(path, result)
+    return result | {"path": path}
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ValueError(f"evaluate: cannot write {path}: {error.strerror}") from error
-    return result | {"path": path}
 
 
 def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateConfig) -> tuple[Any, ExperimentConfig]:

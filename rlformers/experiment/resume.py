@@ -19,6 +19,16 @@ def computation(config: ExperimentConfig) -> dict[str, Any]:
     return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in RUN_KEYS}
 
 
+def changes(begun: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """What of a configuration is not as a run began, but for a larger `total_steps`: "ppo.lr=0.1 was 0.2"."""
+    old, new = computation(begun), computation(config)
+    return [
+        f"{key}={new.get(key)} was {old.get(key)}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and not (key == "total_steps" and new[key] > old[key])
+    ]
+
+
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
     """Check that a run is gone on with as it began; only `total_steps` may grow.
 
@@ -28,12 +38,7 @@ def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Pa
     Raises:
         ValueError: One line with the keys that differ from those in `source`.
     """
-    old, new = computation(begun), computation(config)
-    differing = [
-        f"{key}={new.get(key)} was {old.get(key)}"
-        for key in {**old, **new}
-        if old.get(key) != new.get(key) and not (key == "total_steps" and new[key] > old[key])
-    ]
+    differing = changes(begun, config)
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
         raise ValueError(f"resume: {', '.join(differing[:3])}{more} in {source}; only total_steps can change, to more")

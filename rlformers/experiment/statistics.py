@@ -24,17 +24,7 @@ def bootstrap_ci(
 
     `statistic(array, axis=-1)` is that of every row.
     """
-    result = stats.bootstrap(
-        (np.asarray(values, float),),
-        statistic,
-        n_resamples=2000,
-        confidence_level=level,
-        vectorized=True,
-        method="percentile",
-        rng=0,
-    )
-    low, high = result.confidence_interval
-    return float(low), float(high)
+    return _interval((np.asarray(values, float),), statistic, level)
 
 
 def over_seeds(per_seed: Sequence[float | None]) -> dict[str, Any]:
@@ -68,13 +58,21 @@ def clustered_mean_ci(values: np.ndarray, clusters: np.ndarray, level: float = 0
     sums, counts = np.bincount(index.ravel(), values), np.bincount(index.ravel())
     if len(sums) < 2:
         return None
-    return _percentiles(len(sums), lambda drawn: sums[drawn].sum(axis=-1) / counts[drawn].sum(axis=-1), level)
+    return _interval((sums, counts), lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis), level)
 
 
-def _percentiles(num: int, statistic: Callable[[np.ndarray], np.ndarray], level: float) -> tuple[float, float]:
-    """Interval of a statistic of `num` things drawn with replacement: [R, num] -> [R]."""
-    rng = np.random.default_rng(0)
-    rows = max(1, 1_000_000 // num)  # so many resamples at a time
-    samples = [statistic(rng.integers(num, size=(min(rows, 2000 - i), num))) for i in range(0, 2000, rows)]
-    low, high = np.quantile(np.concatenate(samples), [(1 - level) / 2, (1 + level) / 2])
+def _interval(samples: tuple[np.ndarray, ...], statistic: Callable[..., Any], level: float) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of samples [N] that belong together, from 2000 resamples."""
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=2000,
+        batch=max(1, 1_000_000 // len(samples[0])),  # so many resamples in memory at a time
+        confidence_level=level,
+        vectorized=True,
+        paired=True,
+        method="percentile",
+        rng=0,
+    )
+    low, high = result.confidence_interval
     return float(low), float(high)

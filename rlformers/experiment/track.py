@@ -1,14 +1,15 @@
 """Uploading runs that exist to Weights & Biases: what of them it does not have."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlformers.change import change
 from rlformers.compose import load
+from rlformers.config import ExperimentConfig
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.jsonl import read_rows
 from rlformers.experiment.sinks.wandb import WandbSink
+from rlformers.experiment.summary import read_summary
 
 
 class Tracked(NamedTuple):
@@ -45,16 +46,17 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
         if sink.mode == "disabled":
             raise ValueError("track: WANDB_MODE=disabled; give wandb.mode=online or wandb.mode=offline")
         series = sink.series
-        sink.finish(_summary(run_dir, config.seed, config.seeds))
+        sink.finish(_summary(run_dir, config))
     if sink.failure:
         raise OSError(f"track: {run_dir}: {sink.failure}")
     return Tracked(sink.mode, len(rows), sum(one.added for one in series))
 
 
-def _summary(run_dir: Path, seed: int, seeds: int) -> dict[str, Any]:
-    """The run's own, or that of a run which was killed before it could write one."""
-    try:
-        return json.loads((run_dir / "summary.json").read_text())
-    except FileNotFoundError:
-        numbers = list(range(seed, seed + seeds))
-        return {"completed": False, "seeds": numbers, "final_return": {"per_seed": [None] * seeds}}
+def _summary(run_dir: Path, config: ExperimentConfig) -> dict[str, Any]:
+    """The run's own, or that of a run which was killed before it could write one, or has been made longer since."""
+    summary = read_summary(run_dir)
+    if summary is None:
+        numbers = list(range(config.seed, config.seed + config.seeds))
+        return {"completed": False, "seeds": numbers, "final_return": {"per_seed": [None] * config.seeds}}
+    goal = config.num_updates * config.batch_size
+    return summary | {"completed": summary["completed"] and summary["total_steps"] == goal}

@@ -32,6 +32,7 @@ def fake_run(path, *overrides, values=(1.0, 2.0), first_seed=0, updates=20, fini
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     summary = {
         "completed": finished,
+        "total_steps": config.num_updates * config.batch_size,
         "seeds": list(seeds),
         "final_return": {"per_seed": list(values)},
         "final_attempts": [[1.0, 2.0]] * len(values),

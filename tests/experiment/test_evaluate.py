@@ -1,6 +1,7 @@
 """Evaluation: as many episodes as asked for, none preferred, the agent as it was trained, and honest files."""
 
 import json
+import shutil
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from rlformers.config import EvaluateConfig
 from rlformers.envs import registry
 from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
+from rlformers.experiment import evaluate as evaluate_module
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import good_checkpoints, read
 from rlformers.experiment.evaluate import evaluate, parse_options
@@ -234,6 +236,26 @@ def test_bad_words_are_one_line(words, message, run, capsys):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert sorted(run.path.rglob("*")) == before
+
+
+def test_an_edited_configuration_is_refused(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("\nseed: 3\n", "\nseed: 5\n"))
+    assert main(["evaluate", str(copy)]) == 2
+    assert f"config.yaml was edited: seed=5 was 3 when {copy}/checkpoints/3 was made" in capsys.readouterr().err
+
+
+def test_nothing_is_overwritten_and_a_result_is_shown_even_if_it_cannot_be_kept(run, monkeypatch, capsys):
+    words = ["evaluate", str(run.path), "episodes=2", "greedy=true", "name=kept"]
+    monkeypatch.setattr(evaluate_module, "write_json", lambda path, value: (_ for _ in ()).throw(OSError(28, "full")))
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert "2 episodes of each seed" in captured.out and "kept.json: full" in captured.err
+    (run.path / "evaluations" / "kept.json").write_text("{}")
+    assert main(words) == 2
+    assert "kept.json exists, and is not overwritten" in capsys.readouterr().err
 
 
 def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):

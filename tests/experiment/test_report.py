@@ -8,7 +8,9 @@ import pytest
 from fake_runs import fake_evaluation, fake_run
 
 from rlformers.cli import main
-from rlformers.experiment.report import curve, find, group, read, report
+from rlformers.compose import compose, load, to_dict
+from rlformers.experiment.checkpoint import SCHEMA
+from rlformers.experiment.report import Found, curve, find, group, read, report
 from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
 from rlformers.experiment.statistics import bootstrap_ci, iqm
 
@@ -37,12 +39,13 @@ def test_evaluated_trials_become_adaptation_curves(tmp_path):
     ]
 
 
-def test_what_is_no_evaluation_is_named(tmp_path):
-    run = fake_run(tmp_path / "a")
-    (run / "evaluations").mkdir()
+def test_what_is_no_evaluation_is_named_and_left_out(tmp_path):
+    run = fake_run(tmp_path / "a", "env=meta/DarkRoom")
+    fake_evaluation(run, "good", [1.0, 2.0])
     (run / "evaluations" / "x.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"x\.json: no evaluation"):
-        report([run], tmp_path / "out")
+    report([run], tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Left out" in page and "x.json" in page and 'id="evaluations"' in page
 
 
 def groups_of(*paths):
@@ -63,6 +66,54 @@ def test_report_writes_curves_and_tables(tmp_path):
     assert float(finished["ci95_low"]) < 2 < float(finished["ci95_high"])
     assert unfinished["iqm"] == "" and unfinished["status"].startswith("unfinished at 2%")
     assert "| popgym/RepeatPreviousEasy | gru | 2.000 |" in files["table.md"].read_text()
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "null", '{"completed": true, "total_steps": 1}'])
+def test_a_summary_that_is_none_is_said_to_be(tmp_path, text):
+    path = fake_run(tmp_path / "a")
+    (path / "summary.json").write_text(text)
+    run = read(Found(path))
+    assert run.summary is None and not run.finished and "summary.json is no summary" in run.status
+    assert report([path], tmp_path / "out")
+
+
+def test_an_extended_run_is_not_finished(tmp_path):
+    path = fake_run(tmp_path / "a")
+    text = (path / "config.yaml").read_text()
+    (path / "config.yaml").write_text(text.replace("total_steps: 1000000.0", "total_steps: 2000000.0"))
+    run = read(Found(path))
+    assert run.status == "unfinished at 8%, stopped or failed" and group([run])[0].final_returns == []
+
+
+def test_settings_are_those_of_the_checkpoints(tmp_path):
+    path = fake_run(tmp_path / "a", "ppo.lr=0.25")
+    meta = {"schema": SCHEMA, "config": to_dict(load(path / "config.yaml"))}
+    (path / "checkpoints" / "3").mkdir(parents=True)
+    (path / "checkpoints" / "3" / "meta.json").write_text(json.dumps(meta))
+    assert read(Found(path)).status == "finished"
+    text = (path / "config.yaml").read_text()
+    (path / "config.yaml").write_text(text.replace("lr: 0.25", "lr: 0.5"))
+    run = read(Found(path))
+    assert run.config["ppo.lr"] == 0.25 and run.status.startswith(
+        "finished; config.yaml was edited (ppo.lr=0.5 was 0.2"
+    )
+
+
+def test_runs_of_a_sweep_that_have_not_started_are_in_its_report(tmp_path):
+    done = fake_run(tmp_path / "runs" / "0", "core=gru")
+    entries = [("gru", "finished", None), ("s5", "waiting", None), ("mlp", "failed", "ValueError: no")]
+    runs = [
+        {"name": f"core={core}", "run_dir": str(done.with_name(str(i))), "status": status, "error": error}
+        | {"config": to_dict(compose([f"core={core}", "seeds=2"]))}
+        for i, (core, status, error) in enumerate(entries)
+    ]
+    (tmp_path / "sweep").mkdir()
+    record = {"schema": 1, "group": "g", "command": [], "runs": runs}
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(record))
+    report([tmp_path / "sweep"], tmp_path / "out")
+    rows = {row["core"]: row for row in csv.DictReader((tmp_path / "out" / "table.csv").open())}
+    assert rows["gru"]["status"] == "finished" and rows["gru"]["iqm"] == "1.5"
+    assert "waiting in its sweep" in rows["s5"]["status"] and "ValueError: no" in rows["mlp"]["status"]
 
 
 def test_runs_that_differ_in_seeds_are_pooled_and_others_are_told_apart(tmp_path):
@@ -103,10 +154,10 @@ def test_a_torn_last_line_is_ignored_and_a_broken_one_is_named(tmp_path):
     path = fake_run(tmp_path / "a")
     text = (path / "metrics.jsonl").read_text()
     (path / "metrics.jsonl").write_text(text + '{"seed": 0, "st')
-    assert len(read(path).curves[0]) == 20
+    assert len(read(Found(path)).curves[0]) == 20
     (path / "metrics.jsonl").write_text("nonsense\n" + text)
-    with pytest.raises(ValueError, match="line 1 is no row"):
-        read(path)
+    run = read(Found(path))
+    assert not run.curves and "line 1 is no row" in run.status
 
 
 @pytest.mark.parametrize("seeds_without_an_episode", [1, 2])

@@ -14,7 +14,7 @@ from fake_runs import add_evaluations, fake_evaluation, fake_run
 from PIL import Image
 
 from rlformers.compose import compose, flatten, load, to_dict
-from rlformers.experiment.report import find, group, read, report
+from rlformers.experiment.report import Found, find, group, read, report
 from rlformers.experiment.report.compare import compare
 from rlformers.experiment.report.plots import spread
 from rlformers.experiment.report.results import references_table, results_row
@@ -208,7 +208,7 @@ def test_commands_quote_what_needs_it(tmp_path):
     path = fake_run(tmp_path / "a", *words, values=(1.0,), first_seed=5)
     from rlformers.experiment.report.reproduce import command
 
-    assert to_dict(compose(command(read(path))[2:])) == to_dict(load(path / "config.yaml"))
+    assert to_dict(compose(command(read(Found(path)))[2:])) == to_dict(load(path / "config.yaml"))
 
 
 def groups_of(*paths):
@@ -251,15 +251,15 @@ def test_configurations_of_other_programs_are_no_runs(tmp_path):
     for place in (run / "wandb", tmp_path / "other"):
         place.mkdir()
         (place / "config.yaml").write_text("wandb_version: 1\n")
-    assert find([tmp_path]) == [run.resolve()]
+    assert [found.path for found in find([tmp_path])] == [run.resolve()]
 
 
 def test_a_run_that_trains_is_said_to(tmp_path):
     run = fake_run(tmp_path / "a", updates=10, finished=False)
     with (run / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert read(run).status == "unfinished at 8%, training now"
-    assert read(run).status == "unfinished at 8%, killed"
+        assert read(Found(run)).status == "unfinished at 8%, training now"
+    assert read(Found(run)).status == "unfinished at 8%, killed"
 
 
 def test_references_and_scale_follow_the_configuration(tmp_path):

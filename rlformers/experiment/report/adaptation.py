@@ -30,9 +30,6 @@ def adaptation_curves(groups: Sequence[Group]) -> list[Curve]:
 
     Of several evaluations of a run on one environment the one of the latest checkpoint counts, of these the one with
     most attempts, of these the one with most trials.
-
-    Raises:
-        ValueError: A file that is no evaluation; one line that names it.
     """
     found: dict[tuple[str, str], list[Curve]] = {}
     for g in groups:

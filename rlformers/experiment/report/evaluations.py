@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rlformers.experiment.report.groups import Group
@@ -12,23 +13,30 @@ from rlformers.experiment.report.tables import Column, Table, ends
 LENGTH = ("episodes", "steps")
 
 
-def evaluations(run: Run) -> list[dict[str, Any]]:
-    """The evaluations that a run directory has.
+KEYS = {"env", "env_kwargs", "env_params", "wrap", "greedy", "checkpoint", "episodes_per_seed", "results", "episodes"}
 
-    Raises:
-        ValueError: A file that is no evaluation; one line that names it.
-    """
-    found = []
-    for path in sorted((run.path / "evaluations").glob("*.json")):
-        try:
-            evaluation = json.loads(path.read_text())
-            if {"env", "results", "episodes"} <= set(evaluation):
-                found.append(evaluation | {"name": path.stem})
-                continue
-        except (json.JSONDecodeError, TypeError):
-            pass
-        raise ValueError(f"{path}: no evaluation of `rlformers evaluate`")
-    return found
+
+def evaluations(run: Run) -> list[dict[str, Any]]:
+    """The evaluations that a run directory has."""
+    read = {path: _read(path) for path in _files(run)}
+    return [evaluation | {"name": path.stem} for path, evaluation in read.items() if evaluation is not None]
+
+
+def unreadable(run: Run) -> list[str]:
+    """The files among its evaluations that are none."""
+    return [path.name for path in _files(run) if _read(path) is None]
+
+
+def _files(run: Run) -> list[Path]:
+    return sorted((run.path / "evaluations").glob("*.json"))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        evaluation = json.loads(path.read_text())
+        return evaluation if set(evaluation) >= KEYS else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def panel_of(evaluation: dict[str, Any], run: Run) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlformers.experiment.report.groups import Group
 from rlformers.experiment.report.panels import DPI
@@ -71,9 +71,14 @@ def folded(table: Table) -> str:
     return f"<details><summary>All {len(table.rows)} rows</summary>{table.html()}</details>"
 
 
+def not_finished(runs: Table) -> list[dict[str, Any]]:
+    """The rows of such runs."""
+    return [row for row in runs.rows if not row["status"].startswith("finished")]
+
+
 def unfinished(runs: Table) -> str:
     """The runs that are missing or did not reach their end; the others counted."""
-    rows = [row for row in runs.rows if row["status"] != "finished"]
+    rows = not_finished(runs)
     done = len(runs.rows) - len(rows)
     if not rows:
         return paragraph(f"All {done} runs are finished.")

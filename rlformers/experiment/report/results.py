@@ -42,7 +42,7 @@ def results_table(groups: Sequence[Group]) -> Table:
 def results_row(g: Group) -> dict[str, Any]:
     """A line of the table; None where there is no number."""
     values = g.final_returns
-    unfinished = [run for run in g.runs if not run.finished]
+    told = [run for run in g.runs if run.status != "finished"]
     middle = iqm(values) if values else None
     has_scale = g.scores is not None and g.scores.span is not None and middle is not None
     return {
@@ -57,7 +57,7 @@ def results_row(g: Group) -> dict[str, Any]:
         "compile_seconds": g.median("compile_seconds"),
         "num_parameters": g.median("num_parameters"),
         "state_size": g.median("state_size"),
-        "status": "; ".join(f"{run.status} ({len(run.curves)} seeds)" for run in unfinished) or "finished",
+        "status": "; ".join(f"{run.status} ({run.config['seeds']} seeds)" for run in told) or "finished",
     }
 
 

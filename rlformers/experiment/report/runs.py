@@ -1,15 +1,19 @@
-"""What run directories say: configuration, returns while training, and the summary."""
+"""What run directories, and the records of sweeps, say: configuration, returns while training, and the summary."""
 
 import fcntl
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlformers.compose import flatten, load, to_dict
+from rlformers.compose import flatten, from_dict, load, to_dict
+from rlformers.config import ExperimentConfig
+from rlformers.experiment.checkpoint import newest_meta
+from rlformers.experiment.resume import changes
 from rlformers.experiment.sinks import Row, read_rows
+from rlformers.experiment.summary import read_summary
+from rlformers.experiment.sweep import Sweep
 
 
 class Run(NamedTuple):
@@ -20,12 +24,15 @@ class Run(NamedTuple):
     curves: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes since the row before)
     evaluated: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes of an evaluation)
     summary: dict[str, Any] | None  # None: it was killed, or still runs
-    running: bool = False  # a process trains there
+    running: bool  # a process trains there
+    goal: int  # environment steps of each seed at its end
+    problems: tuple[str, ...] = ()  # what of it cannot be read or believed, and what the record of its sweep says
 
     @property
     def finished(self) -> bool:
-        """It reached its last step."""
-        return self.summary is not None and self.summary.get("completed", True) and not self.running
+        """It reached its last step: not that of an earlier, shorter configuration."""
+        done = self.summary is not None and self.summary["completed"] and self.summary["total_steps"] == self.goal
+        return done and not self.running
 
     @property
     def steps(self) -> int:
@@ -35,11 +42,15 @@ class Run(NamedTuple):
     @property
     def progress(self) -> float:
         """Share of its steps that it has made."""
-        return 1.0 if self.finished else self.steps / max(self.config["total_steps"], 1)
+        return 1.0 if self.finished else self.steps / max(self.goal, 1)
 
     @property
     def status(self) -> str:
         """In words."""
+        return "; ".join([self._state, *self.problems])
+
+    @property
+    def _state(self) -> str:
         if self.finished:
             return "finished"
         failure = (self.summary or {}).get("failure")
@@ -54,23 +65,40 @@ class Run(NamedTuple):
         return f"unfinished at {self.progress:.0%}, {how}"
 
 
-def find(run_dirs: Sequence[Path | str]) -> list[Path]:
-    """The run directories among and below some directories, each once, oldest first.
+class Found(NamedTuple):
+    """A place where a run is, or would be."""
 
-    A run that ended before it logged anything has a configuration only, and is found too.
+    path: Path
+    record: dict[str, Any] | None = None  # of it in its sweep
+
+
+def find(run_dirs: Sequence[Path | str]) -> list[Found]:
+    """The runs among and below some directories, and of the sweeps there, each once, oldest first.
+
+    A run that ended before it logged anything has a configuration only, and is found too; one of a sweep that never
+    started is nothing but a record.
 
     Raises:
-        ValueError: None given, or one that has none.
+        ValueError: None given, or one that has none; a record that cannot be read.
     """
     if not run_dirs:
         raise ValueError("report: need at least one run directory")
-    found: dict[Path, None] = {}
+    found: dict[Path, Found] = {}
     for given in map(Path, run_dirs):
         inside = [path for path in _outermost(given) if (path / "metrics.jsonl").exists() or _is_config(path)]
-        if not inside:
+        records = [run for path in sorted(given.rglob("sweep.json")) for run in Sweep(path.parent).runs]
+        if not inside and not records:
             raise ValueError(f"report: {given} contains no run (a directory with config.yaml and metrics.jsonl)")
-        found |= dict.fromkeys(path.resolve() for path in inside)
-    return sorted(found, key=lambda path: (path / "config.yaml").stat().st_mtime)
+        found |= {path.resolve(): Found(path.resolve()) for path in inside if path.resolve() not in found}
+        found |= {path: Found(path, run) for run in records for path in [Path(run["run_dir"]).resolve()]}
+    return sorted(found.values(), key=_begun)
+
+
+def _begun(found: Found) -> float:
+    try:
+        return (found.path / "config.yaml").stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def _outermost(top: Path) -> list[Path]:
@@ -90,30 +118,53 @@ def _is_config(path: Path) -> bool:
     return True
 
 
-def read(path: Path) -> Run:
-    """Read a run directory.
+def read(found: Found) -> Run:
+    """Read a run. What of it is damaged stands in its `problems`.
 
     Raises:
-        ValueError: A file of it does not hold what it should.
+        ValueError: Its configuration cannot be read.
     """
-    config = load(path / "config.yaml")
+    path, record = found
+    problems: list[str] = []
+    if record is not None and not (path / "config.yaml").exists():
+        config = from_dict(record["config"])
+        problems += [f"{record['status']} in its sweep" + (f": {record['error']}" if record["error"] else "")]
+    else:
+        config, edited = _config(path)
+        problems += [edited] if edited else []
+        problems += [record["error"]] if record and record["status"] == "failed" else []
     try:
-        summary = json.loads((path / "summary.json").read_text())
-    except FileNotFoundError:
-        summary = None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path / 'summary.json'}: no JSON ({error})") from error
-    rows = read_rows(path / "metrics.jsonl")
+        rows = read_rows(path / "metrics.jsonl")
+    except ValueError as error:
+        rows = []
+        problems.append(f"unreadable: {error}")
+    summary = read_summary(path)
+    if summary is None and (path / "summary.json").exists():
+        problems.append("unreadable: summary.json is no summary of a run")
     curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
-    return Run(path, flatten(to_dict(config)), curves, evaluated, summary, _in_use(path))
+    goal = config.num_updates * config.batch_size
+    return Run(
+        path, flatten(to_dict(config)), curves, evaluated, summary, _in_use(path), goal, tuple(dict.fromkeys(problems))
+    )
+
+
+def _config(path: Path) -> tuple[ExperimentConfig, str | None]:
+    """What was trained: as its checkpoints say, should `config.yaml` say something else."""
+    config = load(path / "config.yaml")
+    meta = newest_meta(path / "checkpoints")
+    begun = config if meta is None else from_dict(meta["config"])
+    differing = changes(begun, config)
+    if not differing:
+        return config, None
+    return begun, f"config.yaml was edited ({', '.join(differing[:3])}): this is what its checkpoints say"
 
 
 def _curves(rows: Sequence[Row], key: str) -> dict[int, np.ndarray]:
     curves: dict[int, list[tuple[float, float]]] = {}
     for row in rows:
         if key in row:
-            value = row[key]
-            curves.setdefault(int(row["seed"]), []).append((row["step"], np.nan if value is None else value))
+            step, value = (np.nan if number is None else number for number in (row["step"], row[key]))
+            curves.setdefault(int(row["seed"] or 0), []).append((step, value))
     return {seed: np.array(curve, float) for seed, curve in curves.items()}
 
 

@@ -8,9 +8,18 @@ from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
 from rlformers.experiment.report.compare import Comparison, compare
 from rlformers.experiment.report.comparison_plots import plot_aggregate, plot_improvement, plot_profile
 from rlformers.experiment.report.evaluation_curves import evaluated_groups, evaluation_curve
-from rlformers.experiment.report.evaluations import evaluations_table
+from rlformers.experiment.report.evaluations import evaluations_table, unreadable
 from rlformers.experiment.report.groups import Group, group
-from rlformers.experiment.report.page import Section, figure, folded, page, paragraph, settings, unfinished
+from rlformers.experiment.report.page import (
+    Section,
+    figure,
+    folded,
+    not_finished,
+    page,
+    paragraph,
+    settings,
+    unfinished,
+)
 from rlformers.experiment.report.plots import (
     ADAPTATION,
     EVALUATED,
@@ -43,9 +52,9 @@ def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
         out: Directory for the files; made if missing.
 
     Raises:
-        ValueError: A directory without runs, an unreadable file of a run, or `out` cannot be written; one line.
+        ValueError: A directory without runs, a configuration that cannot be read, or `out` cannot be written.
     """
-    groups = group([read(path) for path in find(run_dirs)])
+    groups = group([read(found) for found in find(run_dirs)])
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -76,8 +85,11 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
         paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
         body = figure(out / "adaptation_curves.png", ADAPTATION.capitalize() + ".")
         sections.append(Section("adaptation", "Adaptation", body))
-    if evaluated:
-        sections.append(Section("evaluations", "Evaluations", evaluated.html() + _numbers(evaluated)))
+    broken = [f"{run.path / 'evaluations' / name}" for g in groups for run in g.runs for name in unreadable(run)]
+    if evaluated or broken:
+        body = evaluated.html() + _numbers(evaluated) if evaluated else ""
+        body += paragraph(f"Left out, as no evaluation of rlformers evaluate: {', '.join(broken)}.") * bool(broken)
+        sections.append(Section("evaluations", "Evaluations", body))
     sections.append(
         Section("runs", "Runs", unfinished(runs) + paragraph("All runs, with the commands: runs.csv.", "note"))
     )
@@ -157,7 +169,6 @@ def _markdown(results: Table, comparisons: list[Table | None], runs: Table) -> s
     for table in comparisons:
         if table is not None:
             parts.append(f"## {TITLES[table.name]}\n\n{table.markdown()}")
-    rows = [row for row in runs.rows if row["status"] != "finished"]
-    if rows:
+    if rows := not_finished(runs):
         parts.append("## Runs that are not finished\n\n" + runs._replace(rows=rows).markdown())
     return "\n".join(parts)

@@ -45,12 +45,15 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         group: The group of a new one, unless the configuration names one.
 
     Raises:
-        ValueError: Inside of an agent, in a directory whose W&B runs are others.
+        ValueError: Inside of an agent, in a directory whose W&B runs are others; or what is kept cannot be read.
     """
     sweep, trial = agent_trial() or (None, None)
     path = run_dir / "wandb" / "ids.json"
     if path.exists():
-        saved = Identity(**json.loads(path.read_text()))
+        try:
+            saved = Identity(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold ids of W&B runs; move it away to log to new ones") from error
         if trial and saved.trial != trial:
             raise ValueError(f"{path} has other runs than trial {trial} of the agent; leave run_dir out of the sweep")
         return saved
