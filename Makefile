@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-adapters check
+.PHONY: demo test test-all test-adapters check-envs check
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ $(VENV)-adapters/.installed: pyproject.toml
 
 test-adapters: $(VENV)-adapters/.installed
 	$(VENV)-adapters/bin/pytest -n 2 -rs -m "not slow" tests/adapters
+
+# The checker of environments over every registered id, one after the other: hours.
+check-envs: $(VENV)-adapters/.installed
+	$(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_check.py -k test_every_environment_keeps_the_protocol
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

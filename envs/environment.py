@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 from rlformers.envs import host
 
 __all__ = [
+    "UNLIMITED",
     "EnvParams",
     "EnvState",
     "Environment",
@@ -25,6 +26,9 @@ __all__ = [
     "need_at_least",
     "never_truncates",
 ]
+
+# Stands for no time limit: more steps than anyone makes.
+UNLIMITED = 2**31 - 1
 
 # A field of params: a Python number, an array [] of vmapped params, or what jax.tree puts in its place.
 Number = Any

@@ -2,11 +2,9 @@
 
 Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype
 than their observations have, or bounds that these leave. Two also end by themselves but are truncated by an unrelated
-default limit.
+default limit, which is lifted here.
 """
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import gymnax
@@ -16,12 +14,14 @@ import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.envs.adapters.cast import cast, like, strong
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.arguments import check_arguments
+from rlformers.envs.environment import UNLIMITED, Environment, Wrapper
 from rlformers.envs.gymnax_catalogue import VELOCITIES
 from rlformers.envs.spaces import Box, Space, leaves
 
-# Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. The default
-# max_steps_in_episode (1000 and 100) would cut longer chains off before the only reward that counts, without a word.
+# Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. gymnax's
+# default max_steps_in_episode (1000 and 100) would cut longer chains off before the only reward that counts, without a
+# word; ours has no limit, and one that is set truncates.
 ENDS_ITSELF = ("MemoryChain-bsuite", "UmbrellaChain-bsuite")
 
 # Entries of observations that leave the bounds of their space: contexts of -1, rewards, times scaled to -1 .. 1.
@@ -37,12 +37,10 @@ class GymnaxAdapter(Wrapper):
 
     Args:
         env: An environment of gymnax.
-        ends_itself: Ignore `max_steps_in_episode`: episodes end by termination alone.
     """
 
-    def __init__(self, env: Environment, ends_itself: bool = False):
+    def __init__(self, env: Environment):
         super().__init__(env)
-        self.ends_itself = ends_itself
         if env.name in VELOCITIES:
             self.velocities = VELOCITIES[env.name]
 
@@ -75,33 +73,25 @@ class GymnaxAdapter(Wrapper):
 
     def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached."""
-        if self.ends_itself:
-            return jnp.zeros((), jnp.bool_)
         return cast(self.env.is_truncated(state, params), jnp.bool_)
 
     @property
-    def never_truncates(self) -> bool:
-        """Whether the time limit is ignored."""
-        return self.ends_itself
+    def default_params(self) -> Any:
+        """gymnax's, without a time limit where episodes end by themselves."""
+        params = self.env.default_params
+        return params.replace(max_steps_in_episode=UNLIMITED) if self.env.name in ENDS_ITSELF else params
 
 
 def make_gymnax(env_id: str, **env_kwargs: Any) -> Environment:
     """Build and adapt a built-in environment of gymnax, e.g. `make_gymnax("DeepSea-bsuite", size=10)`.
 
     Raises:
-        ValueError: An argument that its constructor does not have, or data that cannot be downloaded (MNISTBandit).
+        ValueError: An argument that its constructor does not take, or data that cannot be downloaded (MNISTBandit).
     """
     try:
         if env_kwargs:
-            _check_arguments(type(gymnax.make(env_id)[0]), env_kwargs)
+            check_arguments(type(gymnax.make(env_id)[0]), env_kwargs, "env_kwargs", "this environment has")
         env, _ = gymnax.make(env_id, **env_kwargs)
     except OSError as error:
         raise ValueError(f"env: 'gymnax/{env_id}' downloads its data on first use, which failed: {error}") from error
-    return GymnaxAdapter(env, ends_itself=env_id in ENDS_ITSELF)
-
-
-def _check_arguments(constructor: Callable, env_kwargs: dict[str, Any]) -> None:
-    allowed = [name for name, p in inspect.signature(constructor).parameters.items() if p.kind != p.VAR_KEYWORD]
-    for name in env_kwargs:
-        if name not in allowed:
-            raise ValueError(f"env_kwargs.{name}: this environment has {', '.join(allowed) or 'no arguments'}")
+    return GymnaxAdapter(env)

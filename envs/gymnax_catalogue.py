@@ -1,4 +1,4 @@
-"""gymnax's own environments. Which of them end by themselves, see `gymnax_adapter`."""
+"""gymnax's own environments. Which of them have no time limit by default, see `gymnax_adapter`."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,8 @@ GYMNAX_IDS = {
     "SpaceInvaders-MinAtar": ("shoot the advancing aliens; images 10x10", "<=1000", ""),
     "Catch-bsuite": ("catch a falling ball", "9", "1"),
     "DeepSea-bsuite": ("deep exploration: one path of many pays", "8", "0.99"),
-    "MemoryChain-bsuite": ("recall a bit after memory_length steps (never truncated)", "6", "1"),
-    "UmbrellaChain-bsuite": ("credit for a choice chain_length steps ago (never truncated)", "10", "1 on average"),
+    "MemoryChain-bsuite": ("recall a bit after memory_length steps", "6", "1"),
+    "UmbrellaChain-bsuite": ("credit for a choice chain_length steps ago", "10", "1 on average"),
     "DiscountingChain-bsuite": ("choose among rewards of different delay", "100", "1.1"),
     "MNISTBandit-bsuite": ("classify digits by trial; downloads MNIST", "1", "1"),
     "SimpleBandit-bsuite": ("bandit of 11 arms, always the same", "1", "1"),

@@ -18,13 +18,14 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rlformers.envs import gymnax_catalogue
 from rlformers.envs.adapters import catalogue as adapters
 from rlformers.envs.adapters import control_catalogue
+from rlformers.envs.arguments import check_arguments, naming
 from rlformers.envs.entry import Entry
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
@@ -105,37 +106,25 @@ def make_env(
         ValueError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
             be loaded; one line that names the key and what is allowed.
     """
-    entry = _find(env_id)
-    constructor = _load(entry)
-    parameters = inspect.signature(constructor).parameters.values()
-    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        allowed = [parameter.name for parameter in parameters]
-        for name in env_kwargs:
-            if name not in allowed:
-                raise ValueError(f"env_kwargs.{name}: env {env_id!r} has {', '.join(allowed) or 'no arguments'}")
-    try:
-        env = constructor(**(entry.kwargs | env_kwargs))
-    except TypeError as error:
-        if not env_kwargs:
-            raise
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"env_kwargs: env {env_id!r} cannot be built with {env_kwargs}: {reason}") from error
+    entry = find(env_id)
+    constructor = load(entry)
+    check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken=set(entry.kwargs) & {"env_id"})
+    with _saying_what_to_install(entry), naming("env_kwargs", env_kwargs):
+        env = _construct(constructor, entry, env_kwargs)
+        params = env.default_params
     if wrap:
         from rlformers.envs.wrap import wrap as wrap_env
 
-        allowed = [*inspect.signature(wrap_env).parameters][1:]
-        for name in wrap:
-            if name not in allowed:
-                raise ValueError(f"wrap.{name}: need one of {', '.join(allowed)}")
+        check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"})
         env = wrap_env(env, **wrap)
     if not raw:
         from rlformers.envs.wrappers import FlattenObservation, PreviousAction
 
         env = FlattenObservation(PreviousAction(env) if entry.previous_action else env)
-    return env, env.default_params
+    return env, params
 
 
-def _find(env_id: str) -> Entry:
+def find(env_id: str) -> Entry:
     """The entry of an id, or the one that ends in `/*` and stands for it.
 
     Raises:
@@ -148,38 +137,82 @@ def _find(env_id: str) -> Entry:
     pattern = known.get(f"{suite}/*")
     if pattern and name:
         return pattern._replace(name=env_id, kwargs={**pattern.kwargs, "env_id": name})
-    near = difflib.get_close_matches(env_id, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(popgym.present_name(env_id), known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
 
 
-def _load(entry: Entry) -> Callable[..., Any]:
+def load(entry: Entry) -> Callable[..., Any]:
+    """The constructor of an entry.
+
+    Raises:
+        ValueError: It cannot be imported; one line that says why, and what to install if that is all that is missing.
+    """
     if not isinstance(entry.target, str):
         return entry.target
     module, _, attribute = entry.target.partition(":")
+    with _saying_what_to_install(entry):
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if entry.extra and isinstance(error, ModuleNotFoundError):
+                raise
+            raise ValueError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
+
+
+@contextmanager
+def _saying_what_to_install(entry: Entry) -> Iterator[None]:
+    """Adapters import the package of an extra where they are imported, or where they build an environment of it.
+
+    Raises:
+        ValueError: A module is missing, and the entry names an extra; one line.
+    """
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        if entry.extra and isinstance(error, ModuleNotFoundError):
-            needs = f"needs {error.name}: pip install 'rlformers[{entry.extra}]'"
-            raise ValueError(f"env: {entry.name!r} {needs}") from error
-        raise ValueError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
+        yield
+    except ModuleNotFoundError as error:
+        if not entry.extra:
+            raise
+        needs = f"needs {error.name}: pip install 'rlformers[{entry.extra}]'"
+        raise ValueError(f"env: {entry.name!r} {needs}") from error
+
+
+def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[str, Any]) -> Environment:
+    """Call a constructor. What it says of the arguments of a user is passed on in one line that shows them.
+
+    Raises:
+        ValueError: It does not take them.
+    """
+    try:
+        return constructor(**(entry.kwargs | env_kwargs))
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        key = reason.partition(":")[0]
+        named = key in ("env", *env_kwargs) or key.startswith("env_kwargs.")
+        if not env_kwargs or (named and isinstance(error, ValueError)):
+            raise
+        raise ValueError(f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}") from error
 
 
 def replace_params(params: Any, **changes: Any) -> Any:
     """Params with some fields changed, e.g. `replace_params(params, length=20)`.
 
     A field keeps the type of its present value: an int takes an int, a float a float or an int, a bool a bool, an array
-    numbers of its shape.
+    numbers of its shape. A time limit is 1 or more.
 
     Raises:
-        ValueError: Unknown field or wrong type; the message names `env_params.<field>` and what is allowed.
+        ValueError: Unknown field, wrong type or impossible value; the message names `env_params.<field>` and what is
+            allowed.
     """
     allowed = [field.name for field in dataclasses.fields(params)]
     for name in changes:
         if name not in allowed:
             raise ValueError(f"env_params.{name}: this environment has {', '.join(allowed) or 'no params'}")
-    return params.replace(**{name: _like(name, getattr(params, name), value) for name, value in changes.items()})
+    values = {name: _like(name, getattr(params, name), value) for name, value in changes.items()}
+    limit = values.get("max_steps_in_episode", 1)
+    if isinstance(limit, int) and limit < 1:  # params of other packages do not look
+        raise ValueError(f"env_params.max_steps_in_episode: need at least 1, got {limit}")
+    with naming("env_params", changes):
+        return params.replace(**values)
 
 
 def _like(name: str, present: Any, value: Any) -> Any:
@@ -188,7 +221,7 @@ def _like(name: str, present: Any, value: Any) -> Any:
     if isinstance(present, bool):
         wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(present, int):
-        wanted, fits = "an integer", number and isinstance(value, int)
+        wanted, fits = "an integer below 2^31", number and isinstance(value, int) and abs(value) < 2**31
     elif isinstance(present, float):
         wanted, fits = "a number", number
         value = float(value) if fits else value

@@ -121,7 +121,8 @@ class FlattenObservation(Wrapper):
         if len(images) > 1:
             raise ValueError(f"FlattenObservation: {env.name} has {len(images)} images, at most one is allowed")
 
-    def _flatten(self, obs: Any, params: Any) -> Any:
+    def flatten(self, obs: Any, params: Any) -> Any:
+        """What becomes of an observation of the wrapped environment."""
         images, rest, mask = _sort(self.env.observation_space(params), obs)
         vector = [spaces.flatten(space, value) for space, value in rest]
         return _join([value for _, value in images], [jnp.concatenate(vector)] if vector else [], mask)
@@ -129,12 +130,12 @@ class FlattenObservation(Wrapper):
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        return self._flatten(obs, params), state
+        return self.flatten(obs, params), state
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        return self._flatten(obs, params), state, reward, terminated, info
+        return self.flatten(obs, params), state, reward, terminated, info
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""

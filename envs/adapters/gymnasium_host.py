@@ -20,13 +20,11 @@ from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves
 from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
-from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
 from rlformers.envs.gymnax_catalogue import VELOCITIES
 from rlformers.envs.host import replacement
 from rlformers.envs.host import step as host_step
 
-# Stands for no limit: more steps than anyone makes.
-UNLIMITED = 2**31 - 1
 # Reward, terminated, truncated, handle and clock where nothing was asked for.
 _NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)
 

@@ -1,6 +1,7 @@
 """`check`: does an environment keep the protocol? What it promises, against what random play shows."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,36 +9,57 @@ import jax
 from rlformers.envs.checks import play, types
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
-from rlformers.envs.environment import Environment
-from rlformers.envs.registry import make_env
-from rlformers.envs.wrappers import FlattenObservation
+from rlformers.envs.environment import UNLIMITED, Environment, need_at_least, never_truncates
+from rlformers.envs.registry import find, load, make_env
+from rlformers.envs.wrappers import FlattenObservation, PreviousAction
+
+# What a time limit is called among the arguments of constructors.
+LIMITS = ("max_steps_in_episode", "max_steps")
 
 
 def check(
-    env: str | Environment, params: Any = None, *, num_envs: int = 4, num_steps: int = 64, seed: int = 0
+    env: str | Environment,
+    params: Any = None,
+    *,
+    num_envs: int = 4,
+    num_steps: int = 64,
+    seed: int = 0,
+    **env_kwargs: Any,
 ) -> Report:
     """Check that an environment keeps the protocol of `rlformers.envs.environment`.
 
     Types are looked at without running anything. Then copies of it are played at random, in scans, until an episode
-    ends; once more with `max_steps_in_episode`, if the params have it, set to 7; and some steps by themselves. Three
-    programs are compiled: a reset, a scan, and a step.
+    ends; once more with a time limit of 7, if its params or the constructor of an id have one; and some steps by
+    themselves. Three programs are compiled: a reset, a scan, and a step; a limit of the constructor needs another reset
+    and scan.
 
     Args:
-        env: An id, or an environment.
+        env: An id, or an environment. Wrappers around it are checked with it.
         params: Its params; default: `env.default_params`.
         num_envs: Copies.
         num_steps: Steps of a scan, 8 or more.
         seed: Of the random play.
+        **env_kwargs: Arguments of the constructor of an id, as `make_env` takes them.
 
     Returns:
-        A report, to print or to ask for `report.ok` and `report.failures`, one line for every point that does not hold.
-        It stops at a point without which the others cannot be looked at.
+        A report, to print, to `assert`, to ask for `report.ok` and `report.failures` (a line for every point that does
+        not hold), or to make an exception of with `report.raise_for_failures()`. It stops at a point without which the
+        others cannot be looked at.
 
     Raises:
-        ValueError: An id that `make_env` does not take.
+        ValueError: An id or arguments that `make_env` does not take, arguments without an id, or less than one copy.
+        TypeError: Neither an id nor an environment.
     """
+    need_at_least("num_envs", num_envs, 1)
+    short: play.Shortened | None = None
     if isinstance(env, str):
-        name, env = env, make_env(env)[0]
+        name = env
+        env = _make(name, env_kwargs)
+        short = None if never_truncates(env) else _shorten(name, env_kwargs, params)
+    elif not isinstance(env, Environment):
+        raise TypeError(f"check: need an id or an environment, got a {type(env).__name__}")
+    elif env_kwargs:
+        raise ValueError(f"env_kwargs.{min(env_kwargs)}: arguments go with an id; {env.name} is made already")
     else:
         name = env.name
     if isinstance(env, FlattenObservation):  # its one-hots would hide integers out of their range
@@ -51,8 +73,7 @@ def check(
         except Broken as error:
             points.append(Point(name, str(error)))
         except Exception as error:  # whatever an environment raises
-            reason = (str(error).strip() or "no reason given").splitlines()[0]
-            points.append(Point(name, f"{type(error).__name__}: {reason}"))
+            points.append(Point(name, _reason(error)))
         else:
             points.append(Point(name, note=found if isinstance(found, str) else ""))
             return found
@@ -69,26 +90,52 @@ def check(
     look("observations have the shapes and dtypes of their space", types.check_observations, env, params, traced)
     look("states keep their shapes and dtypes", types.check_states, traced)
     look("reward, terminated and truncated are float32, bool and bool scalars", types.check_ends, traced)
-    look("agents can read the observations", types.check_readable, env, params)
+    look("agents can read the observations", types.check_readable, env, params, traced)
     if not report().ok:
         return report()
 
     key = jax.random.key(seed)
-    rollouts = Rollouts(env, num_envs, max(num_steps, play.TIME_LIMIT + 1))
-    played = look("a scan of vmapped steps runs", play.play, rollouts, key, params)
+    num_steps = max(num_steps, play.TIME_LIMIT + 1)
+    rollouts = Rollouts(env, num_envs, num_steps)
+    played = look("a scan of vmapped steps runs", play.play, rollouts, key, params, short)
     if played is None:
         return report()
     free, limited = played
     runs = [run for run in played if run is not None]
     look("the same keys give the same episodes", play.check_deterministic, rollouts, key, free)
     look("numbers are finite", play.check_finite, free)
-    look("values are in their spaces", play.check_contained, env, free)
+    look("values are in their spaces", play.check_contained, free)
     try:
-        points.extend(play.check_single_steps(env, runs, rollouts.keys(key)[0]))
+        points.extend(play.check_single_steps([run for run in runs if run.env is env], rollouts.keys(key)[0]))
     except Exception as error:
-        points.append(Point("single steps run", f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"))
-    look("a time limit truncates", play.check_time_limit, env, free, limited)
-    look("never_truncates is honest", play.check_never_truncates, env, runs)
+        points.append(Point("single steps run", _reason(error)))
+    look("a time limit truncates", play.check_time_limit, free, limited)
+    look("never_truncates is honest", play.check_never_truncates, runs)
     look("start flags are 1 at starts", play.check_start_flags, free)
     look("episode statistics add up", play.check_statistics, free)
     return report()
+
+
+def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Environment:
+    """What `make_env` makes, before it is flattened."""
+    env, _ = make_env(env_id, raw=True, **env_kwargs)
+    return PreviousAction(env) if find(env_id).previous_action else env
+
+
+def _shorten(env_id: str, env_kwargs: Mapping[str, Any], params: Any) -> play.Shortened | None:
+    """The environment with a time limit of 7, if its constructor has a limit, which can be that short."""
+    arguments = inspect.signature(load(find(env_id))).parameters
+    for limit in LIMITS:
+        if limit in arguments and (env_kwargs.get(limit) or UNLIMITED) > play.TIME_LIMIT:
+            try:
+                env = _make(env_id, {**env_kwargs, limit: play.TIME_LIMIT})
+            except ValueError:
+                return None
+            params = env.default_params if params is None else params
+            return play.Shortened(env, params, f"env_kwargs.{limit}={play.TIME_LIMIT}")
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"

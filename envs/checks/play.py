@@ -13,36 +13,64 @@ from rlformers.envs.checks.report import Point, require
 from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
 from rlformers.envs.host import on_host
+from rlformers.envs.wrappers import FlattenObservation
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
 MOST_SCANS = 32  # until an episode ends, where there is no such limit
+FLATTENED = 64  # first steps whose observations are flattened
 COMPARED = 8  # first steps, and ends, that are compared one by one
 
 
-class Run(NamedTuple):
-    """A rollout of T steps and its params."""
+class Shortened(NamedTuple):
+    """An environment that was built with a short time limit."""
 
+    env: Environment
     params: Any
+    limit: str  # in words
+
+
+class Run(NamedTuple):
+    """A rollout of T steps, and of what."""
+
+    env: Environment
+    params: Any
+    limit: str  # the short time limit, in words
     first: Any  # observations of the resets, [B, ...]
     steps: Step
 
 
-def play(rollouts: Rollouts, key: Any, params: Any) -> tuple[Run, Run | None]:
-    """Random play until an episode ends, and again from the same start with a short time limit, if there is any."""
+def play(rollouts: Rollouts, key: Any, params: Any, short: Shortened | None = None) -> tuple[Run, Run | None]:
+    """Random play until an episode ends, and again from the same start with a short time limit, if there is any.
+
+    Args:
+        rollouts: Of the environment.
+        key: Of the play.
+        params: Of the environment.
+        short: What has the short limit, where it is none of the params.
+    """
+    env = rollouts.env.env
     limited = _with_limit(params)
-    runs: list[Run] = []
-    for case, most in ((params, 1 if limited is not None else MOST_SCANS), (limited, 1)):
-        if case is None:
-            return runs[0], None
-        carry = rollouts.start(key, case)
-        first, scans = jax.tree.map(to_numpy, carry[0]), []
-        for number in range(most):
-            carry, steps = rollouts.go_on(carry, jax.random.fold_in(key, number), case)
-            scans.append(steps)
-            if steps.done[:, 0].any():
-                break
-        runs.append(Run(case, first, jax.tree.map(_concatenate, *scans)))
-    return runs[0], runs[1]
+    if limited is not None:
+        limit = f"max_steps_in_episode={TIME_LIMIT}"
+        free = Run(env, params, "", *_play(rollouts, key, params, 1))
+        return free, Run(env, limited, limit, *_play(rollouts, key, limited, 1))
+    free = Run(env, params, "", *_play(rollouts, key, params, MOST_SCANS))
+    if short is None:
+        return free, None
+    again = Rollouts(short.env, rollouts.num_envs, rollouts.num_steps)
+    return free, Run(*short, *_play(again, key, short.params, 1))
+
+
+def _play(rollouts: Rollouts, key: Any, params: Any, most: int) -> tuple[Any, Step]:
+    """First observations and steps of scans until an episode ends, `most` scans at most."""
+    carry = rollouts.start(key, params)
+    first, scans = jax.tree.map(to_numpy, carry[0]), []
+    for number in range(most):
+        carry, steps = rollouts.go_on(carry, jax.random.fold_in(key, number), params)
+        scans.append(steps)
+        if steps.done[:, 0].any():
+            break
+    return first, jax.tree.map(_concatenate, *scans)
 
 
 def _concatenate(*parts: Any) -> Any:
@@ -87,38 +115,52 @@ def check_finite(run: Run) -> None:
             require(not bad.any(), f"{place} is {leaf[bad][:1].tolist()} at step {np.argwhere(bad)[:1, 0].tolist()}")
 
 
-def check_contained(env: Environment, run: Run) -> None:
-    """Observations lie in their space, up to rounding."""
-
-    def compare(space: spaces.Space, values: Any, place: str) -> None:
-        if isinstance(space, spaces.Dict | spaces.Tuple):
-            keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
-            for key in keys:
-                compare(space.spaces[key], values[key], f"{place}[{key!r}]")
-            return
-        if isinstance(space, spaces.Box):
-            low, high = (np.asarray(bound, np.float64) for bound in (space.low, space.high))
-            # Bounds such as 1 for a cosine are missed by a rounding error.
-            slack = 1e-5 if np.issubdtype(space.dtype, np.floating) else 0.0
-            low, high = low - slack * np.maximum(1, np.abs(low)), high + slack * np.maximum(1, np.abs(high))
-        else:
-            low, high = np.zeros(()), np.asarray(getattr(space, "nvec", None) or space.n) - 1
-        outside = (values < low) | (values > high)
-        if outside.any():
-            at = tuple(np.argwhere(outside)[0])
-            bounds = (float(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
-            entry = str([int(i) for i in at[2:]]) if at[2:] else ""
-            require(False, "{}{} is {} at step {}, need {:g} to {:g}".format(place, entry, values[at], at[0], *bounds))
-
+def check_contained(run: Run) -> None:
+    """Observations lie in their space, up to rounding, as the environment shows them and as agents see them."""
+    space = run.env.observation_space(run.params)
     for what, values in _everything(run):
-        compare(env.observation_space(run.params), values, what)
+        _compare(space, values, what)
+    flat = FlattenObservation(run.env)
+    flat_space = flat.observation_space(run.params)
+    if spaces.text(flat_space) == spaces.text(space):  # a vector or an image: nothing to flatten
+        return
+    flatten = jax.vmap(jax.vmap(lambda obs: flat.flatten(obs, run.params)))
+    first, *later = (jax.tree.map(lambda x: x[:FLATTENED], values) for _, values in _everything(run))
+    together = jax.tree.map(lambda *parts: np.concatenate(parts), first, *later)  # for one program
+    seen = jax.tree.map(to_numpy, jax.jit(flatten, compiler_options=COMPILE)(together))
+    half = (len(jax.tree.leaves(seen)[0]) - 1) // 2
+    for (what, _), part in zip(_everything(run), (slice(1), slice(1, 1 + half), slice(1 + half, None)), strict=True):
+        _compare(flat_space, jax.tree.map(lambda x, part=part: x[part], seen), f"flattened {what}")
 
 
-def check_single_steps(env: Environment, runs: list[Run], key: Any) -> list[Point]:
+def _compare(space: spaces.Space, values: Any, place: str) -> None:
+    """Values [T, B, ...] lie in a space."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
+        for key in keys:
+            _compare(space.spaces[key], values[key], f"{place}[{key!r}]")
+        return
+    if isinstance(space, spaces.Box):
+        low, high = (np.asarray(bound, np.float64) for bound in (space.low, space.high))
+        # Bounds such as 1 for a cosine are missed by a rounding error.
+        slack = 1e-5 if np.issubdtype(space.dtype, np.floating) else 0.0
+        low, high = low - slack * np.maximum(1, np.abs(low)), high + slack * np.maximum(1, np.abs(high))
+    else:
+        low, high = np.zeros(()), np.asarray(getattr(space, "nvec", None) or space.n) - 1
+    outside = (values < low) | (values > high)
+    if outside.any():
+        at = tuple(np.argwhere(outside)[0])
+        bounds = (float(np.broadcast_to(bound, values.shape)[at]) for bound in (low, high))
+        entry = str([int(i) for i in at[2:]]) if at[2:] else ""
+        require(False, "{}{} is {} at step {}, need {:g} to {:g}".format(place, entry, values[at], at[0], *bounds))
+
+
+def check_single_steps(runs: list[Run], key: Any) -> list[Point]:
     """`env.step`, its own reset included, does alone what the vmapped scan around `step_env` did.
 
     An environment on the host cannot go back to a state: it plays its episodes again, from the key of their reset.
     """
+    env = runs[0].env
     step = jax.jit(env.step, compiler_options=COMPILE)
     same, fresh, last = (
         "single steps equal the scan",
@@ -164,28 +206,26 @@ def check_single_steps(env: Environment, runs: list[Run], key: Any) -> list[Poin
     return [Point(name, failures.get(name, ""), notes[name]) for name in (same, fresh, last)]
 
 
-def check_time_limit(env: Environment, free: Run, limited: Run | None) -> str:
-    """Where `max_steps_in_episode` ends an episode that would have gone on, it is truncated, not terminated."""
-    if limited is None:
-        return f"params have no max_steps_in_episode above {TIME_LIMIT}"
-    if never_truncates(env):
+def check_time_limit(free: Run, limited: Run | None) -> str:
+    """Where a time limit ends an episode that would have gone on, it is truncated, not terminated."""
+    if never_truncates(free.env):
         return "the environment declares that it never truncates"
+    if limited is None:
+        return f"no time limit above {TIME_LIMIT} can be set"
     length, truncated = limited.steps.episode_length, limited.steps.truncated
-    if _has_default_limit(env):
-        require(
-            length.max() <= TIME_LIMIT, f"an episode of {length.max()} steps with max_steps_in_episode={TIME_LIMIT}"
-        )
+    if _has_default_limit(limited.env):
+        require(length.max() <= TIME_LIMIT, f"an episode of {length.max()} steps with {limited.limit}")
         early = truncated & (length < TIME_LIMIT)
-        require(not early.any(), f"truncated after {length[early][:1]} steps with max_steps_in_episode={TIME_LIMIT}")
+        require(not early.any(), f"truncated after {length[early][:1]} steps with {limited.limit}")
     at_limit = TIME_LIMIT - 1
     goes_on = ~free.steps.done[:TIME_LIMIT].any(0) & ~limited.steps.done[:at_limit].any(0)
     folded = goes_on & limited.steps.terminated[at_limit]
     require(
         not folded.any(),
-        f"max_steps_in_episode={TIME_LIMIT} terminates episodes that would go on; leave it to is_truncated, or declare "
-        "never_truncates if it belongs to the task",
+        f"{limited.limit} terminates episodes that would go on; leave it to is_truncated, or declare never_truncates "
+        "if it belongs to the task",
     )
-    return f"{int(truncated.sum())} truncated with max_steps_in_episode={TIME_LIMIT}"
+    return f"{int(truncated.sum())} truncated with {limited.limit}"
 
 
 def _has_default_limit(env: Environment) -> bool:
@@ -195,11 +235,11 @@ def _has_default_limit(env: Environment) -> bool:
     return type(env).is_truncated is Environment.is_truncated
 
 
-def check_never_truncates(env: Environment, runs: list[Run]) -> str:
+def check_never_truncates(runs: list[Run]) -> str:
     """Who declares it never does it."""
-    truncated = sum(int(run.steps.truncated.sum()) for run in runs)
-    require(not (never_truncates(env) and truncated), f"declared, and {truncated} episodes were truncated")
-    return "declared" if never_truncates(env) else f"not declared, {truncated} episodes were truncated"
+    truncated, declared = sum(int(run.steps.truncated.sum()) for run in runs), never_truncates(runs[0].env)
+    require(not (declared and truncated), f"declared, and {truncated} episodes were truncated")
+    return "declared" if declared else f"not declared, {truncated} episodes were truncated"
 
 
 def check_start_flags(run: Run) -> str:

@@ -1,5 +1,6 @@
 """Points and reports."""
 
+import dataclasses
 from typing import NamedTuple
 
 
@@ -15,8 +16,9 @@ class Point(NamedTuple):
         return f"{'FAIL' if self.failure else 'ok  '}  {self.name}{f': {words}' if words else ''}"
 
 
-class Report(NamedTuple):
-    """What `check` found. It prints as a line per point."""
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `check` found. It prints as a line per point, and is true if every point holds."""
 
     env: str
     points: tuple[Point, ...]
@@ -30,6 +32,21 @@ class Report(NamedTuple):
     def failures(self) -> tuple[str, ...]:
         """A line for every point that does not."""
         return tuple(f"{point.name}: {point.failure}" for point in self.points if point.failure)
+
+    def raise_for_failures(self) -> None:
+        """Do nothing if every point holds.
+
+        Raises:
+            AssertionError: One does not; the message is the id and a line for each such point.
+        """
+        if self.failures:
+            raise AssertionError("\n".join([self.env, *(f"  {failure}" for failure in self.failures)]))
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:  # what pytest shows of `assert check(env)`
+        return f"<{self.env}: {'; '.join(self.failures) or f'{len(self.points)} points hold'}>"
 
     def __str__(self) -> str:
         return "\n".join([self.env, *(f"  {point}" for point in self.points)])

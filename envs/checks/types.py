@@ -61,25 +61,26 @@ def name(tree: Any) -> str:
 
 def check_observations(env: Environment, params: Any, types: Types) -> None:
     """Observations of reset and step have structure, shapes and dtypes of their space."""
-
-    def compare(path: str, space: spaces.Space, obs: Any) -> None:
-        if isinstance(space, spaces.Dict):
-            keys = sorted(obs) if isinstance(obs, dict) else name(obs)
-            require(keys == sorted(space.spaces), f"{path} has {keys}, space has {sorted(space.spaces)}")
-            for key, part in space.spaces.items():
-                compare(f"{path}[{key!r}]", part, obs[key])
-        elif isinstance(space, spaces.Tuple):
-            size = len(obs) if isinstance(obs, tuple | list) else name(obs)
-            require(size == len(space.spaces), f"{path} has {size} parts, space has {len(space.spaces)}")
-            for index, part in enumerate(space.spaces):
-                compare(f"{path}[{index}]", part, obs[index])
-        else:
-            wanted = f"{np.dtype(space.dtype)}{list(space.shape)}"
-            require(name(obs) == wanted, f"{path} is {name(obs)}, space has {wanted}")
-
     space = env.observation_space(params)
-    compare("observation of reset_env", space, types.first_obs)
-    compare("observation of step_env", space, types.obs)
+    _compare("observation of reset_env", space, types.first_obs)
+    _compare("observation of step_env", space, types.obs)
+
+
+def _compare(path: str, space: spaces.Space, obs: Any) -> None:
+    """An observation, abstract, has structure, shapes and dtypes of a space."""
+    if isinstance(space, spaces.Dict):
+        keys = sorted(obs) if isinstance(obs, dict) else name(obs)
+        require(keys == sorted(space.spaces), f"{path} has {keys}, space has {sorted(space.spaces)}")
+        for key, part in space.spaces.items():
+            _compare(f"{path}[{key!r}]", part, obs[key])
+    elif isinstance(space, spaces.Tuple):
+        size = len(obs) if isinstance(obs, tuple | list) else name(obs)
+        require(size == len(space.spaces), f"{path} has {size} parts, space has {len(space.spaces)}")
+        for index, part in enumerate(space.spaces):
+            _compare(f"{path}[{index}]", part, obs[index])
+    else:
+        wanted = f"{np.dtype(space.dtype)}{list(space.shape)}"
+        require(name(obs) == wanted, f"{path} is {name(obs)}, space has {wanted}")
 
 
 def check_states(types: Types) -> None:
@@ -104,7 +105,7 @@ def check_ends(types: Types) -> None:
         require(name(part) == wanted, f"{what} is {name(part)}, need {wanted}")
 
 
-def check_readable(env: Environment, params: Any) -> str:
+def check_readable(env: Environment, params: Any, types: Types) -> str:
     """Observations can be flattened for the encoders, and a mask of actions fits the actions."""
     flat = FlattenObservation(env)
     space = flat.observation_space(params)
@@ -114,5 +115,6 @@ def check_readable(env: Environment, params: Any) -> str:
         size = actions.n if isinstance(actions, spaces.Discrete) else sum(getattr(actions, "nvec", ()))
         given = f"{np.dtype(mask.dtype)}{list(mask.shape)}"
         require(given == f"bool[{size}]", f"action_mask is {given}, need bool[{size}]")
-    jax.eval_shape(flat.reset_env, jax.random.key(0), params)
+    for when, obs in (("reset_env", types.first_obs), ("step_env", types.obs)):
+        _compare(f"flattened observation of {when}", space, jax.eval_shape(flat.flatten, obs, params))
     return f"as {spaces.text(space)}"

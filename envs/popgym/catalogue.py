@@ -1,5 +1,6 @@
 """The environments of POPGym, each in three difficulties. Lengths and ceilings: measured in popgym 1.0.7."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,11 @@ def _levels(
         )
         for level, value, length, ceiling in levels
     ]
+
+
+def present_name(env_id: str) -> str:
+    """An id with the names of the paper, StatelessCartPole and StatelessPendulum, replaced by those of popgym 1.0."""
+    return re.sub("stateless(?=cartpole|pendulum)", "PositionOnly", env_id, flags=re.IGNORECASE)
 
 
 ENTRIES: tuple[Entry, ...] = (

@@ -35,6 +35,9 @@ def build(config: ExperimentConfig) -> Built:
     Raises:
         ValueError: A key names something that does not exist or does not fit; one line that says what would.
     """
+    for name in ("env_id", "raw", "wrap"):  # arguments of `make_env`, which this function gives
+        if name in config.env_kwargs:
+            raise ValueError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
     env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
     params = replace_params(params, **config.env_params)
     env = EpisodeStatistics(env)

@@ -18,7 +18,7 @@ from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
 
 gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymnasium]'")
 
-from rlformers.envs.adapters.gymnasium_host import UNLIMITED, GymnasiumHost  # noqa: E402
+from rlformers.envs.adapters.gymnasium_host import GymnasiumHost  # noqa: E402
 from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves  # noqa: E402
 
 SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]

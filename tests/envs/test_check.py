@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from flax import struct
 
-from rlformers.envs import check
+from rlformers.envs import check, registry
 from rlformers.envs.environment import Environment
-from rlformers.envs.registry import entries, make_env, names
+from rlformers.envs.registry import find, make_env, names, register_env
 from rlformers.envs.spaces import Box, Dict, Discrete, Space
+from rlformers.envs.wrappers import FlattenObservation
 
 TABLE = [
     "popgym/RepeatPreviousEasy",
@@ -23,19 +24,20 @@ TABLE = [
     "memory/TMaze",
     "gymnax/CartPole-v1",
 ]
-# MNISTBandit downloads a data set.
-SLOW = [name for name in names() if name not in TABLE and "MNIST" not in name]
+# MNISTBandit downloads a data set. gymnasium/* stands for what Gymnasium has.
+SLOW = [name.replace("/*", "/CartPole-v1") for name in names() if name not in TABLE and "MNIST" not in name]
 
 
 @pytest.mark.parametrize("name", TABLE + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW])
 def test_every_environment_keeps_the_protocol(name):
-    if entries()[name].extra:
+    if find(name).extra:
         try:
             make_env(name)
         except ValueError as error:
+            if "pip install" not in str(error):
+                raise
             pytest.skip(str(error))
-    report = check(name)
-    assert report.ok, report
+    check(name).raise_for_failures()
 
 
 class State(NamedTuple):
@@ -228,7 +230,8 @@ BROKEN = {
 
 def test_a_sound_environment_passes():
     report = check(Walk(), num_envs=3)
-    assert report.ok, report
+    report.raise_for_failures()
+    assert report and report.ok and repr(report) == f"<Walk: {len(report.points)} points hold>"
     assert "start flags are 1 at starts: start" in str(report) and " ends" in str(report)
 
 
@@ -238,14 +241,76 @@ def test_broken_environments_are_named(broken):
     point, _, words = BROKEN[broken].partition(".*")
     found = [failure for failure in report.failures if failure.startswith(point) and words in failure]
     assert found and "\n" not in found[0], report
-    assert not report.ok and f"FAIL  {found[0]}" in str(report)
+    assert not report and not report.ok and f"FAIL  {found[0]}" in str(report) and found[0] in repr(report)
+    with pytest.raises(AssertionError, match=f"{broken.__name__}\n  .*{re.escape(found[0])}"):
+        report.raise_for_failures()
 
 
-def test_params_can_be_given_and_unknown_ids_are_refused():
+class Image(Walk):
+    """Walks with an image and numbers to flatten."""
+
+    def show(self, state, first):
+        return {"place": state.place[None], "side": (state.place > 0).astype(jnp.int32), "eye": jnp.zeros((2, 2, 1))}
+
+    def observation_space(self, params):
+        return Dict({"place": Box(-1.0, 1.0, (1,)), "side": Discrete(2), "eye": Box(0.0, 1.0, (2, 2, 1))})
+
+
+def test_what_agents_see_is_looked_at_too(monkeypatch):
+    flatten = FlattenObservation.flatten
+    monkeypatch.setattr(FlattenObservation, "flatten", lambda *args: jax.tree.map(lambda x: x - 1, flatten(*args)))
+    (failure,) = check(Image(), num_envs=2).failures
+    assert re.match(
+        r"values are in their spaces: flattened observation of a reset\['image'\]\[0, 0, 0\] is -1", failure
+    )
+    monkeypatch.setattr(FlattenObservation, "flatten", lambda *args: flatten(*args)["vector"])
+    (failure,) = check(Image(), num_envs=2).failures
+    assert re.match(r"agents can read .* flattened observation of reset_env has float32\[3\], space has \['im", failure)
+
+
+@struct.dataclass
+class Speed:
+    speed: float = 0.01
+
+
+class LimitedWalk(Walk):
+    """Its time limit is an argument of the constructor."""
+
+    default_params = Speed()
+
+    def __init__(self, max_steps_in_episode: int = 50, folded: bool = False):
+        self.limit, self.folded = max_steps_in_episode, folded
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, info = super().step_env(key, state, action, params)
+        return obs, state, reward, terminated | (self.folded & (state.time >= self.limit)), info
+
+    def is_truncated(self, state, params):
+        return state.time >= self.limit
+
+
+def test_the_limit_of_a_constructor_is_looked_at(monkeypatch):
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("mine/Walk", LimitedWalk)
+    (failure,) = check("mine/Walk", num_envs=2, num_steps=50, folded=True).failures
+    assert failure.startswith(
+        "a time limit truncates: env_kwargs.max_steps_in_episode=7 terminates episodes that would"
+    )
+
+
+def test_params_and_arguments_can_be_given_and_others_are_refused():
     report = check(Walk(), Params(speed=float("nan")), num_envs=3)
     assert any(failure.startswith("numbers are finite") for failure in report.failures), report
-    with pytest.raises(ValueError, match="mean 'memory/TMaze'"):
-        check("memory/TMase")
+    for what, options, message in (
+        ("memory/TMase", {}, "mean 'memory/TMaze'"),
+        ("memory/TMaze", {"num_env": 3}, r"env_kwargs\.num_env: env 'memory/TMaze' has active"),
+        (Walk(), {"num_env": 3}, r"env_kwargs\.num_env: .*Walk is made already"),
+        (Walk(), {"num_envs": 0}, "num_envs: need at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check(what, **options)
+    with pytest.raises(TypeError, match="need an id or an environment, got a tuple|Type-check"):
+        check(make_env("memory/TMaze"))
 
 
 def test_the_program_of_the_page_runs_and_its_table_has_every_point(capsys):

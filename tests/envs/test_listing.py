@@ -30,6 +30,8 @@ def test_stored_spaces_are_those_of_other_packages(name):
     try:
         live = describe(name)
     except ValueError as error:
+        if "pip install" not in str(error):
+            raise
         pytest.skip(str(error))
     assert stored_spaces()[name] == live
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 
 from rlformers.envs import registry
-from rlformers.envs.environment import never_truncates
 from rlformers.envs.popgym.repeat_first import RepeatFirst
 from rlformers.envs.registry import make_env, register_env, replace_params
 
@@ -25,7 +25,31 @@ def test_listing_imports_no_jax():
         ("popgym/RepeatPrevousEasy", {}, "env: 'popgym/RepeatPrevousEasy' .*mean 'popgym/RepeatPreviousEasy'"),
         ("TMaze", {}, "mean 'memory/TMaze'"),
         ("popgym/RepeatPreviousEasy", {"lag": 3}, r"env_kwargs\.lag: .* has num_decks, k"),
-        ("popgym/RepeatPreviousEasy", {"k": "four"}, "env_kwargs: .*'four'"),
+        ("popgym/StatelessCartPoleHard", {}, "mean 'popgym/PositionOnlyCartPoleHard'"),
+        ("popgym/NoisyStatelessCartPoleEasy", {}, "mean 'popgym/NoisyPositionOnlyCartPoleEasy'"),
+        ("popgym/StatelessPendulumMedium", {}, "mean 'popgym/PositionOnlyPendulumMedium'"),
+        ("NoisyStatelessPendulumHard", {}, "mean 'popgym/NoisyPositionOnlyPendulumHard'"),
+        ("popgym/RepeatPreviousEasy", {"k": "four"}, r"env_kwargs\.k: need an integer, got 'four'"),
+        ("popgym/RepeatPreviousEasy", {"k": 4.0}, r"env_kwargs\.k: need an integer, got 4\.0"),
+        ("popgym/RepeatPreviousEasy", {"k": True}, r"env_kwargs\.k: need an integer, got True"),
+        (
+            "popgym/BattleshipEasy",
+            {"ship_sizes": [2, 2.5]},
+            r"env_kwargs\.ship_sizes: need a list of integers, got \[2, ",
+        ),
+        ("popgym/NoisyPositionOnlyPendulumEasy", {"noise_sigma": "0"}, r"env_kwargs\.noise_sigma: need a number"),
+        (
+            "popgym/MultiarmedBanditEasy",
+            {"max_steps_in_episode": 0},
+            r"^env_kwargs\.max_steps_in_episode: need at least 1",
+        ),
+        ("memory/TMaze", {"active": "no"}, r"env_kwargs\.active: need true or false, got 'no'"),
+        ("meta/BernoulliBandit", {"pulls": 10.5}, r"env_kwargs\.pulls: need an integer, got 10.5"),
+        ("meta/DarkRoom", {"steps": 10.5}, r"env_kwargs\.steps: need an integer or null, got 10.5"),
+        ("gymnax/DeepSea-bsuite", {"size": 3.5}, r"env_kwargs\.size: need an integer, got 3.5"),
+        ("gymnax/FrozenLake-misc", {"map_name": None}, r"env_kwargs: .*'map_name': None\}: map_name must be"),
+        ("gymnax/CartPole-v1", {"wrap": {"delay": 2.5}}, r"wrap\.delay: need an integer, got 2.5"),
+        ("gymnax/CartPole-v1", {"wrap": {"noize": 0.1}}, r"wrap\.noize: need one of action_repeat, mask, noise"),
         ("gymnax/DeepSea-bsuite", {"sise": 3}, r"env_kwargs\.sise: .* has size, action_mapping_key"),
         ("gymnax/MountainCar-v0", {"a": 3}, r"env_kwargs\.a: .* has no arguments"),
     ],
@@ -67,9 +91,17 @@ def test_replace_params():
         ({"gravity": True}, "need a number"),
         ({"max_steps_in_episode": 7.5}, "need an integer"),
         ({"max_steps_in_episode": True}, "need an integer"),
+        (
+            {"max_steps_in_episode": 2**31},
+            r"env_params\.max_steps_in_episode: need an integer below 2\^31, got 2147483648",
+        ),
+        ({"max_steps_in_episode": 0}, r"^env_params\.max_steps_in_episode: need at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             replace_params(params, **changes)
+    _, params = make_env("gymnax/CartPole-v1")  # whose params look at nothing themselves
+    with pytest.raises(ValueError, match=r"^env_params\.max_steps_in_episode: need at least 1, got -1"):
+        replace_params(params, max_steps_in_episode=-1)
     _, params = make_env("gymnax/DeepSea-bsuite")
     assert replace_params(params, deterministic=False).deterministic is False
     with pytest.raises(ValueError, match="true or false"):
@@ -81,22 +113,61 @@ def test_replace_params():
         replace_params(params, available_torque=[1.0])
 
 
+# An extra, the package that its adapter imports, and an id.
+EXTRAS = [
+    ("xland", "xminigrid", "xland/MiniGrid-Empty-5x5"),
+    ("navix", "navix", "navix/Empty-5x5-v0"),
+    ("jumanji", "jumanji", "jumanji/Snake-v1"),
+    ("craftax", "craftax", "craftax/Symbolic"),
+    ("arcade", "popgym_arcade", "arcade/CartPoleEasy"),
+    ("brax", "brax", "brax/ant"),
+    ("playground", "mujoco_playground", "playground/CartpoleSwingup"),
+    ("playground", "mujoco_playground", "playground/Meta12x2"),
+    ("gymnasium", "gymnasium", "gymnasium/CartPole-v1"),
+]
+
+
+def test_every_extra_is_in_the_table():
+    assert {extra for extra, _, _ in EXTRAS} == {entry.extra for entry in registry.BUILT_IN.values()} - {""}
+
+
+@pytest.mark.parametrize("extra,package,name", EXTRAS, ids=lambda word: word)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, extra, package, name):
+    for module in [*sys.modules]:
+        if module.startswith("rlformers.envs.adapters."):  # an adapter may have been imported before
+            monkeypatch.delitem(sys.modules, module)
+        elif module.startswith(f"{package}."):
+            monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ValueError, match=rf"^env: '{name}' .*needs {package}.*pip install 'rlformers\[{extra}\]'"
+    ) as error:
+        make_env(name)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
-    "name,field,steps", [("MemoryChain-bsuite", "memory_length", 1001), ("UmbrellaChain-bsuite", "chain_length", 150)]
+    "name,field,length,steps",
+    [("MemoryChain-bsuite", "memory_length", 1000, 1001), ("UmbrellaChain-bsuite", "chain_length", 150, 150)],
 )
-def test_long_chains_end_by_themselves_and_pay(name, field, steps):
+def test_long_chains_end_by_themselves_and_pay_or_are_truncated(name, field, length, steps):
     env, params = make_env(f"gymnax/{name}")
-    params = replace_params(params, **{field: 1000 if "Memory" in name else 150})
-    assert never_truncates(env)
+    params = replace_params(params, **{field: length})
     _, state = env.reset(jax.random.key(0), params)
 
-    def step(state, key):
+    def step(state, key, params):
         _, state, reward, terminated, truncated, _ = env.step(key, state, 0, params)
         return state, (reward, terminated, truncated)
 
-    _, (rewards, terminated, truncated) = jax.lax.scan(step, state, jax.random.split(jax.random.key(1), steps))
+    @jax.jit
+    def play(params):
+        return jax.lax.scan(partial(step, params=params), state, jax.random.split(jax.random.key(1), steps))[1]
+
+    rewards, terminated, truncated = play(params)
     assert np.flatnonzero(terminated).tolist() == [steps - 1] and not truncated.any()
     assert abs(rewards[-1]) == 1
+    _, terminated, truncated = play(replace_params(params, max_steps_in_episode=3))
+    assert np.flatnonzero(truncated).tolist() == [*range(2, steps, 3)] and not terminated.any()
 
 
 @pytest.mark.parametrize("name", ["popgym/RepeatPreviousEasy", "memory/ActiveTMaze", "gymnax/BernoulliBandit-misc"])

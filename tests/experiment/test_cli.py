@@ -27,6 +27,8 @@ SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "model.w
         (["total_steps=10"], ["total_steps", "10", "8192"]),
         (["env=popgym/PositionOnlyPendulumEasy", "model.policy=categorical"], ["model.policy", "categorical"]),
         (["env=memory/TMaze", "env_params.lenth=3"], ["env_params.lenth", "length"]),
+        (["env=memory/TMaze", "env_kwargs.raw=true"], ["env_kwargs.raw", "no such argument"]),
+        (["env=brax/ant", "env_kwargs.env_id=fast"], ["env_kwargs.env_id"]),
         (["env=gymnax/CartPole-v1", "wrap.mask=[0,9]"], ["wrap.mask", "9", "0 to 3"]),
         (["env=memory/TMaze", "wrap.flicker=2"], ["wrap.flicker", "2", "probability"]),
         (["run_dir=/proc/nowhere/run"], ["run_dir", "/proc/nowhere/run"]),
