@@ -81,6 +81,11 @@ class CheckpointStore:
         """Whether a save is under way."""
         return self._pending is not None and not self._pending.done()
 
+    @property
+    def failure(self) -> str | None:
+        """Why the last save failed, if it did."""
+        return None if self._error is None else str(self._error)
+
     def save(
         self, update: int, state: Any, meta: dict[str, Any], score: float | None = None, pinned: bool = False
     ) -> None:

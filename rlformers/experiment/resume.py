@@ -124,11 +124,17 @@ def with_new_episodes(
 
 
 def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do."""
+    """The summary of a run that has nothing left to do: its last state is saved, and the summary is of that.
+
+    Args:
+        run_dir: The run's directory.
+        config: What to run.
+        checkpoint: Its newest good one. None: whatever has the name of one counts, its files are not looked at.
+    """
     summary = _summary(run_dir)
     if summary is None:
         return None
-    reached = checkpoint.update if checkpoint else summary["total_steps"] // config.batch_size
+    reached = checkpoint.update if checkpoint else max(saved_updates(run_dir / "checkpoints"), default=0)
     done = summary["completed"] and reached == config.num_updates
     return summary if done and summary["total_steps"] == reached * config.batch_size else None
 

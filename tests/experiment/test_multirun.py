@@ -34,6 +34,7 @@ def trained(tmp_path, monkeypatch):
                 raise Interrupted
         summary = {"env": config.env, "core": config.core.name, "final_return": FINAL, "completed": True}
         summary["total_steps"] = config.num_updates * config.batch_size
+        (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True, exist_ok=True)
         (run_dir / "summary.json").write_text(json.dumps(summary))
         return summary
 
