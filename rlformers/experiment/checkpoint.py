@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rlformers.experiment.leaves import Named, describe, from_named, mismatch, named_structs, to_named
+from rlformers.experiment.orbax_errors import reason, silence
 
 SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older checkpoints cannot be read any more
 _SUMS = "SHA256SUMS"
@@ -128,8 +129,7 @@ class CheckpointStore:
             self._write(update, named, meta)
             self._error = None
         except Exception as error:  # orbax has no errors of its own, and a full disk comes as several kinds
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
-            self._error = CheckpointError(f"checkpoint: cannot write {self.directory / str(update)}: {reason}")
+            self._error = CheckpointError(f"checkpoint: cannot write {self.directory / str(update)}: {reason(error)}")
             self._report(str(self._error))
 
     def _write(self, update: int, named: Named, meta: dict[str, Any]) -> None:
@@ -224,6 +224,7 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
+    silence()
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
 
 
@@ -260,7 +261,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

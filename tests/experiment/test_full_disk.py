@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,38 @@ def test_what_has_no_last_state_is_not_finished_whatever_its_summary_says(saved,
         (run_dir / "checkpoints" / str(update)).mkdir(parents=True)
     assert (finished(run_dir, job.config, None) is not None) == is_finished
     assert [result.status for result in results(sweep, [job])] == ["finished" if is_finished else "waiting"]
+
+
+SAVE_TWICE = """
+import sys
+from pathlib import Path
+import jax, jax.numpy as jnp
+from rlformers.experiment.checkpoint import CheckpointStore
+
+store = CheckpointStore(Path(sys.argv[1]), keep=2)
+many = {str(i): jax.random.normal(jax.random.key(i), (100, 100)) for i in range(8)}
+for update in (1, 2):
+    store.save(update, many, {})
+store.close()
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 200 KB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_one_line_per_save(small_disk):
+    command = [sys.executable, "-c", SAVE_TWICE, str(small_disk / "checkpoints")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        f"checkpoint: cannot write {small_disk}/checkpoints/{update}: No space left on device" for update in (1, 2)
+    ]
