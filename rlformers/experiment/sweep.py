@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from rlformers.compose import from_dict, to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.resume import computation, finished
-from rlformers.experiment.run_dir import write_json
+from rlformers.experiment.run_dir import is_new, write_json
 
 SCHEMA = 1
 HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
@@ -113,7 +113,7 @@ def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | No
         ValueError: There is something else in `base`.
     """
     if base is not None:
-        if not base.exists() or (base.is_dir() and not any(base.iterdir())):
+        if not base.exists() or is_new(base):
             return None
         if not (base / "sweep.json").exists():
             raise ValueError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
