@@ -144,6 +144,36 @@ def test_a_stop_reaches_other_processes(tmp_path):
         assert worker.received and inner.received
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("multirun", [[], ["--multirun"]])
+@pytest.mark.parametrize("place", ["rlformers.compose.registry.load", "rlformers.experiment.build.check"])
+def test_a_signal_before_anything_trains_is_one_to_try_again(place, multirun, number, trained, monkeypatch, capsys):
+    previous = signal.signal(number, lambda *_: (_ for _ in ()).throw(SystemExit(99)))
+    monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number) or time.sleep(5))
+    try:
+        assert main(["train", *multirun, "core=gru"]) == 75
+    finally:
+        signal.signal(number, previous)
+    assert capsys.readouterr().err.endswith(
+        f"{signal.Signals(number).name}: stopped while nothing was under way; the same command begins or goes on\n"
+    )
+    assert not trained
+
+
+def test_a_signal_that_came_to_nothing_stops_what_is_entered_later_and_tells_others(tmp_path):
+    with StopRequest(idle=True) as outer:
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with StopRequest(announce=tmp_path / "stop") as inner:
+            assert outer.received and inner.received and (tmp_path / "stop").exists()
+    with StopRequest(idle=True), StopRequest(announce=tmp_path / "later"), StopRequest() as innermost:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert innermost.received and (tmp_path / "later").exists()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 1)  # until it is delivered
+
+
 def test_core_options_of_an_experiment_reach_their_core(trained):
     assert main(["train", "-m", "experiment=popgym_lu2023", "core=gru,s5"]) == 0
     assert trained[1][0].core.options["state_size"] == 256
