@@ -13,6 +13,7 @@ import pytest
 from rlformers.cli import main
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.stop import Interrupted, StopRequest
+from rlformers.experiment.sweep import Sweep
 
 FINAL = {"mean": 1.0, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
 
@@ -121,6 +122,37 @@ def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
     assert main(["train", "-m", "core=gru,s5", "run_dir='my, runs/0'"]) == 2
     assert "exists and is no sweep" in capsys.readouterr().err
     assert len(trained) == 3
+
+
+def test_a_sweep_is_found_from_anywhere_and_can_be_moved(trained, tmp_path, monkeypatch, capsys):
+    assert main(["train", "-m", "core=gru,lstm", "run_dir=sweep"]) == 75
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "-m", "core=gru,lstm", f"run_dir={tmp_path / 'sweep'}"]) == 0
+    assert cores(trained) == ["gru", "lstm", "lstm"] and trained[2][1] == tmp_path / "sweep" / "1"
+    moved = (tmp_path / "sweep").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["train", "-m", "core=gru,lstm", f"run_dir={moved}"]) == 0 and len(trained) == 3
+    assert f"core=gru  {trained[0][0].env} gru: final return IQM 1.000, worst seed 1.000  {moved}/0" in (
+        capsys.readouterr().out
+    )
+    assert not list((tmp_path / "elsewhere").iterdir())
+    # Those without a directory of their own lie beside the sweep's.
+    assert main(["train", "-m", "core=gru,s5"]) == 0
+    (directory,) = (tmp_path / "elsewhere" / "runs" / "multirun").iterdir()
+    assert [run["run_dir"] for run in Sweep(directory).runs] == [str(Path.cwd() / call[1]) for call in trained[3:]]
+
+
+def test_a_record_of_the_first_schema_is_gone_on_with(trained):
+    command = ["train", "-m", "core=gru,lstm", "run_dir=sweep"]
+    assert main(command) == 75
+    record = json.loads(Path("sweep/sweep.json").read_text())
+    record["schema"] = 1
+    for run in record["runs"]:
+        run["run_dir"] = f"sweep/{run['run_dir']}"
+    Path("sweep/sweep.json").write_text(json.dumps(record))
+    assert main(command) == 0 and cores(trained) == ["gru", "lstm", "lstm"]
+    assert trained[2][1] == Path("sweep/1")
 
 
 def test_one_process_at_a_time(trained, capsys):
