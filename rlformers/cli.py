@@ -169,9 +169,9 @@ def _train(overrides: list[str]) -> int:
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]
     config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
-    if resume and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
-        if config.run_dir is None or Path(config.run_dir).resolve() != Path(resume[-1]).resolve():
-            raise ValueError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
+    elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != Path((resume or ["."])[-1]).resolve()
+    if resume and elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
+        raise ValueError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
 
     from rlformers.experiment.build import check
     from rlformers.experiment.run_dir import create_run_dir

@@ -162,12 +162,12 @@ class CheckpointStore:
     def _wanted(self) -> set[int]:
         newest = sorted(self._kept)[-self.keep :]
         best = [best] if (best := best_of(self._kept)) is not None else []
-        return {*newest, *best, *(update for update, meta in self._kept.items() if meta["pinned"])}
+        return {*newest, *best, *(update for update, meta in self._kept.items() if meta.get("pinned"))}
 
 
 def best_of(metas: dict[int, dict[str, Any]]) -> int | None:
     """The update with the highest score, the later of equals; None if none has one."""
-    scored = [(meta["score"], update) for update, meta in metas.items() if meta["score"] is not None]
+    scored = [(meta["score"], update) for update, meta in metas.items() if meta.get("score") is not None]
     return max(scored)[1] if scored else None
 
 
@@ -189,12 +189,27 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
         except OSError as error:
             damage = f"{error.filename or path}: {error.strerror}"
         if damage is None:
-            meta = json.loads((path / "meta.json").read_text())
-            if meta["schema"] != SCHEMA:
-                raise CheckpointError(f"checkpoint: {path} has schema {meta['schema']}; this version reads {SCHEMA}")
-            yield Checkpoint(path, update, meta)
+            yield Checkpoint(path, update, _meta(path))
         elif path.exists():  # else a running training has deleted it in the meantime
             report(f"checkpoint: {damage}; looking for an older one")
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """`meta.json` of a checkpoint whose files are good.
+
+    Raises:
+        CheckpointError: Another schema, or it was not written by a `CheckpointStore`.
+    """
+    try:
+        meta = json.loads((path / "meta.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint: {path}/meta.json is no JSON ({error})") from error
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise CheckpointError(f"checkpoint: {path} has schema {schema}; this version reads {SCHEMA}")
+    if not isinstance(meta.get("leaves"), dict):
+        raise CheckpointError(f"checkpoint: {path}/meta.json has no leaves")
+    return meta
 
 
 def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:

@@ -93,9 +93,9 @@ class EpisodeSums:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Count on from a checkpoint. If the run has been extended since, what is before its new last tenth is left out.
+        """Count on from a checkpoint. If the run has been extended since, what is before its new last tenth is dropped.
 
-        Up to 1 % of that tenth is left out too: sums of several updates that began before it.
+        Up to 1 % of that tenth is dropped too: sums of several updates that began before it.
         """
         self.window = _arrays(saved["window"])
         self.last_return = saved["last_return"]

@@ -13,6 +13,9 @@ from rlformers.config import RUN_KEYS, ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.provenance import versions
 
+# What meta.json must have for a run to go on; what came later has defaults.
+NEEDED = ("config", "metrics_bytes", "episodes", "wall_seconds", "loop_seconds")
+
 
 def computation(config: ExperimentConfig) -> dict[str, Any]:
     """What a run computes: its flat config without `config.RUN_KEYS`, which may change when it is resumed."""
@@ -56,7 +59,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     """
     for checkpoint in usable(run_dir, config, report):
         now = versions()
-        for name, version in checkpoint.meta["versions"].items():
+        for name, version in checkpoint.meta.get("versions", {}).items():
             if now.get(name) != version:
                 report(f"resume: begun with {name} {version}, this is {now.get(name)}: last digits may differ")
         return checkpoint
@@ -71,6 +74,9 @@ def usable(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     metrics = run_dir / "metrics.jsonl"
     size = metrics.stat().st_size if metrics.exists() else 0
     for checkpoint in good_checkpoints(run_dir / "checkpoints", report):
+        missing = [name for name in NEEDED if name not in checkpoint.meta]
+        if missing:
+            raise CheckpointError(f"resume: {checkpoint.path}/meta.json has no {', '.join(missing)}")
         refuse_changes(from_dict(checkpoint.meta["config"]), config, checkpoint.path)
         needed = checkpoint.meta["metrics_bytes"]
         if needed > size:
