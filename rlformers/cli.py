@@ -39,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     The exit code is 2 for bad input, 1 if a run met numbers that are not finite, a run of a sweep failed, or files
-    cannot be written or read, 75 if a training was stopped by a signal and can be resumed, 130 after Ctrl-C elsewhere,
-    141 if the reader of a pipe has gone.
+    cannot be written or read, 75 if a training was stopped by a signal and can be resumed or begun again, 130 after
+    Ctrl-C elsewhere, 141 if the reader of a pipe has gone.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if argv is None:  # a program of our own: SIGTERM unwinds like Ctrl-C, so that files and W&B runs are finished
@@ -92,8 +92,8 @@ def _run(arguments: list[str]) -> int:
             return list_cores(sizes)
         case ["list", "envs", *prefix] if len(prefix) < 2:
             return _list_envs(*prefix)
-        case ["list", what]:
-            return _list(what)
+        case ["list", *what]:
+            return _list(" ".join(what))
         case ["check", env]:
             return _check(env)
         case ["train", *rest] if "--help" in rest or "-h" in rest:
@@ -107,7 +107,12 @@ def _run(arguments: list[str]) -> int:
                 raise ValueError(
                     "--new: applies to --multirun only; a single run starts anew unless run_dir= says where"
                 )
-            return _multirun(overrides, "--new" in rest) if sweep else _train(overrides)
+            from rlformers.experiment.stop import StopRequest
+
+            # From here on, since what _train and _multirun import takes seconds: who sends a signal then, such as a
+            # scheduler, gets the exit code that says "again" too.
+            with StopRequest(idle=True):
+                return _multirun(overrides, "--new" in rest) if sweep else _train(overrides)
         case ["evaluate", *rest] if "--help" in rest or "-h" in rest:
             from rlformers.show import evaluate_help
 
@@ -136,7 +141,7 @@ def _list(what: str) -> int:
         for name, headline in experiments().items():
             print(f"{name:28} {headline}")
     else:
-        raise ValueError(f"list: {what!r} is none of cores, envs, experiments")
+        raise ValueError(f"list: need one of cores, envs, experiments, got {what!r}")
     return 0
 
 
@@ -164,6 +169,9 @@ def _train(overrides: list[str]) -> int:
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]
     config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
+    elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != Path((resume or ["."])[-1]).resolve()
+    if resume and elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
+        raise ValueError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
 
     from rlformers.experiment.build import check
     from rlformers.experiment.run_dir import create_run_dir

@@ -63,7 +63,7 @@ def compose(overrides: list[str]) -> ExperimentConfig:
         return from_node(config)
 
 
-def from_dict(values: dict[str, Any]) -> ExperimentConfig:
+def from_dict(values: Any) -> ExperimentConfig:
     """The experiment of which `to_dict` gave these values. What they lack, of an older version, is default.
 
     Raises:
@@ -76,8 +76,29 @@ def from_dict(values: dict[str, Any]) -> ExperimentConfig:
 
 
 def typed_values(values: Any) -> DictConfig:
-    """The values of `to_dict`, or of the file of `to_yaml`, with the types of the schema."""
-    return OmegaConf.merge(typed_config(str(values["core"]["name"])), values)  # type: ignore[return-value]
+    """The values of `to_dict`, or of the file of `to_yaml`, with the types of the schema.
+
+    Raises:
+        ValueError: Something else stands where keys with values should.
+    """
+    plain: Any = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
+    if not isinstance(plain, dict):
+        raise ValueError(f"need the keys of an experiment with their values, got {plain!r}")
+    core = plain.get("core")
+    if not isinstance(core, dict) or not isinstance(core.get("name"), str):
+        raise ValueError(f"core: need the options of a core and its name, such as {{name: gru}}, got {core!r}")
+    typed = typed_config(core["name"])
+    _check_nodes(OmegaConf.to_container(typed), plain, "")
+    return OmegaConf.merge(typed, values)  # type: ignore[return-value]
+
+
+def _check_nodes(typed: Any, values: dict[Any, Any], prefix: str) -> None:
+    """OmegaConf's own complaints of a value in the place of a node are about its classes."""
+    for name, node in typed.items():
+        if isinstance(node, dict) and name in values:
+            if not isinstance(values[name], dict):
+                raise ValueError(f"{prefix}{name}: need keys with values, got {values[name]!r}")
+            _check_nodes(node, values[name], f"{prefix}{name}.")
 
 
 def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
@@ -291,7 +312,7 @@ def load(path: Path | str) -> ExperimentConfig:
         raise ValueError(f"{path}: {one_line(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    except Exception as error:  # a YAML parser's own errors, or a document that is no mapping
+    except OSError as error:  # OmegaConf's own, of a number as a document, has no number
+        raise ValueError(f"{path}: {error.strerror or 'no config of an experiment'}") from error
+    except Exception as error:  # a YAML parser's own errors
         raise ValueError(f"{path}: no config of an experiment ({str(error).splitlines()[0]})") from error

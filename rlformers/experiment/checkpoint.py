@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rlformers.experiment.leaves import Named, describe, from_named, mismatch, named_structs, to_named
+from rlformers.experiment.orbax_errors import reason, silence
 
 SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older checkpoints cannot be read any more
 _SUMS = "SHA256SUMS"
@@ -81,6 +82,11 @@ class CheckpointStore:
         """Whether a save is under way."""
         return self._pending is not None and not self._pending.done()
 
+    @property
+    def failure(self) -> str | None:
+        """Why the last save failed, if it did."""
+        return None if self._error is None else str(self._error)
+
     def save(
         self, update: int, state: Any, meta: dict[str, Any], score: float | None = None, pinned: bool = False
     ) -> None:
@@ -123,8 +129,7 @@ class CheckpointStore:
             self._write(update, named, meta)
             self._error = None
         except Exception as error:  # orbax has no errors of its own, and a full disk comes as several kinds
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
-            self._error = CheckpointError(f"checkpoint: cannot write {self.directory / str(update)}: {reason}")
+            self._error = CheckpointError(f"checkpoint: cannot write {self.directory / str(update)}: {reason(error)}")
             self._report(str(self._error))
 
     def _write(self, update: int, named: Named, meta: dict[str, Any]) -> None:
@@ -157,12 +162,12 @@ class CheckpointStore:
     def _wanted(self) -> set[int]:
         newest = sorted(self._kept)[-self.keep :]
         best = [best] if (best := best_of(self._kept)) is not None else []
-        return {*newest, *best, *(update for update, meta in self._kept.items() if meta["pinned"])}
+        return {*newest, *best, *(update for update, meta in self._kept.items() if meta.get("pinned"))}
 
 
 def best_of(metas: dict[int, dict[str, Any]]) -> int | None:
     """The update with the highest score, the later of equals; None if none has one."""
-    scored = [(meta["score"], update) for update, meta in metas.items() if meta["score"] is not None]
+    scored = [(meta["score"], update) for update, meta in metas.items() if meta.get("score") is not None]
     return max(scored)[1] if scored else None
 
 
@@ -184,10 +189,7 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
         except OSError as error:
             damage = f"{error.filename or path}: {error.strerror}"
         if damage is None:
-            meta = json.loads((path / "meta.json").read_text())
-            if meta["schema"] != SCHEMA:
-                raise CheckpointError(f"checkpoint: {path} has schema {meta['schema']}; this version reads {SCHEMA}")
-            yield Checkpoint(path, update, meta)
+            yield Checkpoint(path, update, _meta(path))
         elif path.exists():  # else a running training has deleted it in the meantime
             report(f"checkpoint: {damage}; looking for an older one")
 
@@ -195,11 +197,27 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
 def newest_meta(directory: Path) -> dict[str, Any] | None:
     """What the newest checkpoint says of itself, without a look at its other files; None if none can be read."""
     for update in reversed(saved_updates(directory)):
-        with contextlib.suppress(OSError, ValueError):
-            meta = json.loads((directory / str(update) / "meta.json").read_text())
-            if meta.get("schema") == SCHEMA:
-                return meta
+        with contextlib.suppress(OSError):
+            return _meta(directory / str(update))
     return None
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """`meta.json` of a checkpoint whose files are good.
+
+    Raises:
+        CheckpointError: Another schema, or it was not written by a `CheckpointStore`.
+    """
+    try:
+        meta = json.loads((path / "meta.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint: {path}/meta.json is no JSON ({error})") from error
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise CheckpointError(f"checkpoint: {path} has schema {schema}; this version reads {SCHEMA}")
+    if not isinstance(meta.get("leaves"), dict):
+        raise CheckpointError(f"checkpoint: {path}/meta.json has no leaves")
+    return meta
 
 
 def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
@@ -229,6 +247,7 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
+    silence()
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
 
 
@@ -265,7 +284,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

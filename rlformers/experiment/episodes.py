@@ -1,5 +1,7 @@
 """Returns and lengths of the episodes that end during training, and of the attempts of trials."""
 
+import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ from rlformers.experiment.statistics import over_seeds
 
 # final_return covers the episodes that ended in this last part of the steps.
 FINAL_FRACTION = 0.1
+# It is kept as so many sums, each over some updates: a run that is extended goes on with those that still count.
+FINAL_PARTS = 100
 # The metrics that are summed; the last two, arrays over the attempts, where episodes are trials (`envs/meta/trial.py`).
 SUMS = ("return", "length", "count", "attempt_return", "attempt_count")
 
@@ -25,7 +29,8 @@ class EpisodeSums:
         self.final_from = config.num_updates * (1 - FINAL_FRACTION)
         self.nothing = {name: np.zeros(num_seeds) for name in ("return", "length", "count")}
         self.window = self.nothing  # since the last log point
-        self.final_window = self.nothing
+        self.final_parts: list[tuple[int, Window]] = []  # with the number of the first update of each
+        self.final_part_size = math.ceil(config.num_updates * FINAL_FRACTION / FINAL_PARTS)  # updates
         self.since_score = np.zeros(2)  # sum of returns and count, of all seeds, since the last score
         self.last_return: float | None = None
 
@@ -35,7 +40,11 @@ class EpisodeSums:
         self.window = _plus(self.window, sums)
         self.since_score += [sums["return"].sum(), sums["count"].sum()]
         if update > self.final_from:
-            self.final_window = _plus(self.final_window, sums)
+            if self.final_parts and update < self.final_parts[-1][0] + self.final_part_size:
+                first, part = self.final_parts.pop()
+                self.final_parts.append((first, _plus(part, sums)))
+            else:
+                self.final_parts.append((update, sums))
 
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
@@ -64,27 +73,36 @@ class EpisodeSums:
 
     def final(self) -> dict[str, Any]:
         """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""
-        return over_seeds(_means(self.final_window["return"], self.final_window["count"]))
+        window = self._final_window()
+        return over_seeds(_means(window["return"], window["count"]))
 
     def final_attempts(self) -> list[list[float | None]]:
         """Mean returns of the attempts of the trials that ended in the last tenth of the steps, [seeds][attempts]."""
-        return _attempts(self.final_window)
+        return _attempts(self._final_window())
+
+    def _final_window(self) -> Window:
+        return reduce(_plus, (part for _, part in self.final_parts), self.nothing)
 
     def to_json(self) -> dict[str, Any]:
         """What `restore` needs to count on exactly."""
         return {
             "final_from": self.final_from,
             "window": _lists(self.window),
-            "final_window": _lists(self.final_window),
+            "final_parts": [[first, _lists(part)] for first, part in self.final_parts],
             "last_return": self.last_return,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Count on from a checkpoint. If the run has been extended since, its last tenth begins anew."""
+        """Count on from a checkpoint. If the run has been extended since, what is before its new last tenth is dropped.
+
+        Up to 1 % of that tenth is dropped too: sums of several updates that began before it.
+        """
         self.window = _arrays(saved["window"])
         self.last_return = saved["last_return"]
-        if saved["final_from"] == self.final_from:
-            self.final_window = _arrays(saved["final_window"])
+        parts = saved.get("final_parts")
+        if parts is None:  # an older checkpoint has one sum
+            parts = [[math.floor(saved["final_from"]) + 1, saved["final_window"]]]
+        self.final_parts = [(first, _arrays(part)) for first, part in parts if first > self.final_from]
 
 
 def _plus(window: Window, sums: Window) -> Window:

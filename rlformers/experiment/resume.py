@@ -1,6 +1,5 @@
 """Going on with a run exactly where a checkpoint left it, or saying in one line why that cannot be."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,10 @@ from rlformers.compose import flatten, from_dict, to_dict
 from rlformers.config import RUN_KEYS, ExperimentConfig
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.provenance import versions
+from rlformers.experiment.summary import read_summary
+
+# What meta.json must have for a run to go on; what came later has defaults.
+NEEDED = ("config", "metrics_bytes", "episodes", "wall_seconds", "loop_seconds")
 
 
 def computation(config: ExperimentConfig) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     """
     for checkpoint in usable(run_dir, config, report):
         now = versions()
-        for name, version in checkpoint.meta["versions"].items():
+        for name, version in checkpoint.meta.get("versions", {}).items():
             if now.get(name) != version:
                 report(f"resume: begun with {name} {version}, this is {now.get(name)}: last digits may differ")
         return checkpoint
@@ -76,6 +79,9 @@ def usable(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     metrics = run_dir / "metrics.jsonl"
     size = metrics.stat().st_size if metrics.exists() else 0
     for checkpoint in good_checkpoints(run_dir / "checkpoints", report):
+        missing = [name for name in NEEDED if name not in checkpoint.meta]
+        if missing:
+            raise CheckpointError(f"resume: {checkpoint.path}/meta.json has no {', '.join(missing)}")
         refuse_changes(from_dict(checkpoint.meta["config"]), config, checkpoint.path)
         needed = checkpoint.meta["metrics_bytes"]
         if needed > size:
@@ -129,22 +135,21 @@ def with_new_episodes(
 
 
 def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do."""
-    summary = _summary(run_dir)
+    """The summary of a run that has nothing left to do: its last state is saved, and the summary is of that.
+
+    Args:
+        run_dir: The run's directory.
+        config: What to run.
+        checkpoint: Its newest good one. None: whatever has the name of one counts, its files are not looked at.
+    """
+    summary = read_summary(run_dir)
     if summary is None:
         return None
-    reached = checkpoint.update if checkpoint else summary["total_steps"] // config.batch_size
+    reached = checkpoint.update if checkpoint else max(saved_updates(run_dir / "checkpoints"), default=0)
     done = summary["completed"] and reached == config.num_updates
     return summary if done and summary["total_steps"] == reached * config.batch_size else None
 
 
 def failure(run_dir: Path) -> dict[str, Any] | None:
     """What the run in a directory failed of the last time, if it did."""
-    return (_summary(run_dir) or {}).get("failure")
-
-
-def _summary(run_dir: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((run_dir / "summary.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+    return (read_summary(run_dir) or {}).get("failure")

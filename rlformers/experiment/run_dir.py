@@ -14,6 +14,8 @@ from typing import Any
 from rlformers.compose import load, to_yaml
 from rlformers.config import ExperimentConfig
 
+_BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
+
 
 def create_run_dir(config: ExperimentConfig) -> Path:
     """Make the run's directory and write `config.yaml` into it, or find it as an earlier start of this run left it.
@@ -26,8 +28,8 @@ def create_run_dir(config: ExperimentConfig) -> Path:
     number = 1
     while True:
         try:
-            path.mkdir(parents=True)
-            write_config(path, config)
+            path.mkdir(parents=True, exist_ok=bool(config.run_dir) and is_new(path))
+            _begin(path, config)
             return path
         except FileExistsError as error:
             if config.run_dir:
@@ -39,6 +41,19 @@ def create_run_dir(config: ExperimentConfig) -> Path:
             path = path.with_name(f"{stamp}-{number}")
         except OSError as error:
             raise ValueError(f"run_dir: cannot write {path}: {error.strerror}") from error
+
+
+def is_new(path: Path) -> bool:
+    """Whether a directory is empty, but for what a run or a sweep leaves that dies before it has written what it is."""
+    return path.is_dir() and all(file.name in _BEGUN for file in path.iterdir())
+
+
+def _begin(path: Path, config: ExperimentConfig) -> None:
+    with locked(path):  # in a directory that was there, another process may be about to do the same
+        if (path / "config.yaml").exists():
+            _check_unchanged(path, config)
+        else:
+            write_config(path, config)
 
 
 def _check_unchanged(path: Path, config: ExperimentConfig) -> None:
@@ -53,13 +68,20 @@ def write_config(run_dir: Path, config: ExperimentConfig) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a text into a file; a reader sees the old one or the new one, whatever happens in between."""
+    """Put a text into a file; a reader sees the old one or the new one, whatever happens in between.
+
+    Raises:
+        OSError: It cannot be written, with its path.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:  # that of a full disk names no file
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
@@ -93,7 +115,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise ValueError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield

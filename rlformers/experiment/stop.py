@@ -49,13 +49,14 @@ class StopRequest:
     Args:
         announce: A file that a signal creates, for other processes, on other machines too.
         watch: A file of `announce`; it is a request as long as it exists.
+        idle: There is nothing to save unless another one is entered inside: a signal raises `Interrupted` at once.
     """
 
     _entered: ClassVar["StopRequest | None"] = None  # the innermost one of the main thread
 
-    def __init__(self, announce: Path | None = None, watch: Path | None = None) -> None:
+    def __init__(self, announce: Path | None = None, watch: Path | None = None, idle: bool = False) -> None:
         self._signalled = self._asked = False
-        self._announce, self._watch = announce, watch
+        self._announce, self._watch, self._idle = announce, watch, idle
         self._looked = float("-inf")
         self._outer: StopRequest | None = None
         self._previous: dict[int, Any] = {}
@@ -76,6 +77,8 @@ class StopRequest:
             if self._outer is None:
                 numbers = (signal.SIGINT, signal.SIGTERM)
                 self._previous = {number: signal.signal(number, self._handle) for number in numbers}
+            elif self._outer.received:  # by code that swallowed what the signal raised
+                self._tell_others()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,11 +88,21 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Of the outermost one."""
         del frame
         if self._signalled:
             raise KeyboardInterrupt
         self._signalled = True
+        name = signal.Signals(number).name
+        if self._idle and StopRequest._entered is self:
+            raise Interrupted(f"{name}: stopped while nothing was under way; the same command begins or goes on")
         # Not print: the signal may have come in the middle of one.
-        os.write(2, f"\n{signal.Signals(number).name}: saving; once more to stop at once\n".encode())
+        os.write(2, f"\n{name}: saving; once more to stop at once\n".encode())
+        if StopRequest._entered is not None:
+            StopRequest._entered._tell_others()
+
+    def _tell_others(self) -> None:
         if self._announce is not None:
             self._announce.touch()
+        if self._outer is not None:
+            self._outer._tell_others()

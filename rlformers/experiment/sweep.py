@@ -1,16 +1,19 @@
 """The record of a sweep: which runs it has, where they are, and what became of them.
 
-    SWEEP_DIR/sweep.json    {"schema": 1, "group": ..., "command": [...], "runs": [
+    SWEEP_DIR/sweep.json    {"schema": 2, "group": ..., "command": [...], "runs": [
                               {"name": "core=s5 seed=1", "run_dir": ..., "status": ..., "error": ..., "config": {...}}]}
     SWEEP_DIR/launcher/     what Hydra and its launcher write, such as the logs of SLURM jobs
     SWEEP_DIR/.stop         is there while the sweep has been asked to stop
 
-Statuses are waiting, running, stopped, failed and finished. Whether a run is finished is read from its own directory.
+Statuses are waiting, running, stopped, failed and finished. Whether a run is finished is read from its own directory,
+which is named relative to that of the sweep: both can be moved together, and found from anywhere. In records of schema
+1 it is relative to where the command was given.
 """
 
 import contextlib
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +23,9 @@ from typing import Any, NamedTuple
 from rlformers.compose import from_dict, to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.experiment.resume import computation, finished
-from rlformers.experiment.run_dir import write_json
+from rlformers.experiment.run_dir import is_new, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
 
 
@@ -52,8 +55,12 @@ class Sweep:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The runs as they stand."""
-        return self._read()["runs"]
+        """The runs as they stand, with their directories as paths from here."""
+        record = self._read()
+        if record["schema"] == 1:
+            return record["runs"]
+        # Not resolved: what was given as relative is shown as relative.
+        return [run | {"run_dir": os.path.normpath(self.directory / run["run_dir"])} for run in record["runs"]]
 
     @property
     def group(self) -> str:
@@ -95,8 +102,8 @@ class Sweep:
             record = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: no record of a sweep ({error})") from error
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            raise ValueError(f"{path}: no record of a sweep that this version reads (schema {SCHEMA})")
+        if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
+            raise ValueError(f"{path}: no record of a sweep that this version reads (schema 1 or {SCHEMA})")
         return record
 
     @contextlib.contextmanager
@@ -113,7 +120,7 @@ def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | No
         ValueError: There is something else in `base`.
     """
     if base is not None:
-        if not base.exists() or (base.is_dir() and not any(base.iterdir())):
+        if not base.exists() or is_new(base):
             return None
         if not (base / "sweep.json").exists():
             raise ValueError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
@@ -153,9 +160,9 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
         places = [home / f"{directory.name}.{i}" for i, home in enumerate(homes)]
     jobs = [job._replace(config=_in(job.config, place)) for job, place in zip(jobs, places, strict=True)]
     runs = [
-        {"name": job.name, "run_dir": job.config.run_dir, "status": "waiting", "error": None}
+        {"name": job.name, "run_dir": os.path.relpath(place, directory), "status": "waiting", "error": None}
         | {"config": to_dict(job.config)}
-        for job in jobs
+        for job, place in zip(jobs, places, strict=True)
     ]
     record = {"schema": SCHEMA, "group": f"sweep {directory.name}", "command": list(command), "runs": runs}
     write_json(directory / "sweep.json", record, indent=1)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlformers.compose import compose, to_dict
 from rlformers.experiment.checkpoint import (
     SCHEMA,
     CheckpointError,
@@ -24,6 +25,7 @@ from rlformers.experiment.checkpoint import (
     read,
     saved_updates,
 )
+from rlformers.experiment.resume import latest
 
 
 class State(NamedTuple):
@@ -178,15 +180,49 @@ def test_keys_of_another_generator_are_refused(saved):
         read(next(good_checkpoints(saved)), template(wanted))
 
 
-def test_another_schema_is_refused_in_one_line(copied):
-    meta = copied / "9" / "meta.json"
-    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"schema": 0}))
-    sums = copied / "9" / "SHA256SUMS"
+def rewrite_meta(folder, text):
+    """As by somebody who knows what sums are for."""
+    meta, sums = folder / "meta.json", folder / "SHA256SUMS"
+    meta.write_text(text)
     lines = sums.read_text().splitlines()
     lines = [f"{_sha256(meta)}  meta.json" if line.endswith(" meta.json") else line for line in lines]
     sums.write_text("\n".join(lines) + "\n")
-    with pytest.raises(CheckpointError, match=f"{copied}/9 has schema 0; this version reads {SCHEMA}$"):
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ('{"schema": 0}', f" has schema 0; this version reads {SCHEMA}$"),
+        ("{}", f" has schema None; this version reads {SCHEMA}$"),
+        ("[1]", f" has schema None; this version reads {SCHEMA}$"),
+        ("{", "/meta.json is no JSON "),
+        (json.dumps({"schema": SCHEMA}), "/meta.json has no leaves$"),
+    ],
+)
+def test_another_schema_or_what_nobody_wrote_is_refused_in_one_line(text, message, copied):
+    rewrite_meta(copied / "9", text)
+    with pytest.raises(CheckpointError, match=f"{copied}/9{message}") as caught:
         next(good_checkpoints(copied))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_meta_json_that_lacks_what_a_run_needs_is_named(copied, tmp_path):
+    with pytest.raises(
+        CheckpointError, match=f"^resume: {copied}/9/meta.json has no config, metrics_bytes, episodes, "
+    ):
+        latest(tmp_path, compose([]))
+    meta = json.loads((copied / "9" / "meta.json").read_text())
+    needed = {"config": to_dict(compose([])), "metrics_bytes": 0, "episodes": {}, "wall_seconds": 0, "loop_seconds": 0}
+    rewrite_meta(copied / "9", json.dumps(meta | needed))
+    checkpoint = latest(tmp_path, compose([]))  # without versions, nothing is said about them
+    assert checkpoint is not None and checkpoint.update == 9
+    # What is older and has neither score nor pin is not in the way.
+    for update in (5, 9):
+        rewrite_meta(copied / str(update), json.dumps({"schema": SCHEMA, "leaves": meta["leaves"]}))
+    store = CheckpointStore(copied, keep=1, resumed=checkpoint)
+    store.save(10, {"x": jnp.zeros(2)}, {})
+    store.close()
+    assert saved_updates(copied) == [10]
 
 
 def test_the_newest_the_best_and_the_pinned_are_kept(tmp_path):

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from rlformers.cli import main
+from rlformers.compose import compose
+from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.sinks import read_rows
 from rlformers.experiment.sinks.tensorboard import steps_of
 from rlformers.experiment.sinks.wandb_held import history
@@ -51,6 +53,22 @@ def trained(tmp_path_factory):
     command = ["train", *SMALL, "seeds=2", "total_steps=256", *words]
     assert main(command) == 0
     return run_dir, command
+
+
+@pytest.mark.parametrize("words", [[], ["lists"], ["envs", "popgym", "more"], ["experiments", "tmaze"]])
+def test_list_names_its_choices(words, capsys):
+    assert main(["list", *words]) == 2
+    error = capsys.readouterr().err
+    assert error == f"rlformers: list: need one of cores, envs, experiments, got {' '.join(words)!r}\n"
+
+
+def test_resume_says_where_and_run_dir_cannot_say_otherwise(tmp_path, capsys):
+    run_dir = create_run_dir(compose([f"run_dir={tmp_path / 'run'}"]))
+    for other in (tmp_path / "other", "null"):
+        assert main(["train", f"resume={run_dir}", f"run_dir={other}"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"rlformers: run_dir: resume={run_dir} names the directory") and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_train_writes_a_run_directory_and_keeps_it(trained, capsys):

@@ -131,7 +131,14 @@ def test_bad_overrides_are_one_line_that_names_the_key(override, message):
         ("core: {name: gru}\nppo: {lr: fast}\n", ["ppo.lr", "fast"]),
         ("core: {name: nope}\n", ["core", "nope"]),
         ("env: a\n", ["core"]),
-        ("- 1\n", []),
+        ("- 1\n", ["config.yaml: need the keys of an experiment with their values, got [1]"]),
+        ("3\n", ["config.yaml: no config of an experiment"]),
+        ("core: gru\n", ["config.yaml: core: need ", "such as {name: gru}, got 'gru'"]),
+        ("core:\n", ["config.yaml: core: need ", "got None"]),
+        ("core: [1]\n", ["config.yaml: core: need ", "got [1]"]),
+        ("core: {name: gru}\nppo: fast\n", ["config.yaml: ppo: need keys with values, got 'fast'"]),
+        ("core: {name: gru}\nwandb:\n", ["config.yaml: wandb: need keys with values, got None"]),
+        ("core: {name: gru}\neval: {env_params: 3}\n", ["config.yaml: eval.env_params: need keys with values, got 3"]),
         ("a: [\n", []),
         ("core: {name: gru}\nenv: ${oc.env:HOME}\n", ["oc.env"]),
         ("core: {name: gru}\nenv_kwargs: {_target_: os.system}\n", ["_target_"]),
@@ -142,6 +149,12 @@ def test_bad_files_are_one_line_that_names_the_file(text, words, tmp_path):
     with pytest.raises(ValueError) as caught:
         load(tmp_path / "config.yaml")
     assert all(word in str(caught.value) for word in ["config.yaml", *words]) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [None, "x", [1], {}, {"core": "gru"}, {"core": {}}, {"core": {"name": 3}}])
+def test_values_that_are_no_config_are_one_line(values):
+    with pytest.raises(ValueError, match="^(core: )?need the [^\n]*$"):
+        from_dict(values)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from rlformers.cli import main
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.stop import Interrupted, StopRequest
+from rlformers.experiment.sweep import Sweep
 
 FINAL = {"mean": 1.0, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
 
@@ -34,6 +35,7 @@ def trained(tmp_path, monkeypatch):
                 raise Interrupted
         summary = {"env": config.env, "core": config.core.name, "final_return": FINAL, "completed": True}
         summary["total_steps"] = config.num_updates * config.batch_size
+        (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True, exist_ok=True)
         (run_dir / "summary.json").write_text(json.dumps(summary))
         return summary
 
@@ -122,6 +124,37 @@ def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
     assert len(trained) == 3
 
 
+def test_a_sweep_is_found_from_anywhere_and_can_be_moved(trained, tmp_path, monkeypatch, capsys):
+    assert main(["train", "-m", "core=gru,lstm", "run_dir=sweep"]) == 75
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "-m", "core=gru,lstm", f"run_dir={tmp_path / 'sweep'}"]) == 0
+    assert cores(trained) == ["gru", "lstm", "lstm"] and trained[2][1] == tmp_path / "sweep" / "1"
+    moved = (tmp_path / "sweep").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["train", "-m", "core=gru,lstm", f"run_dir={moved}"]) == 0 and len(trained) == 3
+    assert f"core=gru  {trained[0][0].env} gru: final return IQM 1.000, worst seed 1.000  {moved}/0" in (
+        capsys.readouterr().out
+    )
+    assert not list((tmp_path / "elsewhere").iterdir())
+    # Those without a directory of their own lie beside the sweep's.
+    assert main(["train", "-m", "core=gru,s5"]) == 0
+    (directory,) = (tmp_path / "elsewhere" / "runs" / "multirun").iterdir()
+    assert [run["run_dir"] for run in Sweep(directory).runs] == [str(Path.cwd() / call[1]) for call in trained[3:]]
+
+
+def test_a_record_of_the_first_schema_is_gone_on_with(trained):
+    command = ["train", "-m", "core=gru,lstm", "run_dir=sweep"]
+    assert main(command) == 75
+    record = json.loads(Path("sweep/sweep.json").read_text())
+    record["schema"] = 1
+    for run in record["runs"]:
+        run["run_dir"] = f"sweep/{run['run_dir']}"
+    Path("sweep/sweep.json").write_text(json.dumps(record))
+    assert main(command) == 0 and cores(trained) == ["gru", "lstm", "lstm"]
+    assert trained[2][1] == Path("sweep/1")
+
+
 def test_one_process_at_a_time(trained, capsys):
     assert main(["train", "-m", "core=lstm,gru"]) == 75
     (directory,) = Path("runs/multirun").iterdir()
@@ -141,6 +174,36 @@ def test_a_stop_reaches_other_processes(tmp_path):
         assert stop.received
     with StopRequest(watch=tmp_path / "stop") as worker, StopRequest() as inner:
         assert worker.received and inner.received
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("multirun", [[], ["--multirun"]])
+@pytest.mark.parametrize("place", ["rlformers.compose.registry.load", "rlformers.experiment.build.check"])
+def test_a_signal_before_anything_trains_is_one_to_try_again(place, multirun, number, trained, monkeypatch, capsys):
+    previous = signal.signal(number, lambda *_: (_ for _ in ()).throw(SystemExit(99)))
+    monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number) or time.sleep(5))
+    try:
+        assert main(["train", *multirun, "core=gru"]) == 75
+    finally:
+        signal.signal(number, previous)
+    assert capsys.readouterr().err.endswith(
+        f"{signal.Signals(number).name}: stopped while nothing was under way; the same command begins or goes on\n"
+    )
+    assert not trained
+
+
+def test_a_signal_that_came_to_nothing_stops_what_is_entered_later_and_tells_others(tmp_path):
+    with StopRequest(idle=True) as outer:
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with StopRequest(announce=tmp_path / "stop") as inner:
+            assert outer.received and inner.received and (tmp_path / "stop").exists()
+    with StopRequest(idle=True), StopRequest(announce=tmp_path / "later"), StopRequest() as innermost:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert innermost.received and (tmp_path / "later").exists()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 1)  # until it is delivered
 
 
 def test_core_options_of_an_experiment_reach_their_core(trained):

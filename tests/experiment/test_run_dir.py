@@ -1,9 +1,13 @@
 """Run directories: where they are, what is in them, and that they are never overwritten."""
 
+import os
+
 import pytest
 
 from rlformers.compose import compose, load
-from rlformers.experiment.run_dir import create_run_dir
+from rlformers.experiment import run_dir as module
+from rlformers.experiment.run_dir import create_run_dir, locked
+from rlformers.experiment.sweep import Job, create, find
 
 
 def test_the_default_is_by_environment_core_and_time_and_never_shared(tmp_path, monkeypatch):
@@ -35,3 +39,45 @@ def test_what_cannot_be_written_is_one_line(path, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="run_dir: ") as caught:
         create_run_dir(compose([f"run_dir={path}"]))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("left", [[], [".config.yaml.unfinished", ".lock"]])
+def test_a_directory_without_a_run_is_one_for_a_new_run_or_sweep(left, tmp_path):
+    for name in ("run", "sweep"):
+        (tmp_path / name).mkdir()
+        for file in left:
+            (tmp_path / name / file).write_text("ha")
+    config = compose([f"run_dir={tmp_path / 'run'}"])
+    assert create_run_dir(config) == tmp_path / "run" and load(tmp_path / "run" / "config.yaml") == config
+    with pytest.raises(ValueError, match=r"ppo.lr=0.5 was 0.001 in "):
+        create_run_dir(compose([f"run_dir={tmp_path / 'run'}", "ppo.lr=0.5"]))
+    jobs, base = [Job("core=gru", compose([]))], tmp_path / "sweep"
+    assert find(jobs, base) is None
+    sweep, _ = create(jobs, base, [])
+    assert len(sweep.runs) == 1
+    (base / "sweep.json").rename(base / ".sweep.json.unfinished")  # as if it had died a moment earlier
+    assert find(jobs, base) is None
+
+
+def test_a_full_disk_leaves_a_directory_that_can_be_used_later(tmp_path, monkeypatch):
+    config = compose([f"run_dir={tmp_path / 'run'}"])
+
+    def full(descriptor):
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module.os, "fsync", full)
+        with pytest.raises(ValueError, match="^run_dir: cannot write .*/run: No space left on device$"):
+            create_run_dir(config)
+        with pytest.raises(OSError, match="No space left on device: '.*/sweep.json'"):
+            create([Job("core=gru", config)], tmp_path / "sweep", [])
+    assert create_run_dir(config) == tmp_path / "run"
+    assert find([Job("core=gru", config)], tmp_path / "sweep") is None
+
+
+def test_of_two_processes_that_begin_in_one_directory_one_does(tmp_path):
+    config = compose([f"run_dir={tmp_path}"])
+    with locked(tmp_path), pytest.raises(ValueError, match=f"{tmp_path} is in use by process {os.getpid()} on "):
+        create_run_dir(config)
+    assert not (tmp_path / "config.yaml").exists()
+    assert create_run_dir(config) == tmp_path
