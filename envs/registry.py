@@ -92,13 +92,13 @@ def make_env(
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
     Observations are made into what agents read, one float32 vector or an image or a dict of both (see
-    `wrappers.FlattenObservation`); those of popgym first get the previous action and a start flag
+    `flatten.Flatten`); those of popgym first get the previous action and a start flag
     (`wrappers.PreviousAction`), as in the paper.
 
     Args:
         env_id: An id that `names` lists.
         raw: Leave the observations as the environment defines them.
-        wrap: Partial observability added to it, e.g. `{"mask": "velocities", "noise": 0.1}`, see `wrap.wrap`.
+        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -129,9 +129,10 @@ def make_env(
                 raise ValueError(f"wrap.{name}: need one of {', '.join(allowed)}")
         env = wrap_env(env, **wrap)
     if not raw:
-        from rlformers.envs.wrappers import FlattenObservation, PreviousAction
+        from rlformers.envs.flatten import Flatten
+        from rlformers.envs.wrappers import PreviousAction
 
-        env = FlattenObservation(PreviousAction(env) if entry.previous_action else env)
+        env = Flatten(PreviousAction(env) if entry.previous_action else env)
     return env, env.default_params
 
 

@@ -9,8 +9,8 @@ from rlformers.envs.checks import play, types
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
 from rlformers.envs.environment import Environment
+from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import make_env
-from rlformers.envs.wrappers import FlattenObservation
 
 
 def check(
@@ -40,7 +40,7 @@ def check(
         name, env = env, make_env(env)[0]
     else:
         name = env.name
-    if isinstance(env, FlattenObservation):  # its one-hots would hide integers out of their range
+    if isinstance(env, Flatten):  # its one-hots would hide integers out of their range
         env = env.env
     points: list[Point] = []
 
