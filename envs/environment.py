@@ -118,6 +118,11 @@ class Wrapper(Environment):
         return self.env.name
 
     @property
+    def keeps_observation(self) -> bool:
+        """Whether every entry of the observation stays in its place, though more may stand beside it."""
+        return type(self).observation_space is Wrapper.observation_space
+
+    @property
     def never_truncates(self) -> bool:
         """Whether the learner may leave out the value of final observations."""
         return never_truncates(self.env)

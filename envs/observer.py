@@ -39,6 +39,7 @@ class Observer(Wrapper):
 
     random = False  # whether `first` and `next` need a key; if not, episodes are those of the wrapped environment
     flag = False
+    keeps_observation = True
 
     @abstractmethod
     def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:

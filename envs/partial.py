@@ -1,6 +1,6 @@
 """Wrappers that make any environment partially observable: entries masked, noise, observations late, lost or blank.
 
-They act on the whole observation or, where it is a dict with the key "observation" (as `PreviousAction`, `StartFlag`
+They act on the whole observation or, where it is a dict with the key "observation" (as `PreviousAction`, `EpisodeStart`
 and their own flags make it), on that entry; a mask of actions is left alone as well. All sit inside the automatic
 reset: no observation, seen or held back, outlives its episode, and the final one is treated like any other.
 """
@@ -25,12 +25,14 @@ class Mask(Observer):
 
     Args:
         env: Its observations are one Box or MultiDiscrete of rank 1.
-        hidden: Indices, or "velocities" or "positions" (all that are not velocities) where the environment has an
-            attribute `velocities`: the indices of its observation that are.
+        hidden: Indices, a list or an array of integers, or "velocities" or "positions" (all that are not velocities)
+            where the environment has an attribute `velocities`: the indices of its observation that are.
 
     Raises:
         ValueError: No such entry, none left, no vector, or velocities unknown; names `wrap.mask`.
     """
+
+    keeps_observation = False
 
     def __init__(self, env: Environment, hidden: Any):
         super().__init__(env)
@@ -38,7 +40,7 @@ class Mask(Observer):
         if not isinstance(space, spaces.Box | spaces.MultiDiscrete) or len(space.shape) != 1:
             raise ValueError(f"wrap.mask: need a vector to hide entries of, {env.name} observes {space!r}")
         size = space.shape[0]
-        indices = _named(env, hidden, size) if isinstance(hidden, str) else hidden
+        indices = _named(env, hidden, size) if isinstance(hidden, str) else _plain(hidden)
         valid = isinstance(indices, Sequence) and all(type(index) is int and 0 <= index < size for index in indices)
         if not valid or not 0 < len(set(indices)) < size:
             raise ValueError(
@@ -63,11 +65,20 @@ class Mask(Observer):
         return spaces.Box(low, high, (len(self.kept),), space.dtype)
 
 
+def _plain(hidden: Any) -> Any:
+    """Arrays, and the integers of NumPy in a list, as Python's; all else as it is."""
+    if isinstance(hidden, np.ndarray | jax.Array):
+        return hidden.tolist()
+    if isinstance(hidden, Sequence):
+        return [index.item() if isinstance(index, np.integer) else index for index in hidden]
+    return hidden
+
+
 def _named(env: Environment, word: str, size: int) -> list[int]:
     """The indices that a word stands for, as the innermost environment with these observations declares them."""
     owner = env
     while not hasattr(owner, "velocities"):
-        if not isinstance(owner, Wrapper) or type(owner).observation_space is not Wrapper.observation_space:
+        if not isinstance(owner, Wrapper) or not owner.keeps_observation:
             raise ValueError(f"wrap.mask: the velocities of {env.name} are not known; need indices, got {word!r}")
         owner = owner.env
     velocities = list(owner.velocities)

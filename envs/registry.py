@@ -93,13 +93,13 @@ def make_env(
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
     Observations are made into what agents read, one float32 vector or an image or a dict of both (see
-    `wrappers.FlattenObservation`); those of popgym first get the previous action and a start flag
+    `flatten.Flatten`); those of popgym first get the previous action and a start flag
     (`wrappers.PreviousAction`), as in the paper.
 
     Args:
         env_id: An id that `names` lists.
         raw: Leave the observations as the environment defines them.
-        wrap: Partial observability added to it, e.g. `{"mask": "velocities", "noise": 0.1}`, see `wrap.wrap`.
+        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -117,10 +117,12 @@ def make_env(
 
         check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"})
         env = wrap_env(env, **wrap)
+        params = env.default_params
     if not raw:
-        from rlformers.envs.wrappers import FlattenObservation, PreviousAction
+        from rlformers.envs.flatten import Flatten
+        from rlformers.envs.wrappers import PreviousAction
 
-        env = FlattenObservation(PreviousAction(env) if entry.previous_action else env)
+        env = Flatten(PreviousAction(env) if entry.previous_action else env)
     return env, params
 
 

@@ -122,7 +122,7 @@ def innermost(env: Environment, state: Any, params: Any) -> tuple[Environment, A
         if isinstance(env, Trial):
             params = state.task
         elif isinstance(env, RandomProjection):
-            params = params.task
+            params = env.task_of(state, params).task
         env, state = env.env, env.inner_state(state)
     return env, state, params
 

@@ -10,7 +10,18 @@ import numpy as np
 from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
 from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
 
-__all__ = ["Box", "Dict", "Discrete", "MultiDiscrete", "Space", "Tuple", "flat_size", "flatten", "flatten_space"]
+__all__ = [
+    "Box",
+    "Dict",
+    "Discrete",
+    "MultiDiscrete",
+    "Space",
+    "Tuple",
+    "flat_size",
+    "flatten",
+    "flatten_space",
+    "one_hot",
+]
 
 
 class MultiDiscrete(Space):
@@ -111,6 +122,11 @@ def flatten(space: Space, value: Any) -> Float32[Array, " n"]:
 
 
 def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
+    return jnp.ravel(one_hot(space, value)).astype(jnp.float32)
+
+
+def one_hot(space: Space, value: Any) -> Any:
+    """One value of a space without parts: Discrete and MultiDiscrete as float32 one-hots, a Box as it is."""
     if isinstance(space, Discrete):
         return jax.nn.one_hot(value, space.n, dtype=jnp.float32)
     if isinstance(space, MultiDiscrete):
@@ -118,7 +134,7 @@ def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
             return jax.nn.one_hot(value, space.nvec[0], dtype=jnp.float32).ravel()
         parts = [jax.nn.one_hot(value[i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
         return jnp.concatenate(parts)
-    return jnp.ravel(value).astype(jnp.float32)
+    return value
 
 
 def flatten_space(space: Space) -> Box:

@@ -1,10 +1,13 @@
-"""The wrappers for partial observability as keywords, for `wrap.*` of an experiment and `make_env(..., wrap={...})`."""
+"""The wrappers as keywords, for `wrap.*` of an experiment and `make_env(..., wrap={...})`."""
 
 from typing import Any
 
 from rlformers.envs.environment import Environment
 from rlformers.envs.pace import ActionRepeat, RewardDelay
 from rlformers.envs.partial import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
+from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TruncationTerminates
+
+TRUNCATIONS = ("bootstraps", "terminates")
 
 
 def wrap(
@@ -18,11 +21,16 @@ def wrap(
     period: int = 1,
     flag: bool = False,
     reward_delay: int = 0,
+    truncation: str = "bootstraps",
+    previous_action: bool = False,
+    reward_input: bool = False,
+    episode_start: bool = False,
 ) -> Environment:
     """Put wrappers around an environment, in the order of the arguments: `action_repeat` innermost.
 
     What a default says is not added: a sensor first sees less (mask, noise), then is late (delay), then loses or blanks
-    what it sends; all of them count the agent's steps, not those that an action is repeated for.
+    what it sends; all of them count the agent's steps, not those that an action is repeated for. What the agent is told
+    of the step before is of this step and never blank.
 
     Args:
         env: Any environment.
@@ -35,12 +43,18 @@ def wrap(
         period: k of `PeriodicObservation`.
         flag: Tell the agent which observations are blank or old, for the last three.
         reward_delay: Steps of `RewardDelay`.
+        truncation: "bootstraps" leaves ends as they are, "terminates" is `TruncationTerminates`.
+        previous_action: Show the agent its last action, see `PreviousAction`.
+        reward_input: Show the agent its last reward, see `RewardInput`; after `reward_delay`, what it was paid.
+        episode_start: Show the agent a start flag, see `EpisodeStart`.
 
     Raises:
         ValueError: One line that names `wrap.<argument>`, what is allowed and what was given.
     """
     if flag and not frame_drop and not flicker and period == 1:
         raise ValueError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
+    if truncation not in TRUNCATIONS:
+        raise ValueError(f"wrap.truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
     if action_repeat != 1:
         env = ActionRepeat(env, action_repeat)
     if mask is not None:
@@ -57,4 +71,12 @@ def wrap(
         env = PeriodicObservation(env, period, flag)
     if reward_delay:
         env = RewardDelay(env, reward_delay)
+    if truncation == "terminates":
+        env = TruncationTerminates(env)
+    if previous_action:
+        env = PreviousAction(env, start_flag=False)
+    if reward_input:
+        env = RewardInput(env)
+    if episode_start:
+        env = EpisodeStart(env)
     return env

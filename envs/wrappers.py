@@ -1,9 +1,10 @@
-"""Wrappers: what the agent sees (previous action, start flag, flat vectors), and when and how episodes are counted.
+"""Wrappers: what the agent is told of the step before, when episodes end, and what they add up to.
 
 All sit inside the automatic reset of the outermost one (see `environment.Wrapper`), so that the first observation of
 an episode never carries anything of the episode before.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,11 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
-from rlformers.envs.environment import Environment, Wrapper, never_truncates
+from rlformers.envs.environment import Environment, Wrapper
 
-__all__ = ["EpisodeStatistics", "FlattenObservation", "PreviousAction", "StartFlag", "TimeLimit", "never_truncates"]
+__all__ = ["EpisodeStart", "EpisodeStatistics", "PreviousAction", "RewardInput", "TimeLimit", "TruncationTerminates"]
 
-_start_space = spaces.Box(0.0, 1.0, (), jnp.float32)
+flag_space = spaces.Box(0.0, 1.0, (), jnp.float32)
+reward_space = spaces.Box(-jnp.inf, jnp.inf, (), jnp.float32)
 
 
 def extend(observation: Any, extra: dict[str, Any], pack: Any = dict) -> Any:
@@ -35,60 +37,103 @@ def extend(observation: Any, extra: dict[str, Any], pack: Any = dict) -> Any:
     return pack({**parts, **extra})
 
 
-class StartFlag(Wrapper):
-    """Adds "start": float32 [], 1 in the first observation of an episode and 0 in all others, the final one included.
+class Input(Wrapper):
+    """Base of the wrappers that show the agent something beside the observation: the step before, or where it stands.
 
-    The observation becomes a dict of "observation" (what it was) and "start".
+    The observation becomes a dict of "observation" (what it was) and the entries.
     """
+
+    keeps_observation = True
+
+    @abstractmethod
+    def first(self, params: Any) -> dict[str, Any]:
+        """The entries of the first observation of an episode."""
+
+    @abstractmethod
+    def next(self, action: Any, reward: Any, params: Any) -> dict[str, Any]:
+        """Those of the observation that this action led to, with this reward."""
+
+    @abstractmethod
+    def entry_spaces(self, params: Any) -> dict[str, spaces.Space]:
+        """Their spaces."""
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        return extend(obs, {"start": jnp.ones((), jnp.float32)}), state
+        return extend(obs, self.first(params)), state
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        return extend(obs, {"start": jnp.zeros((), jnp.float32)}), state, reward, terminated, info
+        return extend(obs, self.next(action, reward, params)), state, reward, terminated, info
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
-        return extend(self.env.observation_space(params), {"start": _start_space}, spaces.Dict)
+        return extend(self.env.observation_space(params), self.entry_spaces(params), spaces.Dict)
 
 
-class PreviousAction(Wrapper):
-    """Adds the action that led to the observation, and the start flag that tells the first one apart.
+class EpisodeStart(Input):
+    """Adds "start": float32 [], 1 in the first observation of an episode, 0 in all others, the final one included."""
 
-    The observation becomes a dict of "observation" (what it was), "previous_action" (in the action space) and, with
-    `start_flag`, "start" (see `StartFlag`). POPGym's convention (popgym 1.0.7, `PreviousAction` then `Antialias`, as in
-    the paper's experiments): before the first action stands the null action, 0 or a vector of zeros, or the lowest
-    action where a Box does not hold zeros; the flag keeps it apart from a real action 0.
+    def first(self, params: Any) -> dict[str, Any]:
+        """1."""
+        return {"start": jnp.ones((), jnp.float32)}
+
+    def next(self, action: Any, reward: Any, params: Any) -> dict[str, Any]:
+        """0."""
+        return {"start": jnp.zeros((), jnp.float32)}
+
+    def entry_spaces(self, params: Any) -> dict[str, spaces.Space]:
+        """0 to 1."""
+        return {"start": flag_space}
+
+
+class PreviousAction(Input):
+    """Adds "previous_action", the action that led to the observation, in its space, and the start flag.
+
+    The flag is "start" of `EpisodeStart`, unless `start_flag` is False. POPGym's convention (popgym 1.0.7,
+    `PreviousAction` then `Antialias`, as in the paper's experiments): before the first action stands the null action,
+    0 or a vector of zeros, or the lowest action where a Box does not hold zeros; the flag keeps it apart from a real
+    action 0.
     """
 
     def __init__(self, env: Environment, start_flag: bool = True):
         super().__init__(env)
         self.start_flag = start_flag
 
-    def _extra(self, action: Any, start: Any) -> dict[str, Any]:
+    def _entries(self, action: Any, start: Any) -> dict[str, Any]:
         return {"previous_action": action} | ({"start": start} if self.start_flag else {})
 
-    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
-        """Start an episode."""
-        obs, state = self.env.reset_env(key, params)
-        null = null_action(self.env.action_space(params))
-        return extend(obs, self._extra(null, jnp.ones((), jnp.float32))), state
+    def first(self, params: Any) -> dict[str, Any]:
+        """The null action, at the start."""
+        return self._entries(null_action(self.env.action_space(params)), jnp.ones((), jnp.float32))
 
-    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
-        """Make a step, without automatic reset."""
-        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        null = null_action(self.env.action_space(params))
-        previous = jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null, action)
-        return extend(obs, self._extra(previous, jnp.zeros((), jnp.float32))), state, reward, terminated, info
+    def next(self, action: Any, reward: Any, params: Any) -> dict[str, Any]:
+        """The action."""
+        return self._entries(seen_action(self.env.action_space(params), action), jnp.zeros((), jnp.float32))
 
-    def observation_space(self, params: Any) -> spaces.Space:
-        """Space of the observations."""
-        extra = self._extra(self.env.action_space(params), _start_space)
-        return extend(self.env.observation_space(params), extra, spaces.Dict)
+    def entry_spaces(self, params: Any) -> dict[str, spaces.Space]:
+        """The space of the actions."""
+        return self._entries(self.env.action_space(params), flag_space)
+
+
+class RewardInput(Input):
+    """Adds "previous_reward": float32 [], the reward that came with the observation, and 0 before the first action.
+
+    It is the reward that the wrapped environment pays; what a learner scales or normalises is another copy.
+    """
+
+    def first(self, params: Any) -> dict[str, Any]:
+        """0."""
+        return {"previous_reward": jnp.zeros((), jnp.float32)}
+
+    def next(self, action: Any, reward: Any, params: Any) -> dict[str, Any]:
+        """The reward."""
+        return {"previous_reward": jnp.asarray(reward, jnp.float32)}
+
+    def entry_spaces(self, params: Any) -> dict[str, spaces.Space]:
+        """Any number."""
+        return {"previous_reward": reward_space}
 
 
 def null_action(space: spaces.Space) -> Any:
@@ -104,69 +149,9 @@ def null_action(space: spaces.Space) -> Any:
     return zeros
 
 
-class FlattenObservation(Wrapper):
-    """Makes observations what the encoders read: one float32 vector, an image [H, W, C], or a dict of named parts.
-
-    Everything is flattened (see `spaces.flatten`; integers become one-hot) into one vector, except a Box of rank 3,
-    which is an image, and the top-level key "action_mask" of a Dict. The observation is the vector or the image alone,
-    or a dict with those of "vector", "image" and "action_mask" that there are. Vectors pass unchanged.
-
-    Raises:
-        ValueError: More than one image.
-    """
-
-    def __init__(self, env: Environment):
-        super().__init__(env)
-        images, _, _ = _sort(env.observation_space(env.default_params))
-        if len(images) > 1:
-            raise ValueError(f"FlattenObservation: {env.name} has {len(images)} images, at most one is allowed")
-
-    def flatten(self, obs: Any, params: Any) -> Any:
-        """What becomes of an observation of the wrapped environment."""
-        images, rest, mask = _sort(self.env.observation_space(params), obs)
-        vector = [spaces.flatten(space, value) for space, value in rest]
-        return _join([value for _, value in images], [jnp.concatenate(vector)] if vector else [], mask)
-
-    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
-        """Start an episode."""
-        obs, state = self.env.reset_env(key, params)
-        return self.flatten(obs, params), state
-
-    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
-        """Make a step, without automatic reset."""
-        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        return self.flatten(obs, params), state, reward, terminated, info
-
-    def observation_space(self, params: Any) -> spaces.Space:
-        """Space of the observations."""
-        space = self.env.observation_space(params)
-        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == jnp.float32:
-            return space
-        images, rest, mask = _sort(space)
-        vector = [spaces.flatten_space(spaces.Tuple([leaf for leaf, _ in rest]))] if rest else []
-        parts = _join([image for image, _ in images], vector, {key: space.spaces[key] for key in mask})
-        return spaces.Dict(parts) if isinstance(parts, dict) else parts
-
-
-def _sort(space: spaces.Space, value: Any = None) -> tuple[list, list, dict]:
-    """Sort the leaves of a space, and of its value, into images, others, and the mask of actions."""
-    mask: dict[str, Any] = {}
-    if isinstance(space, spaces.Dict) and "action_mask" in space.spaces:
-        mask = {"action_mask": None if value is None else value["action_mask"]}
-        space = spaces.Dict({key: part for key, part in space.spaces.items() if key != "action_mask"})
-    images: list = []
-    rest: list = []
-    for leaf, part in spaces.leaves(space, value):
-        (images if isinstance(leaf, spaces.Box) and len(leaf.shape) == 3 else rest).append((leaf, part))
-    return images, rest, mask
-
-
-def _join(image: list, vector: list, mask: dict[str, Any]) -> Any:
-    """The only part there is, or a dict of the parts."""
-    if len(image) + len(vector) == 1 and not mask:
-        return (image + vector)[0]
-    named = {"image": image, "vector": vector}
-    return {name: part[0] for name, part in named.items() if part} | mask
+def seen_action(space: spaces.Space, action: Any) -> Any:
+    """An action in the types of its space, whatever types it was given in."""
+    return jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null_action(space), action)
 
 
 class TimeLimitState(NamedTuple):
@@ -211,6 +196,26 @@ class TimeLimit(Wrapper):
     def never_truncates(self) -> bool:
         """False."""
         return False
+
+
+class TruncationTerminates(Wrapper):
+    """Reports every truncation as a termination: the value is cut there instead of bootstrapped.
+
+    For limits that belong to the task, where what is earned until then is all that counts. Whether a limit does is a
+    question of the task, and environments answer it differently: POPGym, for one, says `truncated` of finite horizons
+    too.
+    """
+
+    never_truncates = True
+
+    def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
+        """Make a step, without automatic reset."""
+        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
+        return obs, state, reward, terminated | self.env.is_truncated(state, params), info
+
+    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
+        """False."""
+        return jnp.zeros((), jnp.bool_)
 
 
 class EpisodeStatisticsState(NamedTuple):

@@ -142,7 +142,7 @@ def varying_numbers(configs: Sequence[PPOConfig]) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class WrapConfig:
-    """Partial observability added to the environment, in this order from the inside out (`envs/wrap.py`)."""
+    """Wrappers around the environment, in this order from the inside out (`envs/wrap.py`)."""
 
     action_repeat: int = 1  # make every action this many times
     mask: Any = None  # entries of the observation to hide: a list of indices, or velocities or positions
@@ -153,6 +153,10 @@ class WrapConfig:
     period: int = 1  # blanks but every period-th step
     flag: bool = False  # tell the agent which observations are old or blank
     reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
+    truncation: str = "bootstraps"  # at time limits, from the value of what is next; terminates: they cut the value
+    previous_action: bool = False  # show the agent its last action; popgym's always do
+    reward_input: bool = False  # show the agent its last reward
+    episode_start: bool = False  # show the agent which observation is the first one
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from rlformers.envs.checks import play, types
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
 from rlformers.envs.environment import UNLIMITED, Environment, need_at_least, never_truncates
+from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, load, make_env
-from rlformers.envs.wrappers import FlattenObservation, PreviousAction
+from rlformers.envs.wrappers import PreviousAction
 
 # What a time limit is called among the arguments of constructors.
 LIMITS = ("max_steps_in_episode", "max_steps")
@@ -62,7 +63,7 @@ def check(
         raise ValueError(f"env_kwargs.{min(env_kwargs)}: arguments go with an id; {env.name} is made already")
     else:
         name = env.name
-    if isinstance(env, FlattenObservation):  # its one-hots would hide integers out of their range
+    if isinstance(env, Flatten):  # its one-hots would hide integers out of their range
         env = env.env
     points: list[Point] = []
 

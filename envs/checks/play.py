@@ -12,8 +12,9 @@ from rlformers.envs import spaces
 from rlformers.envs.checks.report import Point, require
 from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
+from rlformers.envs.flatten import Flatten
 from rlformers.envs.host import on_host
-from rlformers.envs.wrappers import FlattenObservation
+from rlformers.envs.pace import ActionRepeat
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
 MOST_SCANS = 32  # until an episode ends, where there is no such limit
@@ -120,7 +121,7 @@ def check_contained(run: Run) -> None:
     space = run.env.observation_space(run.params)
     for what, values in _everything(run):
         _compare(space, values, what)
-    flat = FlattenObservation(run.env)
+    flat = Flatten(run.env)
     flat_space = flat.observation_space(run.params)
     if spaces.text(flat_space) == spaces.text(space):  # a vector or an image: nothing to flatten
         return
@@ -229,8 +230,10 @@ def check_time_limit(free: Run, limited: Run | None) -> str:
 
 
 def _has_default_limit(env: Environment) -> bool:
-    """Whether `max_steps_in_episode` is compared with `state.time`, as gymnax has it."""
+    """Whether `max_steps_in_episode` is compared with `state.time`, as gymnax has it, and a step counts as one."""
     while isinstance(env, Wrapper) and type(env).is_truncated is Wrapper.is_truncated:
+        if isinstance(env, ActionRepeat):
+            return False
         env = env.env
     return type(env).is_truncated is Environment.is_truncated
 

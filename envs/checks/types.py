@@ -8,7 +8,7 @@ import numpy as np
 from rlformers.envs import spaces
 from rlformers.envs.checks.report import require
 from rlformers.envs.environment import Environment
-from rlformers.envs.wrappers import FlattenObservation
+from rlformers.envs.flatten import Flatten
 
 
 class Types(NamedTuple):
@@ -107,7 +107,7 @@ def check_ends(types: Types) -> None:
 
 def check_readable(env: Environment, params: Any, types: Types) -> str:
     """Observations can be flattened for the encoders, and a mask of actions fits the actions."""
-    flat = FlattenObservation(env)
+    flat = Flatten(env)
     space = flat.observation_space(params)
     mask = getattr(space, "spaces", {}).get("action_mask")
     if mask is not None:

@@ -2,7 +2,7 @@
 
 A probe shows a stream of observations and asks for something that was shown before. The return of an episode is the
 fraction of right answers, so that 1 is perfect, whatever the length. Answers to what has not been asked yet are
-ignored. Observations are discrete where they can be: the wrapper `FlattenObservation` makes one-hot vectors of them.
+ignored. Observations are discrete where they can be: the wrapper `Flatten` makes one-hot vectors of them.
 """
 
 from typing import Any

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float32, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.meta.task import distribution as distribution_of
 from rlformers.envs.meta.task import sample_task, split_tasks
 
 DISTRIBUTIONS = ("orthogonal", "gaussian")
@@ -22,8 +23,18 @@ class Projection(NamedTuple):
     action: Any  # [E_a, A] for a Box, a permutation [n] for Discrete, one per choice for MultiDiscrete, or None
 
 
+class ProjectedState(NamedTuple):
+    """State of `RandomProjection` outside of a trial."""
+
+    env_state: Any
+    projection: Projection  # of this episode; its task is None where the wrapped environment has none but its params
+
+
 class RandomProjection(Wrapper):
-    """Projects the flattened observation o [E] to M o [O], and permutes or projects the actions; M is part of the task.
+    """Projects the flattened observation o [E] to M o [O], and permutes or projects the actions.
+
+    The projection is part of the task: in a `trial.Trial` one is drawn per trial. Outside of a trial, with params in
+    place of a task, every episode draws one (and the task of the wrapped environment) and keeps it in its state.
 
     Continuous actions a [A] in [-1, 1] become the environment's clip(W a, -1, 1), stretched to the bounds of its Box
     [E_a]; the values of discrete actions change places. With `distribution`
@@ -117,16 +128,35 @@ class RandomProjection(Wrapper):
             return orthonormal_columns(key, self.action_size, inner).T
         return jax.random.normal(key, (inner, self.action_size)) / self.action_size**0.5
 
-    def reset_env(self, key: PRNGKeyArray, task: Projection) -> tuple[Float32[Array, " O"], Any]:
-        """Start an episode."""
-        obs, state = self.env.reset_env(key, task.task)
-        return self._project(obs, task), state
+    def inner_state(self, state: Any) -> Any:
+        """The state of the wrapped environment."""
+        return state.env_state if isinstance(state, ProjectedState) else state
+
+    def task_of(self, state: Any, params: Any) -> Projection:
+        """The task that is played: `params` in a trial, else that of the episode."""
+        if not isinstance(state, ProjectedState):
+            return params
+        projection = state.projection
+        return projection._replace(task=params) if distribution_of(self.env) is None else projection
+
+    def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Float32[Array, " O"], Any]:
+        """Start an episode of the task `params` or, if they are params, of a new one."""
+        if isinstance(params, Projection):
+            obs, env_state = self.env.reset_env(key, params.task)
+            return self._project(obs, params), env_state
+        key_task, key_reset = jax.random.split(key)
+        task = self.sample_task(key_task, params)
+        obs, env_state = self.env.reset_env(key_reset, task.task)
+        kept = task._replace(task=None) if distribution_of(self.env) is None else task
+        return self._project(obs, task), ProjectedState(env_state, kept)
 
     def step_env(
-        self, key: PRNGKeyArray, state: Any, action: Any, task: Projection
+        self, key: PRNGKeyArray, state: Any, action: Any, params: Any
     ) -> tuple[Float32[Array, " O"], Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
-        obs, state, reward, terminated, info = self.env.step_env(key, state, self._translate(action, task), task.task)
+        task, inner = self.task_of(state, params), self.inner_state(state)
+        obs, inner, reward, terminated, info = self.env.step_env(key, inner, self._translate(action, task), task.task)
+        state = state._replace(env_state=inner) if isinstance(state, ProjectedState) else inner
         return self._project(obs, task), state, reward, terminated, info
 
     def _project(self, obs: Any, task: Projection) -> Float32[Array, " O"]:
@@ -143,9 +173,9 @@ class RandomProjection(Wrapper):
         projected = jnp.matmul(task.action, action, precision="highest")
         return self.centre + self.half * jnp.clip(projected, -1, 1)
 
-    def is_truncated(self, state: Any, task: Projection) -> Bool[Array, ""]:
+    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached."""
-        return self.env.is_truncated(state, task.task)
+        return self.env.is_truncated(self.inner_state(state), self.task_of(state, params).task)
 
     def action_space(self, params: Any = None) -> spaces.Space:
         """The wrapped environment's if discrete or left alone, else [-1, 1]^A."""

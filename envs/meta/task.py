@@ -49,9 +49,15 @@ class Tasks(Wrapper):
 
 def sample_task(env: Environment, key: PRNGKeyArray, params: Any) -> Any:
     """Draw a task of an environment, or of the one that it wraps. Without a distribution the params are the task."""
+    draw = distribution(env)
+    return params if draw is None else draw(key, params)
+
+
+def distribution(env: Environment) -> Callable[[PRNGKeyArray, Any], Any] | None:
+    """The `sample_task` of an environment, or of the one that it wraps, if it has any."""
     while isinstance(env, Wrapper) and not hasattr(env, "sample_task"):
         env = env.env
-    return env.sample_task(key, params) if hasattr(env, "sample_task") else params
+    return getattr(env, "sample_task", None)
 
 
 def split_tasks(num_tasks: int, split: str) -> Int32[np.ndarray, " n"]:

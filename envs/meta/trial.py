@@ -22,7 +22,7 @@ from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.host import replacing
 from rlformers.envs.meta.task import sample_task
-from rlformers.envs.wrappers import extend, null_action
+from rlformers.envs.wrappers import extend, flag_space, null_action, reward_space, seen_action
 
 INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 INNER_RESETS = ("resample", "same")
@@ -65,6 +65,9 @@ class Trial(Wrapper):
     Raises:
         ValueError: No end, an end below 1, or a name that is not allowed.
     """
+
+    keeps_observation = True
+    sample_task = None  # tasks are drawn in here; to what stands around a trial, its params are its params
 
     def __init__(
         self,
@@ -145,8 +148,7 @@ class Trial(Wrapper):
             "episode_attempt_count": (attempt < state.attempts).astype(jnp.float32),
             "episode_task": _numbers(state.task),
         }
-        null = null_action(self.env.action_space(params))
-        previous = jax.tree.map(lambda null, part: jnp.asarray(part, null.dtype), null, action)
+        previous = seen_action(self.env.action_space(params), action)
         obs = self._see(obs, previous, reward, end.astype(jnp.float32), jnp.zeros((), jnp.float32))
         return obs, state, reward, self._is_over(state, truncate=False), info
 
@@ -168,9 +170,7 @@ class Trial(Wrapper):
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
-        flag = spaces.Box(0.0, 1.0, (), jnp.float32)
-        reward = spaces.Box(-jnp.inf, jnp.inf, (), jnp.float32)
-        parts = dict(zip(INPUTS, (self.env.action_space(params), reward, flag, flag), strict=True))
+        parts = dict(zip(INPUTS, (self.env.action_space(params), reward_space, flag_space, flag_space), strict=True))
         return extend(self.env.observation_space(params), {name: parts[name] for name in self.inputs}, spaces.Dict)
 
     @property

@@ -14,11 +14,12 @@ from rlformers.config import ExperimentConfig, PPOConfig
 from rlformers.cores.registry import make_core
 from rlformers.envs import spaces
 from rlformers.envs.environment import never_truncates
+from rlformers.envs.flatten import Flatten
 from rlformers.envs.meta.task import MetaEnvironment, Tasks, sample_task, split_tasks
 from rlformers.envs.meta.trial import Trial
 from rlformers.envs.popgym.position_only_cartpole import PositionOnlyCartPole
 from rlformers.envs.registry import make_env, names
-from rlformers.envs.wrappers import EpisodeStatistics, FlattenObservation, TimeLimit
+from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
 from rlformers.experiment.episodes import EpisodeSums
 
 META = [name for name in names() if name.startswith("meta/")]
@@ -187,7 +188,7 @@ def test_statistics_of_attempts_are_those_of_the_rewards():
 
 
 def test_ppo_sums_every_statistic_over_the_trials_that_ended():
-    env = FlattenObservation(Trial(World(), episodes=2))
+    env = Flatten(Trial(World(), episodes=2))
     env = EpisodeStatistics(env)
     config = PPOConfig(num_envs=4, num_steps=12, num_minibatches=1, update_epochs=1)
     policy = make_policy(env.action_space())

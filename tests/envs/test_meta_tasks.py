@@ -26,6 +26,10 @@ from rlformers.envs.meta.references import (
     thompson,
 )
 from rlformers.envs.meta.task import NoParams
+from rlformers.envs.meta.trial import Trial
+from rlformers.envs.registry import make_env, replace_params
+from rlformers.envs.render import innermost
+from rlformers.envs.wrappers import TimeLimit
 
 STAY, RIGHT, LEFT, UP, DOWN = range(5)
 
@@ -236,6 +240,9 @@ class Point(Environment):
     def step_env(self, key, state, action, params):
         return jnp.array([1.0, 2.0, 3.0]), state, jnp.zeros(()), jnp.zeros((), bool), {"action": action}
 
+    def is_truncated(self, state, params):
+        return jnp.zeros((), bool)
+
     def action_space(self, params=None):
         return self.actions
 
@@ -284,6 +291,60 @@ def test_discrete_actions_change_places():
     env = RandomProjection(Point(spaces.Discrete(3)), project_actions=False)
     task = env.sample_task(jax.random.key(0), env.default_params)
     assert task.action is None and int(through(env, task, 2)[1]) == 2
+
+
+def play(env, num_steps, params=None):
+    """Observations (the first included) and states of automatic resets, and `terminated | truncated` of every step."""
+    params = params or env.default_params
+
+    def step(carry, key):
+        obs, state, _, terminated, truncated, info = env.step(key, carry, jnp.zeros((), jnp.int32), params)
+        return state, (obs, state, terminated | truncated, info)
+
+    first = env.reset(jax.random.key(0), params)
+    _, (*later, done, info) = jax.lax.scan(step, first[1], jax.random.split(jax.random.key(1), num_steps))
+    obs, states = jax.tree.map(lambda one, rest: np.concatenate([one[None], rest]), first, tuple(later))
+    return obs, states, done.tolist(), info
+
+
+def test_outside_of_a_trial_every_episode_has_a_projection_of_its_own():
+    obs, _, done, info = play(RandomProjection(TimeLimit(Point(spaces.Discrete(50)), 2)), 5)
+    assert done == [False, True, False, True, False]
+    np.testing.assert_array_equal(obs[[0, 2, 4]], obs[[1, 3, 5]])
+    assert len({tuple(row) for row in obs[[0, 2, 4]].tolist()}) == 3
+    # M is the square root of 2 times orthonormal columns.
+    np.testing.assert_allclose(np.linalg.norm(obs, axis=1), (2 * 14) ** 0.5, rtol=1e-5)
+    np.testing.assert_array_equal(info["final_observation"][1::2], obs[[1, 3]])
+    arrived = info["action"].tolist()
+    assert arrived[0] == arrived[1] and arrived[2] == arrived[3] and len(set(arrived)) == 3
+
+
+def test_a_projection_takes_the_params_of_an_environment_without_tasks():
+    inner, params = make_env("gymnax/CartPole-v1", raw=True)
+    _, states, done, _ = play(RandomProjection(inner), 4, replace_params(params, max_steps_in_episode=2))
+    assert done == [False, True] * 2 and states.projection.task is None
+    assert states.env_state.time.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_projection_draws_the_task_of_the_environment_too_but_not_that_of_trials_inside():
+    _, states, done, _ = play(RandomProjection(DarkRoom(5, episode_length=3)), 30)
+    goals = [{tuple(goal) for goal in states.projection.task.goal[3 * i : 3 * i + 3].tolist()} for i in range(10)]
+    assert done == [False, False, True] * 10
+    assert all(len(goal) == 1 for goal in goals) and len(set().union(*goals)) > 4
+
+    trial = RandomProjection(Trial(DarkRoom(), episodes=2))
+    _, state = jax.eval_shape(trial.reset, jax.random.key(0), trial.default_params)
+    assert state.projection.task is None and state.env_state.task.goal.shape == (2,)
+
+
+def test_the_environment_inside_a_projection_is_found_with_its_params():
+    inner, params = make_env("gymnax/CartPole-v1", raw=True)
+    env = RandomProjection(inner)
+    _, state = jax.eval_shape(env.reset, jax.random.key(0), params)
+    assert innermost(env, state, params)[1:] == (state.env_state, params)
+    trial = Trial(env, episodes=2)
+    _, state = jax.eval_shape(trial.reset, jax.random.key(0), params)
+    assert innermost(trial, state, params)[1:] == (state.env_state, state.task.task)
 
 
 @pytest.mark.parametrize(

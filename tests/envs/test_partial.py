@@ -16,11 +16,12 @@ from rlformers.compose import compose
 from rlformers.config import WrapConfig
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, never_truncates
+from rlformers.envs.flatten import Flatten
 from rlformers.envs.pace import ActionRepeat, RewardDelay
 from rlformers.envs.partial import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrap import wrap
-from rlformers.envs.wrappers import FlattenObservation, PreviousAction, StartFlag, TimeLimit
+from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
 
 VECTOR = spaces.Box(jnp.array([0.0, -1.0, 2.0, -3.0]), jnp.array([100.0, 1.0, 5.0, 3.0]), (4,))
 NESTED = spaces.Dict(
@@ -126,6 +127,28 @@ def test_named_masks(name, word, kept):
     assert make_env(f"gymnax/{name}", raw=True, wrap={"mask": word})[0].kept.tolist() == kept
 
 
+@pytest.mark.parametrize(
+    "around",
+    [Flatten, PreviousAction, lambda env: Noise(env, 0.1), lambda env: EpisodeStart(Flatten(TimeLimit(env, 3)))],
+)
+def test_names_are_known_behind_wrappers_that_leave_entries_in_their_places(around):
+    env, _ = make_env("gymnax/CartPole-v1", raw=True)
+    assert Mask(around(env), "velocities").kept.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="velocities of .* are not known"):
+        Mask(Flatten(PreviousAction(env)), "velocities")
+
+
+@pytest.mark.parametrize("hidden", [np.array([1, 3]), jnp.array([3, 1]), (np.int64(1), 3), range(1, 4, 2)], ids=str)
+def test_indices_may_be_any_integers(hidden):
+    assert Mask(make_env("gymnax/CartPole-v1")[0], hidden).kept.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("hidden", [np.array([True]), np.array([1.0]), np.array(1), np.array([[1]]), [-1]], ids=str)
+def test_arrays_of_anything_else_are_refused(hidden):
+    with pytest.raises(ValueError, match=r"wrap\.mask: need velocities, positions, or a list"):
+        Mask(make_env("gymnax/CartPole-v1")[0], hidden)
+
+
 def test_the_names_are_those_of_the_unmasked_observation():
     env, _ = make_env("gymnax/CartPole-v1", raw=True, wrap={"mask": "velocities"})
     with pytest.raises(ValueError, match="velocities of .* are not known"):
@@ -147,7 +170,7 @@ def test_noise_has_its_spread_and_leaves_integers_alone():
 
 
 def test_flicker_blanks_everything_but_the_mask_and_says_so():
-    env = Flicker(StartFlag(Count(NESTED, show_nested)), 0.25, flag=True)
+    env = Flicker(EpisodeStart(Count(NESTED, show_nested)), 0.25, flag=True)
     obs, _, _, _, info = walk(env, [0] * 999, CountParams(end=5))
     in_space(env, obs)
     seen, time = obs["seen"].astype(bool), np.arange(1000) % 5
@@ -224,18 +247,20 @@ def test_late_rewards_keep_the_return(steps, paid):
 
 
 def test_all_together_in_the_order_of_the_config():
-    config = WrapConfig(2, [1], 0.1, 1, 0.2, 0.3, 2, True, 3)
+    config = WrapConfig(2, [1], 0.1, 1, 0.2, 0.3, 2, True, 3, "terminates", True, True, True)
     env = wrap(Count(VECTOR, show_vector), **asdict(config))
     order = []
     while env.__class__ is not Count:
         order.append(type(env))
         env = env.env
-    assert order == [RewardDelay, PeriodicObservation, Flicker, FrameDrop, Delay, Noise, Mask, ActionRepeat]
+    assert order[:4] == [EpisodeStart, RewardInput, PreviousAction, TruncationTerminates]
+    assert order[4:] == [RewardDelay, PeriodicObservation, Flicker, FrameDrop, Delay, Noise, Mask, ActionRepeat]
     names = [*inspect.signature(wrap).parameters.values()][1:]
     assert {name.name: name.default for name in names} == asdict(WrapConfig())
-    env = FlattenObservation(PreviousAction(wrap(Count(VECTOR, show_vector), **asdict(config))))
+    env = Flatten(wrap(Count(VECTOR, show_vector), **asdict(config)))
     obs, reward, terminated, truncated, _ = walk(env, [1, 2, 3] * 2)
-    assert obs.shape == (7, 3 + 1 + 5 + 1) and obs.dtype == np.float32
+    assert obs.shape == (7, 3 + 1 + 5 + 1 + 1) and obs.dtype == np.float32
+    assert obs[:, 9].tolist() == [0, 0, 0, 0, 0, 0, 0] and obs[:, 10].tolist() == [1, 0, 0, 1, 0, 0, 1]
     assert reward.tolist() == [0, 0, 9] * 2 and terminated.tolist() == [False, False, True] * 2
 
 
@@ -244,6 +269,23 @@ def test_defaults_wrap_nothing_and_wrappers_are_honest_about_truncation():
     assert wrap(env, **asdict(WrapConfig())) is env
     env, _ = make_env("memory/TMaze", wrap={"delay": 2, "flicker": 0.5, "reward_delay": 2, "action_repeat": 2})
     assert never_truncates(env)
+
+
+def test_the_learner_sees_no_truncation_where_a_time_limit_terminates():
+    env, params = make_env("gymnax/CartPole-v1", wrap={"truncation": "terminates"})
+    assert never_truncates(env) and not never_truncates(make_env("gymnax/CartPole-v1")[0])
+    _, _, terminated, truncated, _ = walk(env, [0, 1] * 3, replace_params(params, max_steps_in_episode=3))
+    assert terminated.tolist() == [False, False, True] * 2 and not truncated.any()
+
+
+def test_what_the_agent_is_told_of_the_step_before():
+    told = {"previous_action": True, "reward_input": True, "episode_start": True, "flicker": 0.999}
+    obs, reward, *_ = walk(make_env("gymnax/CartPole-v1", wrap=told)[0], [1, 0, 1])
+    assert obs.shape == (4, 4 + 2 + 1 + 1) and not obs[:, :4].any()
+    np.testing.assert_array_equal(obs[:, 4:6], [[1, 0], [0, 1], [1, 0], [0, 1]])
+    assert obs[:, 6].tolist() == [0, *reward] == [0, 1, 1, 1] and obs[:, 7].tolist() == [1, 0, 0, 0]
+    env, params = make_env("popgym/RepeatPreviousEasy", wrap=told | {"flicker": 0.0})
+    assert env.observation_space(params).shape == (4 + 4 + 1 + 1,)  # action and flag once, popgym's
 
 
 def test_popgyms_previous_action_is_always_seen():
@@ -271,6 +313,7 @@ def test_popgyms_previous_action_is_always_seen():
         ("gymnax/CartPole-v1", {"delay": -1}, ["wrap.delay", "-1"]),
         ("gymnax/CartPole-v1", {"action_repeat": 0}, ["wrap.action_repeat", "at least 1"]),
         ("gymnax/CartPole-v1", {"reward_delay": -3}, ["wrap.reward_delay", "-3"]),
+        ("gymnax/CartPole-v1", {"truncation": "ends"}, ["wrap.truncation", "bootstraps, terminates", "'ends'"]),
         ("gymnax/CartPole-v1", {"flag": True}, ["wrap.flag", "wrap.flicker"]),
         ("gymnax/CartPole-v1", {"blur": 1}, ["wrap.blur", "noise"]),
     ],
@@ -285,7 +328,7 @@ def test_the_page_has_every_key_in_order_and_valid_commands():
     page = (Path(__file__).parents[2] / "docs/envs/partial.md").read_text()
     assert re.findall(r"^\| `wrap\.(\w+)` \|", page, re.M) == list(asdict(WrapConfig()))
     commands = re.findall(r"^    rlformers train (.*)$", page, re.M)
-    assert len(commands) == 3
+    assert len(commands) == 5
     for command in commands:
         compose([word.partition(",")[0] for word in command.split() if word != "--multirun"])
 

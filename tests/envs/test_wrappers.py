@@ -10,8 +10,16 @@ from flax import struct
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, never_truncates
+from rlformers.envs.flatten import Flatten, OneHot
 from rlformers.envs.registry import make_env
-from rlformers.envs.wrappers import EpisodeStatistics, FlattenObservation, PreviousAction, StartFlag, TimeLimit
+from rlformers.envs.wrappers import (
+    EpisodeStart,
+    EpisodeStatistics,
+    PreviousAction,
+    RewardInput,
+    TimeLimit,
+    TruncationTerminates,
+)
 
 
 class CountState(NamedTuple):
@@ -64,7 +72,7 @@ def walk(env, actions, params=None):
 
 
 def test_the_start_flag_is_one_exactly_at_the_start_of_episodes():
-    observations, steps = walk(StartFlag(Count()), [1] * 7)
+    observations, steps = walk(EpisodeStart(Count()), [1] * 7)
     assert [float(obs["start"]) for obs in observations] == [1, 0, 0, 1, 0, 0, 1, 0]
     assert [int(obs["observation"]) for obs in observations] == [0, 1, 2, 0, 1, 2, 0, 1]
     finals = [step[-1]["final_observation"] for step in steps]
@@ -79,6 +87,26 @@ def test_the_previous_action_never_outlives_its_episode():
     assert [float(obs["start"]) for obs in observations] == [1, 0, 0, 1, 0]
     assert int(steps[2][-1]["final_observation"]["previous_action"]) == 3
     assert "start" not in walk(PreviousAction(Count(), start_flag=False), [])[0][0]
+
+
+def test_the_previous_reward_never_outlives_its_episode():
+    env = RewardInput(Count())
+    observations, steps = walk(env, [1, 2, 3, 4])
+    assert list(observations[0]) == list(env.observation_space(CountParams()).spaces)
+    assert [float(obs["previous_reward"]) for obs in observations] == [0, 1, 2, 0, 4]
+    assert [int(obs["observation"]) for obs in observations] == [0, 1, 2, 0, 1]
+    assert float(steps[2][-1]["final_observation"]["previous_reward"]) == 3
+
+
+def test_inputs_stand_side_by_side_in_any_order():
+    names = {EpisodeStart: "start", RewardInput: "previous_reward", PreviousAction: "previous_action"}
+    for order in (list(names), list(names)[::-1]):
+        env = Count()
+        for wrapper in order:
+            env = wrapper(env)
+        obs = walk(env, [4])[0][1]
+        assert set(obs) == {"observation", *names.values()}
+        assert (int(obs["previous_action"]), float(obs["previous_reward"]), float(obs["start"])) == (4, 4, 0)
 
 
 def test_a_null_action_outside_the_box_is_its_lowest():
@@ -106,6 +134,17 @@ def test_the_inner_end_comes_before_a_longer_time_limit():
         TimeLimit(Count(), 0)
 
 
+def test_a_truncation_can_be_reported_as_a_termination():
+    env = TruncationTerminates(TimeLimit(Count(), 2))
+    assert never_truncates(env) and not never_truncates(env.env)
+    _, steps = walk(env, [0] * 5)
+    assert [bool(step[1]) for step in steps] == [False, True, False, True, False]
+    assert not any(bool(step[2]) for step in steps)
+    assert int(steps[1][-1]["final_observation"]) == 2
+    _, steps = walk(TruncationTerminates(Count()), [0] * 4)
+    assert [bool(step[1]) for step in steps] == [False, False, True, False]
+
+
 def test_statistics_keep_their_types():
     state = jax.eval_shape(EpisodeStatistics(Count()).reset, jax.random.key(0), CountParams())[1]
     assert (state.episode_return.dtype, state.episode_length.dtype) == (jnp.float32, jnp.int32)
@@ -113,7 +152,7 @@ def test_statistics_keep_their_types():
 
 def test_vectors_pass_unchanged():
     space = spaces.Box(-1.0, 1.0, (3,))
-    env = FlattenObservation(Count(space, observe=lambda time: jnp.full((3,), time, jnp.float32)))
+    env = Flatten(Count(space, observe=lambda time: jnp.full((3,), time, jnp.float32)))
     assert env.observation_space(env.default_params) is space
     np.testing.assert_array_equal(walk(env, [0])[0][1], [1, 1, 1])
 
@@ -127,7 +166,7 @@ def test_images_and_masks_stay_apart(with_mask):
         parts = {"see": jnp.zeros((4, 4, 3), jnp.uint8), "count": time % 3, "action_mask": jnp.arange(5) > time}
         return {key: parts[key] for key in space.spaces}
 
-    env = FlattenObservation(PreviousAction(Count(space, observe=show)))
+    env = Flatten(PreviousAction(Count(space, observe=show)))
     flat = env.observation_space(env.default_params)
     obs = walk(env, [2])[0][1]
     assert set(obs) == set(flat.spaces) == {"image", "vector", *mask}
@@ -135,6 +174,19 @@ def test_images_and_masks_stay_apart(with_mask):
     np.testing.assert_array_equal(obs["vector"], [0, 1, 0, 0, 0, 1, 0, 0, 0])
     if with_mask:
         np.testing.assert_array_equal(obs["action_mask"], np.arange(5) > 1)
+
+
+def test_integers_become_one_hot_wherever_they_stand():
+    inner = spaces.Dict(
+        {"one": spaces.Discrete(4), "two": spaces.Tuple([spaces.MultiDiscrete([2, 3]), spaces.Box(0, 9, (2,))])}
+    )
+    show = lambda time: {"one": time, "two": (jnp.stack([time % 2, 2]), jnp.full(2, time, jnp.float32))}  # noqa: E731
+    env = OneHot(Count(inner, observe=show))
+    space, obs = env.observation_space(CountParams()), walk(env, [0])[0][1]
+    assert spaces.text(space) == "Dict(one: Box(4), two: Tuple(Box(5), Box(2)))"
+    assert [leaf.tolist() for leaf in jax.tree.leaves(obs)] == [[0, 1, 0, 0], [0, 1, 0, 0, 1], [1, 1]]
+    assert all(leaf.contains(part) and part.dtype == leaf.dtype for leaf, part in spaces.leaves(space, obs))
+    np.testing.assert_array_equal(walk(OneHot(Count()), [0])[0][1], walk(Flatten(Count()), [0])[0][1])
 
 
 def test_an_image_alone_stays_an_image():
@@ -146,4 +198,4 @@ def test_an_image_alone_stays_an_image():
 def test_two_images_are_refused():
     image = spaces.Box(0.0, 1.0, (2, 2, 1))
     with pytest.raises(ValueError, match="2 images"):
-        FlattenObservation(Count(spaces.Tuple([image, image])))
+        Flatten(Count(spaces.Tuple([image, image])))

@@ -31,7 +31,7 @@ def test_the_command_line_wins_over_the_experiment():
 
 def test_values_written_before_there_was_a_key_get_its_default():
     values = to_dict(compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"]))
-    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"]
+    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"], values["wrap"]["truncation"]
     assert from_dict(values) == compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"])
     with pytest.raises(ValueError, match="ppo.gone"):
         from_dict(values | {"ppo": {"gone": 1}})
@@ -98,6 +98,7 @@ BAD = [
     ("wandb.tags=[[a]]", "wandb.tags: need a list [...] of strings"),
     ("wrap.noise=loud", "wrap.noise: need a float, got 'loud'"),
     ("wrap.blur=1", "wrap.blur: unknown key"),
+    ("wrap.reward_input=1.5", "wrap.reward_input: need true or false, got '1.5'"),
     ("wrap=noise", "wrap: need wrap.action_repeat=..., got 'noise'"),
     ("wandb.mode=on", "wandb.mode: need one of auto, online, offline, disabled, got"),
     ("wandb=offline", "wandb: need wandb.mode=..., got 'offline'"),
