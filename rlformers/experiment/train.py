@@ -142,10 +142,11 @@ class Program:
         progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
         lap = time.perf_counter()
         chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
+        saves_best = config.checkpoint.every > 0 or config.eval.every > 0
         try:
             while self.done < config.num_updates and not stop.received and self._sound:
                 keep_at, evaluations = self._next_to_keep(), [member.evaluation for member in self.members]
-                end = min(self.done + chunk, keep_at, evaluations[0].next_update(self.done))
+                end = min(self.done + chunk, keep_at, self.members[0].next_score(self.done))
                 evaluating = sum(evaluation.seconds for evaluation in evaluations)
                 count, seconds = self._advance(end - self.done, stop)
                 progress.show(self.done * config.batch_size, count * config.batch_size * copies / seconds, self._return)
@@ -156,7 +157,8 @@ class Program:
                 for member in self._sound:
                     member.commit()
                 idle = not any(member.store.busy for member in self.members)
-                if (lap >= save_at and idle) or self.done == keep_at or any(member.best() for member in self._sound):
+                best = saves_best and any(member.best() for member in self._sound)
+                if (lap >= save_at and idle) or self.done == keep_at or best:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
             if self.saved < self.done:
