@@ -15,12 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rlformers.config import ExperimentConfig, varying_numbers
+from rlformers.config import ExperimentConfig
 from rlformers.envs.host import on_host
-from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import Checkpoint, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
-from rlformers.experiment.guard import debugged
+from rlformers.experiment.compiled import compile_update
 from rlformers.experiment.member import Member
 from rlformers.experiment.periodic import make_player
 from rlformers.experiment.progress import Progress
@@ -101,38 +100,28 @@ class Program:
     ):
         started = time.perf_counter()
         enable_compilation_cache()
-        values = varying_numbers([each.ppo for each in configs])
         config, checkpoint = configs[0], checkpoints[0]
-        built = build(config)
-        self.config = config
-        keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
-        init = jax.jit(jax.vmap(built.learner.init))
-        template = jax.eval_shape(init, keys)
-        one = jax.eval_shape(init, keys[: config.seeds])
+        compiled = compile_update(configs)
+        self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
-        self.states = join([read(saved, one) for saved in checkpoints if saved]) if checkpoint else init(keys)
-        numbers = {name: jnp.repeat(jnp.array(column), config.seeds) for name, column in values.items()}
-
-        def update(state: Any, numbers: dict[str, Any]) -> Any:
-            step = built.learner_with(numbers).update
-            return (debugged(step) if config.debug else step)(state)
-
-        program = jax.jit(jax.vmap(update), donate_argnums=0).lower(template, numbers).compile()
-        self.update = lambda states: program(states, numbers)
-        self.compile_seconds = time.perf_counter() - started
+        self.states = (
+            join([read(saved, compiled.one) for saved in checkpoints if saved])
+            if checkpoint
+            else compiled.init(compiled.keys)
+        )
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
             print(f"going on after {self.done * config.batch_size:,} steps")
-            if on_host(built.env):
-                again = jax.vmap(jax.random.fold_in, (0, None))(keys, self.done)
-                self.states = with_new_episodes(self.states, init(again), config.env)
+            if on_host(compiled.built.env):
+                again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
+                self.states = with_new_episodes(self.states, compiled.init(again), config.env)
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, one, player)
+            Member(each, run_dir, group, saved, compiled.one, player)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
