@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from rlformers.agents.agent import Agent
 from rlformers.agents.finite import finite_acting, finite_learning, finite_state, first_failure
 from rlformers.agents.gae import gae
+from rlformers.agents.memory_metrics import memory_metrics
 from rlformers.agents.normalizers import (
     Normalizers,
     init_normalizers,
@@ -300,6 +301,7 @@ def ppo(
         state, metrics = learn(state._replace(normalizers=normalizers), memories, batch)
         residual = jnp.var(target - rollout.value) / jnp.maximum(jnp.var(target), 1e-8)
         metrics["ppo/explained_variance"] = 1 - residual
+        metrics |= memory_metrics(state.memory, rollout.start)
         metrics |= {f"episode/{name}": value.sum(0) for name, value in rollout.episodes.items()}
         flags = [finite_acting(rollout, state.obs), metrics["finite"], finite_state(state)]
         metrics["finite"] = jnp.concatenate(flags)

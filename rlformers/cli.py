@@ -28,6 +28,9 @@ usage: rlformers COMMAND ...
                                      `rlformers inspect --help` lists the keys
   report RUN_DIR... --out DIR        a page, tables and figures that compare runs, with confidence intervals
   list cores|envs|experiments        what KEY=VALUE can name, and what each core costs; `list envs popgym` for one suite
+  benchmark [KEY=V1,V2 ...] [--json FILE]
+                                     steps per second of training on this machine, and seconds to compile, with the
+                                     keys of `train`; without core=... for three cores
   check ENV                          whether an environment keeps the protocol, point by point
   --version
 
@@ -129,6 +132,12 @@ def _run(arguments: list[str]) -> int:
             return _play(rest)
         case ["inspect", *rest]:
             return _inspect(rest)
+        case ["benchmark", *rest] if "--help" in rest or "-h" in rest:
+            from rlformers.show import benchmark_help
+
+            return benchmark_help()
+        case ["benchmark", *rest]:
+            return _benchmark(rest)
         case ["report", *rest]:
             return _report(rest)
     raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
@@ -278,6 +287,19 @@ def _report(words: list[str]) -> int:
     files = report(words, out)
     print(next(file for file in files if file.name == "table.md").read_text())
     print(*files, sep="\n")
+    return 0
+
+
+def _benchmark(words: list[str]) -> int:
+    given = "--json" in words
+    out, words = _take("--json", words)
+    if given and (out is None or "=" in out):
+        raise ValueError("benchmark: --json needs a FILE; usage: rlformers benchmark [KEY=V1,V2 ...] [--json FILE]")
+
+    from rlformers.experiment.benchmark import benchmark
+
+    for line in benchmark(words, Path(out) if out else None):
+        print(line, flush=True)
     return 0
 
 

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, ValidationError
 from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.config import (
+    NUMBERS,
     CheckpointConfig,
     CoreConfig,
     EvalConfig,
@@ -195,13 +196,15 @@ def check_override(typed: DictConfig, override: Override) -> None:
         if inner or key in FREE_NODES:
             example = inner[0] if inner else f"{key}.NAME"
             raise ValueError(f"{key}: need {example}=..., got {given(override)!r}")
-        raise ValueError(_unknown(key, known))
+        raise ValueError(
+            f"{key}: unknown key{_sweep_hint(override)}" if key.startswith("sweep.") else _unknown(key, known)
+        )
     if override.is_add():
         raise ValueError(f"+{key}: the key exists; write {key}=...")
     try:
         OmegaConf.update(typed, key, override.value())
     except ValidationError as error:
-        raise ValueError(_wrong_type(known[key], key, given(override))) from error
+        raise ValueError(_wrong_type(known[key], override)) from error
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -218,8 +221,23 @@ def _hint(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _wrong_type(annotation: Any, key: str, given: str) -> str:
-    return f"{key}: need {type_name(annotation)}, got {given if given == 'null' else repr(given)}"
+def _wrong_type(annotation: Any, override: Override) -> str:
+    text = given(override)
+    complaint = f"{override.key_or_group}: need {type_name(annotation)}, got {text if text == 'null' else repr(text)}"
+    lists = typing.get_origin(annotation) in (list, tuple)
+    return complaint + (_sweep_hint(override) if isinstance(override.value(), list) and not lists else "")
+
+
+def _sweep_hint(override: Override) -> str:
+    """How several values of a key are tried, for those who know another way of asking for it."""
+    key = str(override.key_or_group).removeprefix("sweep.").removeprefix("hparams.")
+    together = f"vmap_over={key} " if key in [f"ppo.{name}" for name in NUMBERS] else ""
+    return f"; several values: --multirun {together}{key}={','.join(choices(given(override)))}"
+
+
+def choices(text: str) -> list[str]:
+    """The values in a text `[A,B]` or `A,B`."""
+    return [value.strip() for value in text.strip().removeprefix("[").removesuffix("]").split(",")]
 
 
 def _hydra_compose(overrides: list[Override]) -> DictConfig:

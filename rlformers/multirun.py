@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from rlformers.compose import compose, one_line, parse, session
+from rlformers.compose import choices, compose, one_line, parse, session
 from rlformers.config import NUMBERS
 from rlformers.experiment.complaints import named_line
 from rlformers.experiment.resume import computation
@@ -57,7 +57,8 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
         raise ValueError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
     with session() as parser:
         vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
-        parsed = parse([word for word in overrides if word not in vmap_over], parser)
+        words = [word for word in overrides if word not in vmap_over]
+        parsed = parse(as_choices(words, choices(vmap_over[-1].partition("=")[2])) if vmap_over else words, parser)
         own = [override for override in parsed if not _is_hydras(override)]
         jobs, base = expand(own)
         keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
@@ -125,13 +126,24 @@ def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
     return jobs, None if bases[0] is None else Path(bases[0])
 
 
+def as_choices(words: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """The overrides with `KEY=A,B` for `KEY=[A,B]` where the values of a key are vmapped: none of those is a list."""
+
+    def one(word: str) -> str:
+        key, _, values = word.partition("=")
+        listed = key.lstrip("+") in keys and values.startswith("[") and values.endswith("]")
+        return f"{key}={','.join(choices(values))}" if listed else word
+
+    return [one(word) for word in words]
+
+
 def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
     """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
 
     Raises:
         ValueError: One that is not swept, or that changes more than numbers.
     """
-    keys = [key.strip() for key in word.partition("=")[2].strip("[]").split(",")]
+    keys = choices(word.partition("=")[2])
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     for key in keys:
         if key not in [f"ppo.{name}" for name in NUMBERS]:

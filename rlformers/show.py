@@ -114,3 +114,15 @@ def inside_help(command: str) -> int:
     _show_keys(PlayConfig if command == "play" else InspectConfig)
     print(_ENVIRONMENT)
     return 0
+
+
+def benchmark_help() -> int:
+    """What `benchmark --help` prints."""
+    print("usage: rlformers benchmark [KEY=V1,V2 ...] [--json FILE]\n")
+    print("The keys are those of `rlformers train --help`; several values of a key make several lines.")
+    print("steps/s             environment steps of all seeds together; the best of several repetitions")
+    print("CPU s/1e6 steps     time of all processor cores, which others on the machine change less")
+    print("s/update            of acting and learning; logs, checkpoints and evaluations are left out")
+    print("compile s           to build and compile the update, without the cache of earlier runs")
+    print("parameters, state   of the agent, and numbers that its memory keeps for each environment")
+    return 0

@@ -31,14 +31,12 @@ class EpisodeSums:
         self.window = self.nothing  # since the last log point
         self.final_parts: list[tuple[int, Window]] = []  # with the number of the first update of each
         self.final_part_size = math.ceil(config.num_updates * FINAL_FRACTION / FINAL_PARTS)  # updates
-        self.since_score = np.zeros(2)  # sum of returns and count, of all seeds, since the last score
         self.last_return: float | None = None
 
     def add(self, update: int, metrics: dict[str, np.ndarray]) -> None:
         """Count the episodes that ended in update number `update`, the first being 1."""
         sums = {name: metrics[f"episode/{name}"].astype(float) for name in SUMS if f"episode/{name}" in metrics}
         self.window = _plus(self.window, sums)
-        self.since_score += [sums["return"].sum(), sums["count"].sum()]
         if update > self.final_from:
             if self.final_parts and update < self.final_parts[-1][0] + self.final_part_size:
                 first, part = self.final_parts.pop()
@@ -64,12 +62,6 @@ class EpisodeSums:
             }
             for i, (count, attempts) in enumerate(zip(window["count"], _attempts(window), strict=True))
         ]
-
-    def pop_score(self) -> float | None:
-        """Mean return over all seeds since the last call; None if no episode ended."""
-        total, count = self.since_score
-        self.since_score = np.zeros(2)
-        return float(total / count) if count else None
 
     def final(self) -> dict[str, Any]:
         """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""

@@ -11,6 +11,7 @@ from rlformers.agents.ppo import TrainState
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
 from rlformers.cores.cost import num_floats
+from rlformers.experiment.best import ReturnWindows
 from rlformers.experiment.checkpoint import Checkpoint, CheckpointStore, saved_updates
 from rlformers.experiment.episodes import EpisodeSums
 from rlformers.experiment.guard import Guard
@@ -55,6 +56,7 @@ class Member:
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
         self.guard = Guard(template, self.seeds, config.batch_size)
         self.evaluation = PeriodicEvaluation(config, self.seeds, meta.get("evaluation"), player)
+        self.windows = ReturnWindows(config, meta.get("windows"))
         self.episodes = EpisodeSums(config, len(self.seeds))
         if checkpoint:
             self.episodes.restore(meta["episodes"])
@@ -77,6 +79,7 @@ class Member:
             return
         self.done = update
         self.episodes.add(update, metrics)
+        self.windows.add(update, metrics)
         if update % self.config.updates_per_log_point == 0 or update == self.config.num_updates:
             lines = rows(self.config, self.seeds, update, metrics, self.episodes.pop(), rate)
             if self.evaluation.due(update):
@@ -91,10 +94,17 @@ class Member:
         for sink in self.sinks:
             sink.commit(self.store.newest * self.config.batch_size)
 
+    def next_score(self, done: int) -> int:
+        """The first update after number `done` whose state has a score; the last update if there is none."""
+        return self.evaluation.next_update(done) if self.config.eval.every else self.windows.next_end(done)
+
     def best(self) -> bool:
-        """Whether the state has been evaluated, better than all others."""
-        score = self.evaluation.score(self.done)
-        return score is not None and (self.store.best_score is None or score > self.store.best_score)
+        """Whether the state has a score, that of its evaluation or of the window it ends, better than all others."""
+        return self._score is not None and (self.store.best_score is None or self._score > self.store.best_score)
+
+    @property
+    def _score(self) -> float | None:
+        return (self.evaluation if self.config.eval.every else self.windows).score(self.done)
 
     def save(self, states: TrainState, clock: dict[str, float]) -> None:
         """Save in the background the state after the last update, with what the loop's clocks show."""
@@ -106,9 +116,10 @@ class Member:
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
             "evaluation": self.evaluation.to_json(),
+            "windows": self.windows.to_json(),
         }
-        score = self.evaluation.score(self.done) if self.config.eval.every else self.episodes.pop_score()
-        self.store.save(self.done, states, meta | clock, score, pinned)
+        # Of states with one score the first is the best; another one is here only if the clock asked for a checkpoint.
+        self.store.save(self.done, states, meta | clock, self._score if self.best() else None, pinned)
 
     def _fail(self, failed: Failed) -> None:
         """Note that it cannot go on, with the checkpoint to go back to."""

@@ -15,12 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rlformers.config import ExperimentConfig, varying_numbers
+from rlformers.config import ExperimentConfig
 from rlformers.envs.host import on_host
-from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import Checkpoint, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
-from rlformers.experiment.guard import debugged
+from rlformers.experiment.compiled import compile_update
 from rlformers.experiment.member import Member
 from rlformers.experiment.periodic import make_player
 from rlformers.experiment.progress import Progress
@@ -101,38 +100,28 @@ class Program:
     ):
         started = time.perf_counter()
         enable_compilation_cache()
-        values = varying_numbers([each.ppo for each in configs])
         config, checkpoint = configs[0], checkpoints[0]
-        built = build(config)
-        self.config = config
-        keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
-        init = jax.jit(jax.vmap(built.learner.init))
-        template = jax.eval_shape(init, keys)
-        one = jax.eval_shape(init, keys[: config.seeds])
+        compiled = compile_update(configs)
+        self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
-        self.states = join([read(saved, one) for saved in checkpoints if saved]) if checkpoint else init(keys)
-        numbers = {name: jnp.repeat(jnp.array(column), config.seeds) for name, column in values.items()}
-
-        def update(state: Any, numbers: dict[str, Any]) -> Any:
-            step = built.learner_with(numbers).update
-            return (debugged(step) if config.debug else step)(state)
-
-        program = jax.jit(jax.vmap(update), donate_argnums=0).lower(template, numbers).compile()
-        self.update = lambda states: program(states, numbers)
-        self.compile_seconds = time.perf_counter() - started
+        self.states = (
+            join([read(saved, compiled.one) for saved in checkpoints if saved])
+            if checkpoint
+            else compiled.init(compiled.keys)
+        )
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
             print(f"going on after {self.done * config.batch_size:,} steps")
-            if on_host(built.env):
-                again = jax.vmap(jax.random.fold_in, (0, None))(keys, self.done)
-                self.states = with_new_episodes(self.states, init(again), config.env)
+            if on_host(compiled.built.env):
+                again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
+                self.states = with_new_episodes(self.states, compiled.init(again), config.env)
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, one, player)
+            Member(each, run_dir, group, saved, compiled.one, player)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
@@ -142,10 +131,11 @@ class Program:
         progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
         lap = time.perf_counter()
         chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
+        saves_best = config.checkpoint.every > 0 or config.eval.every > 0
         try:
             while self.done < config.num_updates and not stop.received and self._sound:
                 keep_at, evaluations = self._next_to_keep(), [member.evaluation for member in self.members]
-                end = min(self.done + chunk, keep_at, evaluations[0].next_update(self.done))
+                end = min(self.done + chunk, keep_at, self.members[0].next_score(self.done))
                 evaluating = sum(evaluation.seconds for evaluation in evaluations)
                 count, seconds = self._advance(end - self.done, stop)
                 progress.show(self.done * config.batch_size, count * config.batch_size * copies / seconds, self._return)
@@ -156,7 +146,8 @@ class Program:
                 for member in self._sound:
                     member.commit()
                 idle = not any(member.store.busy for member in self.members)
-                if (lap >= save_at and idle) or self.done == keep_at or any(member.best() for member in self._sound):
+                best = saves_best and any(member.best() for member in self._sound)
+                if (lap >= save_at and idle) or self.done == keep_at or best:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
             if self.saved < self.done:

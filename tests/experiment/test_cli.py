@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,9 @@ def test_train_writes_a_run_directory_and_keeps_it(trained, capsys):
     rows = read_rows(run_dir / "metrics.jsonl")
     assert [(row["seed"], row["step"]) for row in rows] == [(s, 64 * u) for u in (1, 2, 3, 4) for s in (0, 1)]
     assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4
+    # What a GRU of width 8 can hold, and T = 16; episodes of 52 steps.
+    assert all(0 < row["memory/state_norm"] < 8**0.5 and 0 < row["memory/state_max"] < 1 for row in rows)
+    assert all(1 <= row["memory/age"] <= 16 and 0 <= row["memory/starts"] <= 1 for row in rows)
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["completed"] and len(summary["final_return"]["per_seed"]) == 2
     assert summary["state_size"] == 8  # of a GRU: its width, for one environment of one seed
@@ -85,6 +89,12 @@ def test_train_writes_a_run_directory_and_keeps_it(trained, capsys):
     assert main([*command, "ppo.lr=0.1"]) == 2
     assert "ppo.lr=0.1 was 0.001" in capsys.readouterr().err
     assert (run_dir / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_a_row_holds_is_documented(trained):
+    text = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text()
+    for key in read_rows(trained[0] / "metrics.jsonl")[0]:
+        assert f"`{key}`" in text, key
 
 
 def test_views_hold_the_rows_of_a_training(trained):

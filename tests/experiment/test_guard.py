@@ -89,13 +89,26 @@ class Root(Core[tuple[()]]):
         return (), x + jnp.sqrt(jnp.square(self.w))
 
 
+class Largest(Core[Array]):
+    """y = x, and a memory that no number has reached yet: the maximum over nothing."""
+
+    def initial_state(self):
+        return jnp.full(2, -jnp.inf)
+
+    def step(self, state, x, start):
+        return state, x
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     register_env("test/Breaks", Breaks)
-    definition = SimpleNamespace(Config=Nothing, make=lambda config, width, num_layers, key: Root(jnp.zeros(width)))
-    register_core("root", definition)
+    for name, make in {"root": Root, "largest": lambda _: Largest()}.items():
+        definition = SimpleNamespace(
+            Config=Nothing, make=lambda config, width, num_layers, key, make=make: make(jnp.zeros(width))
+        )
+        register_core(name, definition)
     yield
-    del envs._entries["test/Breaks"], cores._entries["root"]
+    del envs._entries["test/Breaks"], cores._entries["root"], cores._entries["largest"]
 
 
 @struct.dataclass
@@ -118,7 +131,14 @@ def rows(run_dir):
 def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
     run_dir = tmp_path / "run"
     # Of the first observation that is not a number, the one after update 3, nothing has been computed yet.
-    asked = ["env=test/Breaks", "env_params.observation=24", "env_params.share=0.3", "seed=4", "seeds=4"]
+    asked = [
+        "env=test/Breaks",
+        "env_params.observation=24",
+        "env_params.share=0.3",
+        "seed=4",
+        "seeds=4",
+        "core=largest",
+    ]
     line = failed(run_dir, *asked, capsys=capsys)
 
     config = load(run_dir / "config.yaml")
@@ -133,6 +153,9 @@ def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
         "add debug=true to find the line; if training diverged, a new run with a lower ppo.lr may not"
     )
     assert [row["step"] for row in rows(run_dir)] == [16] * 4 + [32] * 4
+    # Memories are infinite all the while, and may be.
+    for row in rows(run_dir):
+        assert row["memory/state_norm"] is row["memory/state_max"] is None and row["memory/age"] == 8
     summary = json.loads((run_dir / "summary.json").read_text())
     assert not summary["completed"] and summary["total_steps"] == 32
     assert summary["failure"] == {
@@ -145,7 +168,7 @@ def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
     saved = list(good_checkpoints(run_dir / "checkpoints"))
     assert [checkpoint.update for checkpoint in saved] == [2, 1]
     state = read(saved[0], template)
-    floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    floats = [x for x in jax.tree.leaves(state._replace(memory=())) if jnp.issubdtype(x.dtype, jnp.inexact)]
     assert all(np.isfinite(x).all() for x in floats)
 
     before = rows(run_dir)

@@ -225,6 +225,9 @@ def test_core_options_of_an_experiment_reach_their_core(trained):
         (["core=gru,s5", "vmap_over=core"], "vmap_over: 'core' is none of the numbers ppo.lr, ppo.gamma, "),
         (["ppo.lr=0.1,0.2", "vmap_over=[ppo.lr,ppo.num_steps]"], "vmap_over: 'ppo.num_steps' is none of the numbers"),
         (["ppo.lr=0.1,0.2", "vmap_over=ppo.gamma"], "vmap_over: ppo.gamma has no values to choose from"),
+        (["ppo.lr=[0.1]", "vmap_over=ppo.lr"], "vmap_over: ppo.lr has no values to choose from"),
+        (["ppo.lr=[0.1,fast]", "vmap_over=ppo.lr"], "ppo.lr: need a float, got 'fast'"),
+        (["ppo.lr=[0.1, 0.2]"], "got '[0.1,0.2]'; several values: --multirun vmap_over=ppo.lr ppo.lr=0.1,0.2\n"),
     ],
 )
 def test_one_bad_combination_costs_nothing(overrides, words, trained, tmp_path, capsys):
@@ -232,6 +235,18 @@ def test_one_bad_combination_costs_nothing(overrides, words, trained, tmp_path, 
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not trained and not list(tmp_path.iterdir())
+
+
+def test_vmapped_values_may_be_a_list(trained, monkeypatch):
+    together = []
+    monkeypatch.setattr(
+        "rlformers.experiment.train.train_together",
+        lambda configs, *_: (
+            together.append([config.ppo.lr for config in configs]) or [{"completed": True}] * len(configs)
+        ),
+    )
+    main(["train", "--multirun", "ppo.lr=[0.1, 2e-1]", "core=gru,s5", "vmap_over=[ppo.lr]"])
+    assert together == [[0.1, 0.2]] * 2 and not trained
 
 
 def test_what_fails_in_the_check_names_the_combination(trained, tmp_path, monkeypatch, capsys):

@@ -21,7 +21,7 @@ from rlformers.change import change
 from rlformers.cli import main
 from rlformers.compose import load
 from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import CheckpointError, good_checkpoints, read, saved_updates
+from rlformers.experiment.checkpoint import CheckpointError, best_of, good_checkpoints, read, saved_updates
 from rlformers.experiment.resume import latest
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.stop import StopRequest
@@ -66,12 +66,19 @@ def digest(tree) -> str:
     return sha.hexdigest()
 
 
+def best(run_dir: Path) -> tuple[int, float]:
+    """The best checkpoint and its score."""
+    metas = {c.update: c.meta for c in good_checkpoints(run_dir / "checkpoints")}
+    return best_of(metas), metas[best_of(metas)]["score"]
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     assert metrics(one) == metrics(other)
     assert digest(restored(one, UPDATES)[0]) == digest(restored(other, UPDATES)[0])
     summaries = [json.loads((path / "summary.json").read_text()) for path in (one, other)]
     assert summaries[0]["completed"] and summaries[0]["final_return"] == summaries[1]["final_return"]
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir())
+    assert best(one) == best(other)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from rlformers.experiment.train import train, train_together
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "ppo.update_epochs=1", "model.width=8"]
 SMALL += ["core=gru", "seeds=2", "total_steps=640", "log_every=1", "chunk_seconds=0.001", "wandb.mode=disabled"]
-AXES = ["ppo.lr=1e-3,1e-2", "ppo.gamma=0.9,0.95", "vmap_over=[ppo.lr,ppo.gamma]"]
+AXES = ["ppo.lr=[1e-3, 1e-2]", "ppo.gamma=0.9,0.95", "vmap_over=[ppo.lr,ppo.gamma]"]
 VALUES = [(lr, gamma) for lr in (1e-3, 1e-2) for gamma in (0.9, 0.95)]
 
 
