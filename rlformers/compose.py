@@ -9,7 +9,6 @@ them secrets) into logged configs is removed.
 import contextlib
 import difflib
 import math
-import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -35,8 +34,9 @@ from rlformers.config import (
     WrapConfig,
 )
 from rlformers.cores import registry
+from rlformers.cores.options import type_name
 from rlformers.presets import CONFIGS, experiments
-from rlformers.schema import FREE_NODES, in_free_node, leaves, store_schema, type_name, typed_config
+from rlformers.schema import FREE_NODES, core_node, in_free_node, leaves, store_schema, typed_config
 
 
 def compose(overrides: list[str]) -> ExperimentConfig:
@@ -178,7 +178,7 @@ def _check_group(override: Override) -> None:
     names = override.sweep_string_iterator() if override.is_sweep_override() else [given(override)]
     for name in names:
         if key == "core":
-            registry.load(str(name))  # one that is unknown, or cannot be imported, or needs another package
+            core_node(str(name))  # one that is unknown, or cannot be imported, or needs another package
         elif name not in choices():
             raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
 
@@ -270,14 +270,12 @@ def from_node(node: DictConfig) -> ExperimentConfig:
         raise ValueError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
     options = dict(values["core"])
     name = options.pop("name")
-    types = typing.get_type_hints(registry.load(name).Config)
-    options = {key: tuple(value) if typing.get_origin(types[key]) is tuple else value for key, value in options.items()}
-    registry.load(name).Config(**options)
+    core = registry.make_config(name, options)
     return ExperimentConfig(
         **values
         | {
             "wrap": WrapConfig(**values["wrap"]),
-            "core": CoreConfig(name, options),
+            "core": CoreConfig(name, {key: getattr(core, key) for key in options}),
             "model": ModelConfig(**values["model"]),
             "ppo": PPOConfig(**values["ppo"]),
             "eval": EvalConfig(**values["eval"]),

@@ -36,11 +36,18 @@ def store_schema() -> None:
         with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen
             *folders, file = name.split("/")
             group = "/".join(["core", *folders])
-            store.store(file, _core_node(name), group=group, package="core", provider="rlformers")
+            store.store(file, core_node(name), group=group, package="core", provider="rlformers")
 
 
-def _core_node(name: str) -> type:
-    return _node(registry.load(name).Config, name=(str, name))
+def core_node(name: str) -> DictConfig:
+    """The options of a core at their defaults, typed, beside its name.
+
+    Raises:
+        ValueError: No such core, or a plug-in that is broken.
+    """
+    schema = registry.load(name).Config
+    with registry.in_one_line(name, "has options that Hydra cannot hold"):
+        return OmegaConf.structured(_node(schema, name=(str, name)))
 
 
 def _node(schema: Any, **extra: tuple[Any, Any]) -> type:
@@ -73,7 +80,7 @@ def typed_config(core: str) -> DictConfig:
         ValueError: No such core.
     """
     config = OmegaConf.structured(_root())
-    config.core = OmegaConf.structured(_core_node(core))
+    config.core = core_node(core)
     return config
 
 
@@ -92,27 +99,3 @@ def leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield key, annotation | None if annotation is not Any and child._metadata.optional else annotation
         elif isinstance(child, DictConfig) and key not in (*FREE_NODES, "core_options"):
             yield from leaves(child, f"{key}.")
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a user reads it, e.g. `a float`."""
-    if annotation in _TYPE_NAMES:
-        return _TYPE_NAMES[annotation]
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (list, tuple):
-        return f"a list [...] of {_PLURALS.get(arguments[0], 'values')}"
-    if arguments and origin is not dict:
-        return " or ".join(type_name(argument) for argument in arguments)
-    return _TYPE_NAMES.get(origin, str(annotation))
-
-
-_TYPE_NAMES: dict[Any, str] = {
-    float: "a float",
-    int: "an int",
-    bool: "true or false",
-    str: "a string",
-    type(None): "null",
-    dict: "key=value pairs",
-    Any: "any value",
-}
-_PLURALS: dict[Any, str] = {float: "floats", int: "ints", str: "strings"}

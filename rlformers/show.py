@@ -1,5 +1,8 @@
 """What the command line prints about itself: tables of names, and the keys that a command takes."""
 
+from collections.abc import Iterable
+from typing import Any
+
 _COLUMNS = """ An operation is a multiply-add or an elementwise one.
 state       numbers that each environment carries
 step        operations of one token when acting
@@ -9,46 +12,103 @@ For other sizes: rlformers list cores width=256 num_layers=2"""
 
 
 def list_cores(words: list[str]) -> int:
-    """What `list cores` prints, for the sizes given as `width=`, `num_layers=`."""
+    """What `list cores` prints: for the cores whose names begin with a word, for the sizes `width=`, `num_layers=`."""
+    import sys
+
+    from rlformers.cores.registry import entries, ignored_plugins
+
+    prefix, sizes = _prefix_and_sizes(words)
+    cores = {name: entry for name, entry in entries().items() if name.startswith(prefix)}
+    if not cores:
+        raise ValueError(f"list cores: no name begins with {prefix!r}; cores are {', '.join(entries())}")
+    costs = _costs(cores, sizes, everything=bool(words))
+    for line in ignored_plugins():
+        print(line, file=sys.stderr)
+
+    columns = ("state", "parameters", "step", "segment", "window")
+    margin = max(18, *(len(name) + 1 for name in cores))
+    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
+    for core in cores.values():
+        numbers = costs.get(core.name, {})
+        broken = isinstance(numbers, str)
+        what = numbers if broken else f"{core.summary} ({core.paper})"
+        cells = ["-" if broken else _cell(numbers.get(column, "-")) for column in columns]
+        print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {what}")
+    print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
+    if len(costs) < len(cores):
+        print("For what memax's cores cost: rlformers list cores memax")
+    return 0
+
+
+def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
+    prefix, sizes = "", {"width": 64, "num_layers": 1}
+    for word in words:
+        key, assigned, value = word.partition("=")
+        if not assigned and not prefix:
+            prefix = word
+        elif key not in sizes:
+            raise ValueError(f"list cores: {key!r} is none of {', '.join(sizes)}")
+        elif not value.isdecimal() or int(value) < 1:
+            raise ValueError(f"{key}: need at least 1, got {value!r}")
+        else:
+            sizes[key] = int(value)
+    return prefix, sizes
+
+
+def _costs(cores: Iterable[str], sizes: dict[str, int], everything: bool) -> dict[str, Any]:
+    """The numbers of each core, or in one line why there are none.
+
+    Those of our own cores at the default sizes are on file. Others are counted, which takes time and jax; memax's many
+    only if everything is wanted.
+    """
     import json
     from importlib.resources import files
 
-    from rlformers.cores.registry import entries
+    known = {}
+    if sizes == _prefix_and_sizes([])[1]:
+        stored = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
+        known = {name: stored[name] for name in cores if name in stored}
+    others = [name for name in cores if name not in known and (everything or not name.startswith("memax/"))]
+    if not others:
+        return known
 
-    sizes = {"width": 64, "num_layers": 1}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in sizes:
-            raise ValueError(f"list cores: {key!r} is none of {', '.join(sizes)}")
-        if not value.isdecimal() or int(value) < 1:
-            raise ValueError(f"{key}: need at least 1, got {value!r}")
-        sizes[key] = int(value)
-    if words:
-        from rlformers.cores.cost import measure_all
+    from rlformers.cores.cost import measure_all
 
-        costs = measure_all(**sizes)
-    else:
-        costs = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
+    return known | measure_all(others, **sizes)
 
-    columns = ("state", "parameters", "step", "segment", "window")
-    margin = max(18, *(len(name) + 1 for name in entries()))
-    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
-    for core in entries().values():
-        numbers = costs.get(core.name, dict.fromkeys(columns, "-"))
-        cells = ("all" if n is None else f"{n:,}" if isinstance(n, int) else n for n in map(numbers.get, columns))
-        print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {core.summary} ({core.paper})")
-    print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
-    return 0
+
+def _cell(number: Any) -> str:
+    return "all" if number is None else f"{number:,}" if isinstance(number, int) else number
+
+
+def _notes(schema: type) -> dict[str, str]:
+    """What the keys mean: the comment beside each, where there is source code to read."""
+    import ast
+    import inspect
+    import io
+    import textwrap
+    import tokenize
+
+    try:
+        source = textwrap.dedent(inspect.getsource(schema))
+    except (OSError, TypeError):
+        return {}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    notes = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            notes[node.target.id] = " ".join(comments[line] for line in lines if line in comments)
+    return notes
 
 
 def _show_keys(schema: type, prefix: str = "") -> None:
     import dataclasses
-    import inspect
-    import re
 
-    # What a key means is the comment on its line.
-    sources = [inspect.getsource(kind) for kind in reversed(schema.__mro__) if dataclasses.is_dataclass(kind)]
-    notes = dict(re.findall(r"^ +(\w+):[^#\n]*# (.*)$", "".join(sources), re.MULTILINE))
+    notes: dict[str, str] = {}
+    for base in reversed(schema.__mro__):
+        notes |= _notes(base) if dataclasses.is_dataclass(base) else {}
     for field in dataclasses.fields(schema):
         factory = field.default_factory
         default = factory() if factory is not dataclasses.MISSING else field.default
@@ -58,7 +118,8 @@ def _show_keys(schema: type, prefix: str = "") -> None:
             _show_keys(type(default), f"{prefix}{field.name}.")
         else:
             kind = getattr(field.type, "__name__", str(field.type))
-            text = f"  {prefix + field.name:30} {kind:12} {default!s:13} {notes.get(field.name, '')}"
+            value = "" if default is dataclasses.MISSING else default
+            text = f"  {prefix + field.name:30} {kind:12} {value!s:13} {notes.get(field.name, '')}"
             print(text.rstrip())
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 BLOCK = 32  # queries
 
@@ -29,7 +29,7 @@ def empty(M: int, D: int, H: int, d: int, dtype: jnp.dtype) -> Memory:
     return Memory(jnp.zeros((M, D), dtype), k, v, jnp.zeros((), jnp.int32))
 
 
-def forget(memory: Memory, start: Bool[Array, ""]) -> Memory:
+def forget(memory: Memory, start: Bool[ArrayLike, ""]) -> Memory:
     """The empty memory at a start, the same memory elsewhere."""
     return jax.tree.map(lambda old: jnp.where(start, jnp.zeros_like(old), old), memory)
 

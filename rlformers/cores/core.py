@@ -4,11 +4,12 @@ Axis letters of the whole package: T time, B environments, S seeds, D width, L l
 """
 
 import abc
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Bool, Complex, Float
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 State = TypeVar("State")
 
@@ -19,7 +20,13 @@ class Core(eqx.Module, Generic[State]):
     `start[t]` means "x[t] is the first token of a new memory": the state is replaced by the initial one BEFORE x[t]
     is consumed. Subclasses are final. They contain no randomness, no `stop_gradient`, no statistics of a batch, and
     every leaf is an array, so that plain `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` work on them.
+    A core defines `step` or `scan`, from which the other one follows, or both where it has a better one.
     """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if cls.step is Core.step and cls.scan is Core.scan:
+            raise TypeError(f"{cls.__name__}: a core defines step or scan, or both")
 
     @abc.abstractmethod
     def initial_state(self) -> State:
@@ -30,14 +37,15 @@ class Core(eqx.Module, Generic[State]):
         """How many tokens back an output can depend on; None: as far as the last start."""
         return None
 
-    @abc.abstractmethod
-    def step(self, state: State, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[State, Float[Array, " D"]]:
-        """Consume one token."""
+    def step(self, state: State, x: Float[Array, " D"], start: Bool[ArrayLike, ""]) -> tuple[State, Float[Array, " D"]]:
+        """Consume one token; unless overridden, as a segment of one. `True` and `False` will do for `start`."""
+        state, ys = self.scan(state, x[None], jnp.asarray(start, bool)[None])
+        return state, ys[0]
 
     def scan(
         self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[State, Float[Array, "T D"]]:
-        """Consume a segment; equal to T times `step`. Cores with a parallel form override this."""
+        """Consume a segment; equal to T times `step`, which it is unless overridden by a parallel form."""
         return jax.lax.scan(lambda carry, token: self.step(carry, *token), state, (xs, starts))
 
     def prepare(self, state: State) -> State:

@@ -6,6 +6,7 @@ cores needs no jax; `python -m rlformers.cores.cost` writes it anew and a test c
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rlformers.cores.core import Core
-from rlformers.cores.registry import built_in, entries, make_core
+from rlformers.cores.registry import built_in, in_one_line, make_core
 
 SEGMENT = 128  # tokens
 WIDTH = 64
@@ -83,14 +84,17 @@ def measure(name: str, width: int = WIDTH, num_layers: int = 1) -> Cost:
     return cost(core, width)
 
 
-def measure_all(width: int = WIDTH, num_layers: int = 1) -> dict[str, dict[str, int | None]]:
-    """The costs of all cores; those that cannot be built, such as a broken plug-in, are left out with a line."""
-    table = {}
-    for name in entries():
+def measure_all(
+    names: Iterable[str], width: int = WIDTH, num_layers: int = 1
+) -> dict[str, dict[str, int | None] | str]:
+    """The cost of each core, or in one line why it cannot be built or counted, as with a broken plug-in."""
+    table: dict[str, dict[str, int | None] | str] = {}
+    for name in names:
         try:
-            table[name] = measure(name, width, num_layers)._asdict()
+            with in_one_line(name, "cannot be measured"):
+                table[name] = measure(name, width, num_layers)._asdict()
         except ValueError as error:
-            print(f"left out: {error}")
+            table[name] = str(error)
     return table
 
 

@@ -25,6 +25,7 @@ from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, Linear, RMSNorm
 from rlformers.cores.linear_scan import scan_chunks
+from rlformers.cores.options import check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -44,12 +45,9 @@ class Config:
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
-        for name, least in (("heads", 1), ("head_size", 0), ("expand", 1), ("conv_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        check_least(self, heads=1, head_size=0, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
-        if not 0 < self.ffn_ratio < float("inf"):
-            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        check_positive(self, "ffn_ratio")
         check_chunk(self.chunk)
 
 
@@ -76,9 +74,7 @@ class DeltaNet(Core[DeltaNetState]):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_conv, key_alpha, key_dt, key_A, key_beta, key_g, key_o = jax.random.split(key, 8)
-        H, K = config.heads, config.head_size or width // config.heads
-        if K == 0:
-            raise ValueError(f"core.heads: {H} heads are more than the width {width}; give core.head_size")
+        H, K = config.heads, size_of_heads(width, config.heads, config.head_size)
         V = config.expand * K
         self.W_qkv = Linear(width, H * (2 * K + V), key=key_qkv, use_bias=False)
         self.conv = DepthwiseConv(H * (2 * K + V), config.conv_size, key=key_conv, use_bias=False)
@@ -98,13 +94,6 @@ class DeltaNet(Core[DeltaNetState]):
         V = len(self.norm.scale)
         K = (self.conv.weight.shape[1] // self.H - V) // 2
         return DeltaNetState(self.conv.empty(), jnp.zeros((self.H, K, V), self.norm.scale.dtype))
-
-    def step(
-        self, state: DeltaNetState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[DeltaNetState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
@@ -211,7 +200,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
 
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
-        ffn = FeedForward(width, round(config.ffn_ratio * width), "swiglu", key=key_ffn)
+        ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "swiglu", key=key_ffn)
         return Residual(RMSNorm(width), DeltaNet(width, config, key=key_mixer), RMSNorm(width), ffn)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)), RMSNorm(width))

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, standardize
 from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Stack
 
 
@@ -30,17 +31,12 @@ class Config:
 
     traces: int = 32  # m
     contexts: int = 4  # c
-    max_period: float = (
-        1024.0  # tokens: the slowest frequency, and the time after which 1 % of the slowest trace is left
-    )
+    max_period: float = 1024.0  # tokens: of the slowest frequency; after as many 1 % of the slowest trace is left
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.scan not in METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
-        for name, least in (("traces", 1), ("contexts", 1), ("max_period", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        check_choices(self, scan=METHODS)
+        check_least(self, traces=1, contexts=1, max_period=2)
 
 
 class FFMState(NamedTuple):
@@ -80,13 +76,6 @@ class FFM(Core[FFMState]):
         """S = 0."""
         zeros = jnp.zeros((len(self.alpha), len(self.omega)), self.alpha.dtype)
         return FFMState(jax.lax.complex(zeros, zeros))
-
-    def step(
-        self, state: FFMState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[FFMState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: FFMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

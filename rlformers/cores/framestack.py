@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from rlformers.cores.conv import dense_conv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import orthogonal
+from rlformers.cores.options import check_least
 from rlformers.cores.stack import Stack
 
 
@@ -26,8 +27,7 @@ class Config:
     frames: int = 8  # k, the present one included
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"core.frames: need at least 1, got {self.frames}")
+        check_least(self, frames=1)
 
 
 class FrameStackState(NamedTuple):
@@ -55,13 +55,6 @@ class FrameStack(Core[FrameStackState]):
         """Nothing came before."""
         k, D, _ = self.W.shape
         return FrameStackState(jnp.zeros((k - 1, D), self.W.dtype))
-
-    def step(
-        self, state: FrameStackState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[FrameStackState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: FrameStackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, lecun_normal, matmul, orthogonal, per_gate
@@ -47,7 +47,7 @@ class GRU(Core[GRUState]):
         return GRUState(jnp.zeros_like(self.c_n))
 
     def step(
-        self, state: GRUState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: GRUState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[GRUState, Float[Array, " D"]]:
         """Consume one token."""
         return self._cell(state, self.W(x), start)
@@ -59,7 +59,7 @@ class GRU(Core[GRUState]):
         return jax.lax.scan(lambda carry, token: self._cell(carry, *token), state, (self.W(xs), starts))
 
     def _cell(
-        self, state: GRUState, Wx: Float[Array, " G"], start: Bool[Array, ""]
+        self, state: GRUState, Wx: Float[Array, " G"], start: Bool[ArrayLike, ""]
     ) -> tuple[GRUState, Float[Array, " D"]]:
         h = jnp.where(start, self.initial_state().h, state.h)
         x_r, x_z, x_n = jnp.split(Wx, 3)

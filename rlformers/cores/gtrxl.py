@@ -17,7 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.attention import (
     Meeting,
@@ -34,6 +34,7 @@ from rlformers.cores.attention import (
 )
 from rlformers.cores.core import Core
 from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
+from rlformers.cores.options import check_choices, check_least, size_of_heads
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
 from rlformers.cores.stack import StackState
 
@@ -56,12 +57,8 @@ class Config:
     final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
 
     def __post_init__(self) -> None:
-        for name, allowed in (("positions", POSITIONS), ("gate", GATES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        for name, least in (("memory", 1), ("heads", 1), ("head_size", 0), ("ffn", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        check_choices(self, positions=POSITIONS, gate=GATES)
+        check_least(self, memory=1, heads=1, head_size=0, ffn=1)
 
 
 class Gate(eqx.Module):
@@ -121,7 +118,7 @@ class Layer(eqx.Module):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_o, key_gate1, key_1, key_2, key_gate2 = jax.random.split(key, 7)
-        M, H, d = config.memory, config.heads, config.head_size or width // config.heads
+        M, H, d = config.memory, config.heads, size_of_heads(width, config.heads, config.head_size)
         E = H * d
         F = config.ffn * width
         self.norm1 = LayerNorm(width)
@@ -144,7 +141,7 @@ class Layer(eqx.Module):
         return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
 
     def step(
-        self, state: Memory, e: Float[Array, " D"], start: Bool[Array, ""], u: Array, w: Array
+        self, state: Memory, e: Float[Array, " D"], start: Bool[ArrayLike, ""], u: Array, w: Array
     ) -> tuple[Memory, Float[Array, " D"]]:
         """Consume one token. The memory is not projected again."""
         state = forget(state, start)
@@ -211,7 +208,8 @@ class GTrXL(Core[StackState]):
 
     def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
         self.layers = tuple(Layer(width, config, key=k) for k in jax.random.split(key, num_layers))
-        shape = (1 if config.share_uv else num_layers, config.heads, config.head_size or width // config.heads)
+        d = size_of_heads(width, config.heads, config.head_size)
+        shape = (1 if config.share_uv else num_layers, config.heads, d)
         self.u = self.w = jnp.zeros(shape)
         self.norm = LayerNorm(width) if config.final_norm else None
 
@@ -225,7 +223,7 @@ class GTrXL(Core[StackState]):
         return StackState(tuple(layer.initial_state() for layer in self.layers))
 
     def step(
-        self, state: StackState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: StackState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[StackState, Float[Array, " D"]]:
         """Consume one token."""
         new = []
@@ -270,6 +268,4 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     Raises:
         ValueError: The width is not divisible by the number of heads and `head_size` is not given.
     """
-    if not config.head_size and width % config.heads:
-        raise ValueError(f"core.heads: width {width} is not divisible by heads={config.heads}")
     return GTrXL(width, num_layers, config, key=key)

@@ -22,6 +22,7 @@ from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.stack import Residual, Stack
 
 NORMALISERS = ("sum", "rms")
@@ -41,13 +42,9 @@ class Config:
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
-        if self.normaliser not in NORMALISERS:
-            raise ValueError(f"core.normaliser: {self.normaliser!r} is none of {', '.join(NORMALISERS)}")
-        for name, least in (("heads", 1), ("head_size", 0), ("conv_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
-        if not 0 < self.ffn_ratio < float("inf"):
-            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        check_choices(self, normaliser=NORMALISERS)
+        check_least(self, heads=1, head_size=0, conv_size=1)
+        check_positive(self, "ffn_ratio")
         check_chunk(self.chunk)
 
 
@@ -72,9 +69,7 @@ class LinearAttention(Core[LinearAttentionState]):
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_conv, key_o = jax.random.split(key, 3)
         H = config.heads
-        E = H * (config.head_size or width // H)
-        if E == 0:
-            raise ValueError(f"core.heads: {H} heads are more than the width {width}; give core.head_size")
+        E = H * size_of_heads(width, H, config.head_size)
         self.W_qkv = Linear(width, 3 * E, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=False)
         self.conv = DepthwiseConv(3 * E, config.conv_size, key=key_conv) if config.conv_size > 1 else None
         self.log_rate = -jnp.log(jnp.geomspace(*TIMES, H)) if config.decay else None
@@ -88,13 +83,6 @@ class LinearAttention(Core[LinearAttentionState]):
         d = W.shape[1] // (3 * H)
         buffer = jnp.zeros((0, W.shape[1]), W.dtype) if self.conv is None else self.conv.empty()
         return LinearAttentionState(buffer, jnp.zeros((H, d, d), W.dtype), jnp.zeros((H, d), W.dtype))
-
-    def step(
-        self, state: LinearAttentionState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[LinearAttentionState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: LinearAttentionState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
@@ -145,7 +133,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
 
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
-        ffn = FeedForward(width, round(config.ffn_ratio * width), "gelu", key=key_ffn)
+        ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "gelu", key=key_ffn)
         return Residual(LayerNorm(width), LinearAttention(width, config, key=key_mixer), LayerNorm(width), ffn)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)), LayerNorm(width))

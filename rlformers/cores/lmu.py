@@ -17,6 +17,7 @@ Each of C channels holds the last θ_c inputs u_c as coefficients of N Legendre 
 A start replaces m and h by 0. [m, x] counts the coefficients of the first channel first.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,13 +25,14 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
 from rlformers.cores.lmu_cells import RecurrentLMU
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Stack
 
 CELLS = ("parallel", "voelker", "keras")
@@ -57,15 +59,11 @@ class Config:
     scan: str = "auto"  # of the cell "parallel"
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("cell", CELLS),
-            ("input_activation", tuple(ACTIVATIONS)),
-            ("output_activation", tuple(ACTIVATIONS)),
-            ("scan", MATRIX_METHODS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        check_windows(self.channels or 1, self.order, self.theta_min, self.theta_max)
+        activations = tuple(ACTIVATIONS)
+        check_choices(self, cell=CELLS, input_activation=activations, output_activation=activations)
+        check_choices(self, scan=MATRIX_METHODS)
+        check_least(self, channels=0, order=1)
+        check_windows(self.theta_min, self.theta_max)
         if self.cell == "voelker" and self.channels > 1:
             raise ValueError(
                 f"core.channels: core.cell=voelker has 1, got {self.channels}; core.cell=keras has any number"
@@ -79,16 +77,13 @@ class Config:
         return log_spaced_windows(self.theta_min, self.theta_max, self.channels or (1 if self.cell == "voelker" else 8))
 
 
-def check_windows(channels: int, order: int, theta_min: float, theta_max: float) -> None:
-    """Refuse what is no memory.
+def check_windows(theta_min: float, theta_max: float) -> None:
+    """The options of the same names.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: Not 1 <= theta_min <= theta_max.
     """
-    for name, value in (("channels", channels), ("order", order)):
-        if value < 1:
-            raise ValueError(f"core.{name}: need at least 1, got {value}")
-    if not 1 <= theta_min <= theta_max:
+    if not 1 <= theta_min <= theta_max < math.inf:
         raise ValueError(f"core.theta_min: need 1 <= theta_min <= theta_max, got {theta_min} and {theta_max}")
 
 
@@ -129,13 +124,6 @@ class ParallelLMU(Core[MemoryState]):
         """m = 0."""
         return MemoryState(jnp.zeros((len(self.thetas), self.order), self.W_u.weight.dtype))
 
-    def step(
-        self, state: MemoryState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[MemoryState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
-
     def scan(
         self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MemoryState, Float[Array, "T D"]]:
@@ -164,7 +152,7 @@ class ResidualLMU(Core[MemoryState]):
         return self.cell.initial_state()
 
     def step(
-        self, state: MemoryState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: MemoryState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[MemoryState, Float[Array, " D"]]:
         """Consume one token."""
         state, y = self.cell.step(state, self.norm(x), start)

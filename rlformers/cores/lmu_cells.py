@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import delay_memory, hold_block
@@ -60,7 +60,7 @@ class RecurrentLMU(Core[RecurrentState]):
         return RecurrentState(jnp.zeros(len(self.W_h), dtype), jnp.zeros((len(self.thetas), self.order), dtype))
 
     def step(
-        self, state: RecurrentState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: RecurrentState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[RecurrentState, Float[Array, " D"]]:
         """Consume one token."""
         return self._cell(self.memory(), state, self.e_x(x), self.W_x(x), start)
@@ -89,7 +89,7 @@ class RecurrentLMU(Core[RecurrentState]):
         state: RecurrentState,
         ex: Float[Array, " C"],
         Wx: Float[Array, " D"],
-        start: Bool[Array, ""],
+        start: Bool[ArrayLike, ""],
     ) -> tuple[RecurrentState, Float[Array, " D"]]:
         A, B = memory
         h, m = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)

@@ -23,6 +23,7 @@ from rlformers.cores.hippo import log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear, RMSNorm, lecun_normal
 from rlformers.cores.linear_scan import MATRIX_METHODS
 from rlformers.cores.lmu import MemoryState, ParallelLMU, check_windows
+from rlformers.cores.options import check_choices, check_least
 
 NORMS = ("layer", "rms", "frozen_bn")
 
@@ -41,22 +42,9 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        check_norm(self.norm)
-        if self.scan not in MATRIX_METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(MATRIX_METHODS)}")
-        if self.ffn < 1:
-            raise ValueError(f"core.ffn: need at least 1, got {self.ffn}")
-        check_windows(self.channels, self.order, self.theta_min, self.theta_max)
-
-
-def check_norm(norm: str) -> None:
-    """Refuse unknown norms.
-
-    Raises:
-        ValueError: The name is none of `NORMS`.
-    """
-    if norm not in NORMS:
-        raise ValueError(f"core.norm: {norm!r} is none of {', '.join(NORMS)}")
+        check_choices(self, norm=NORMS, scan=MATRIX_METHODS)
+        check_least(self, channels=1, order=1, ffn=1)
+        check_windows(self.theta_min, self.theta_max)
 
 
 class FrozenBatchNorm(eqx.Module):
@@ -183,13 +171,6 @@ class LMUFormer(Core[LMUFormerState]):
     def initial_state(self) -> LMUFormerState:
         """The empty memory of every part."""
         return LMUFormerState(self.embedding.initial_state(), tuple(block.lmu.initial_state() for block in self.blocks))
-
-    def step(
-        self, state: LMUFormerState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[LMUFormerState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -20,7 +20,11 @@ from rlformers.cores.complex import complex_product, real_product
 from rlformers.cores.core import Core
 from rlformers.cores.layers import GLU, LayerNorm
 from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.options import check_choices, check_least, check_positive
 from rlformers.cores.stack import Residual, Stack
+
+# Of |λ|. Near 0 its logarithm ends, near 1 that of 1 - |λ|² in float32.
+LEAST, MOST = 1e-3, 0.999999
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,13 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.scan not in METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
-        if self.state_size < 1:
-            raise ValueError(f"core.state_size: need at least 1, got {self.state_size}")
-        if not 0 <= self.r_min < self.r_max < 1:
-            raise ValueError(f"core.r_min: need 0 <= r_min < r_max < 1, got {self.r_min} and {self.r_max}")
-        if self.max_phase <= 0:
-            raise ValueError(f"core.max_phase: need more than 0, got {self.max_phase}")
+        check_choices(self, scan=METHODS)
+        check_least(self, state_size=1)
+        check_positive(self, "max_phase")
+        if not LEAST < self.r_max <= MOST:
+            raise ValueError(f"core.r_max: need more than {LEAST} and at most {MOST}, got {self.r_max}")
+        if not 0 <= self.r_min < self.r_max:
+            raise ValueError(f"core.r_min: need 0 <= r_min < r_max, got {self.r_min} and {self.r_max}")
 
 
 class LRUState(NamedTuple):
@@ -68,8 +71,7 @@ class LRU(Core[LRUState]):
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_r, key_phase, key_B, key_C, key_D, key_out = jax.random.split(key, 6)
         P = config.state_size
-        # Away from 0, where the logarithms end.
-        square = jax.random.uniform(key_r, (P,), minval=max(config.r_min**2, 1e-6), maxval=config.r_max**2)
+        square = jax.random.uniform(key_r, (P,), minval=max(config.r_min, LEAST) ** 2, maxval=config.r_max**2)
         phase = jax.random.uniform(key_phase, (P,), minval=1e-4 * config.max_phase, maxval=config.max_phase)
         self.nu_log = jnp.log(-0.5 * jnp.log(square))
         self.theta_log = jnp.log(phase)
@@ -83,13 +85,6 @@ class LRU(Core[LRUState]):
     def initial_state(self) -> LRUState:
         """h = 0."""
         return LRUState(jax.lax.complex(jnp.zeros_like(self.nu_log), jnp.zeros_like(self.nu_log)))
-
-    def step(
-        self, state: LRUState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[LRUState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

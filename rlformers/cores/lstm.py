@@ -12,7 +12,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, lecun_normal, matmul, orthogonal, per_gate
@@ -48,11 +48,11 @@ class LSTM(Core[LSTMState]):
 
     def initial_state(self) -> LSTMState:
         """c = h = 0."""
-        zeros = jnp.zeros(self.U.shape[0])
+        zeros = jnp.zeros(self.U.shape[0], self.U.dtype)
         return LSTMState(zeros, zeros)
 
     def step(
-        self, state: LSTMState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: LSTMState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[LSTMState, Float[Array, " D"]]:
         """Consume one token."""
         return self._cell(state, self.W(x), start)
@@ -64,7 +64,7 @@ class LSTM(Core[LSTMState]):
         return jax.lax.scan(lambda carry, token: self._cell(carry, *token), state, (self.W(xs), starts))
 
     def _cell(
-        self, state: LSTMState, Wx: Float[Array, " G"], start: Bool[Array, ""]
+        self, state: LSTMState, Wx: Float[Array, " G"], start: Bool[ArrayLike, ""]
     ) -> tuple[LSTMState, Float[Array, " D"]]:
         c, h = jax.tree.map(lambda initial, old: jnp.where(start, initial, old), self.initial_state(), state)
         i, f, g, o = jnp.split(Wx + matmul(h, self.U), 4)

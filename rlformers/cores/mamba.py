@@ -20,6 +20,7 @@ from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, RMSNorm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -37,12 +38,9 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("state_size", "expand", "conv_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        check_least(self, state_size=1, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
-        if self.scan not in FUSED_METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(FUSED_METHODS)}")
+        check_choices(self, scan=FUSED_METHODS)
 
 
 class MambaState(NamedTuple):
@@ -84,13 +82,6 @@ class Mamba(Core[MambaState]):
     def initial_state(self) -> MambaState:
         """Zeros."""
         return MambaState(self.conv.empty(), jnp.zeros_like(self.A_log))
-
-    def step(
-        self, state: MambaState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[MambaState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: MambaState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

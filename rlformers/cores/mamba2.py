@@ -20,6 +20,7 @@ from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.options import check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -38,9 +39,7 @@ class Config:
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
-        for name in ("state_size", "head_size", "groups", "expand", "conv_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        check_least(self, state_size=1, head_size=1, groups=1, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
         check_chunk(self.chunk)
 
@@ -85,13 +84,6 @@ class Mamba2(Core[Mamba2State]):
         """Zeros."""
         shape = (len(self.D), self.config.state_size, self.config.head_size)
         return Mamba2State(self.conv.empty(), jnp.zeros(shape, self.D.dtype))
-
-    def step(
-        self, state: Mamba2State, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[Mamba2State, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: Mamba2State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

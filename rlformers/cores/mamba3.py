@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, RMSNorm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -41,16 +42,13 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("head_size", "expand"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        check_least(self, head_size=1, expand=1)
         if self.state_size < 2 or self.state_size % 2:
             raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
         if not 0 <= self.rotating <= 1:
             raise ValueError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
         check_time_steps(self.dt_min, self.dt_max)
-        if self.scan not in FUSED_METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(FUSED_METHODS)}")
+        check_choices(self, scan=FUSED_METHODS)
 
 
 class Mamba3State(NamedTuple):
@@ -99,15 +97,8 @@ class Mamba3(Core[Mamba3State]):
     def initial_state(self) -> Mamba3State:
         """Zeros."""
         k = jnp.zeros_like(pairs(self.B_bias))
-        v = jnp.zeros((len(self.D), self.W_out.weight.shape[0] // len(self.D)))
+        v = jnp.zeros((len(self.D), self.W_out.weight.shape[0] // len(self.D)), self.D.dtype)
         return Mamba3State(v[:, :, None] * k[:, None], k, v)
-
-    def step(
-        self, state: Mamba3State, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[Mamba3State, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: Mamba3State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -56,13 +56,6 @@ class Memax(Core[MemaxState]):
         """memax's own."""
         return MemaxState(tuple(state for state, _ in self._model().initialize_carry()))
 
-    def step(
-        self, state: MemaxState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[MemaxState, Float[Array, " D"]]:
-        """Consume one token: a segment of length 1."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
-
     def scan(
         self, state: MemaxState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MemaxState, Float[Array, "T D"]]:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from rlformers.cores.options import check_least
+
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
@@ -22,10 +24,7 @@ class Config:
     """Sizes, of which 0 stands for one that follows from the width. Some models have none."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.default == 0 else 1
-            if value < least:
-                raise ValueError(f"core.{field.name}: need at least {least}, got {value}")
+        check_least(self, **{field.name: 0 if field.default == 0 else 1 for field in fields(self)})
 
 
 @dataclass(frozen=True)

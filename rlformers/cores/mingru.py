@@ -21,6 +21,7 @@ from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, Linear, RMSNorm, lecun_normal, per_gate
 from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
 from rlformers.cores.stack import Residual, Stack
 
 
@@ -34,13 +35,9 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.scan not in METHODS:
-            raise ValueError(f"core.scan: {self.scan!r} is none of {', '.join(METHODS)}")
-        for name in ("expansion", "conv_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
-        if not 0 < self.ffn_ratio < float("inf"):
-            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        check_choices(self, scan=METHODS)
+        check_least(self, expansion=1, conv_size=1)
+        check_positive(self, "ffn_ratio")
 
 
 class MinGRUState(NamedTuple):
@@ -71,13 +68,6 @@ class MinGRU(Core[MinGRUState]):
         W_o = self.W_o.weight
         buffer = jnp.zeros((0, W_o.shape[1]), W_o.dtype) if self.conv is None else self.conv.empty()
         return MinGRUState(buffer, jnp.zeros_like(W_o[:, 0]))
-
-    def step(
-        self, state: MinGRUState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[MinGRUState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: MinGRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
@@ -110,7 +100,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
 
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
-        ffn = FeedForward(width, round(config.ffn_ratio * width), "gelu", key=key_ffn)
+        ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "gelu", key=key_ffn)
         return Residual(RMSNorm(width), MinGRU(width, config, key=key_mixer), RMSNorm(width), ffn)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

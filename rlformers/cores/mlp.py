@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, orthogonal
@@ -38,7 +38,7 @@ class MLP(Core[MLPState]):
         return MLPState()
 
     def step(
-        self, state: MLPState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: MLPState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[MLPState, Float[Array, " D"]]:
         """Transform one token."""
         del start  # There is nothing to forget.

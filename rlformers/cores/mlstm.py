@@ -24,6 +24,7 @@ from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
 from rlformers.cores.linear_scan import scan_chunks
+from rlformers.cores.options import check_least, check_spread
 from rlformers.cores.stack import Residual, Stack
 
 NEVER = -1e30  # m of an empty memory; -∞ would make -∞ - (-∞)
@@ -40,9 +41,7 @@ class Config:
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
-        for name in ("heads", "expand", "conv_size", "block_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
+        check_least(self, heads=1, expand=1, conv_size=1, block_size=1)
         check_chunk(self.chunk)
 
 
@@ -81,6 +80,7 @@ class MLSTM(Core[MLSTMState]):
         for name, size in (("heads", H), ("block_size", b)):
             if E % size:
                 raise ValueError(f"core.{name}: {size} does not divide the {E} channels")
+        check_spread(E // H, H)
         self.W_up = Linear(width, 2 * E, key=key_up, use_bias=False)
         self.conv = DepthwiseConv(E, config.conv_size, key=key_conv)
         self.W_q, self.W_k, self.W_v = (lecun_normal(k, (b, E)).reshape(b, -1, b).swapaxes(0, 1) for k in keys_qkv)
@@ -99,13 +99,6 @@ class MLSTM(Core[MLSTMState]):
         zero = jnp.zeros((H, V), self.skip.dtype)
         memory = Memory(jnp.zeros((H, V, V), self.skip.dtype), zero, jnp.full_like(zero[:, 0], NEVER))
         return MLSTMState(self.conv.empty(), memory)
-
-    def step(
-        self, state: MLSTMState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[MLSTMState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -102,11 +102,6 @@ class AbsolutePositions(Core[Clock]):
         """p = 0: the next token is the first."""
         return Clock(jnp.zeros((), jnp.int32))
 
-    def step(self, state: Clock, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[Clock, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
-
     def scan(
         self, state: Clock, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Clock, Float[Array, "T D"]]:

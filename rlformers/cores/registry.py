@@ -18,10 +18,16 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
-from dataclasses import fields
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rlformers.cores.memax_models import MODELS
+from rlformers.cores.options import check_options, check_size
+from rlformers.experiment.complaints import named_line
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -91,20 +97,49 @@ def register_core(name: str, definition: Definition, *, paper: str = "-", summar
     """Add a core under a new name.
 
     Raises:
-        ValueError: The name is taken.
+        ValueError: The name is taken, or this is no definition of a core.
     """
     if name in entries():
         raise ValueError(f"core: {name!r} is already registered")
+    try:
+        _check_definition(definition)
+    except Exception as error:
+        raise ValueError(f"core: {name!r} cannot be registered: {named_line(error)}") from error
     _entries[name] = Entry(name, paper, summary, definition)
 
 
 def entries() -> dict[str, Entry]:
     """All cores by name: built-in and registered ones, and those of installed plug-ins and of memax."""
-    plugins = {
-        point.name: Entry(point.name, "-", f"from {point.dist.name if point.dist else point.value}", point.value)
-        for point in importlib.metadata.entry_points(group="rlformers.cores")
-    }
-    return plugins | _entries | (_of_memax if _has_memax() else {})
+    return _plugins() | _entries | (_of_memax if _has_memax() else {})
+
+
+def _points() -> list[importlib.metadata.EntryPoint]:
+    return list(importlib.metadata.entry_points(group="rlformers.cores"))
+
+
+def _plugins() -> dict[str, Entry]:
+    plugins: dict[str, Entry] = {}
+    for point in _points():  # of two the first: like an import, from the folder that is first on the path
+        plugins.setdefault(point.name, Entry(point.name, "-", f"from {_source(point)}", point.value))
+    return plugins
+
+
+def _source(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def ignored_plugins() -> list[str]:
+    """A line for each installed plug-in that cannot be chosen because its name is taken."""
+    taken = dict.fromkeys(_entries.keys() | (_of_memax if _has_memax() else {}), "a core of rlformers")
+    lines = []
+    for point in _points():
+        if point.name in taken:
+            lines.append(
+                f"core: {point.name!r} from {_source(point)} is ignored: it is the name of {taken[point.name]}"
+            )
+        else:
+            taken[point.name] = f"a core from {_source(point)}"
+    return lines
 
 
 def _has_memax() -> bool:
@@ -120,7 +155,8 @@ def load(name: str) -> Definition:
     """Import the definition of a core.
 
     Raises:
-        ValueError: Unknown name (the nearest is suggested), a plug-in that cannot be imported, or memax is missing.
+        ValueError: Unknown name (the nearest is suggested), a plug-in that cannot be imported or is no definition of a
+            core, or memax is missing.
     """
     known = entries()
     if name not in known and name.startswith("memax/") and not _has_memax():
@@ -132,15 +168,64 @@ def load(name: str) -> Definition:
     target = known[name].target
     if not isinstance(target, str):
         return target
+    if name in built_in():
+        return importlib.import_module(target)
     module, _, attribute = target.partition(":")
     try:
         definition: Any = importlib.import_module(module)
         for part in filter(None, attribute.split(".")):
             definition = getattr(definition, part)
-        definition.Config, definition.make  # noqa: B018 (a broken plug-in is named here, not where it is used)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"core: {name!r} cannot be loaded from {target!r}: {error}") from error
+        _check_definition(definition)
+    except (Exception, SystemExit) as error:  # whatever the code of others raises while it is imported
+        raise ValueError(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}") from error
     return definition
+
+
+def _check_definition(definition: Any) -> None:
+    """Raise what will not do as a core, so that a broken plug-in is named here, not where it is used."""
+    if not (isinstance(definition.Config, type) and is_dataclass(definition.Config)):
+        raise TypeError(f"Config is no dataclass but {definition.Config!r}")
+    typing.get_type_hints(definition.Config)
+    if not callable(definition.make):
+        raise TypeError(f"make is no function but {definition.make!r}")
+    try:
+        signature = inspect.signature(definition.make)
+    except ValueError:  # of something compiled
+        return
+    try:
+        signature.bind("config", "width", "num_layers", "key")
+    except TypeError as error:
+        raise TypeError(f"make cannot be called as make(config, width, num_layers, key): {error}") from None
+
+
+@contextmanager
+def in_one_line(name: str, what: str) -> Iterator[None]:
+    """Raise what the code of a plug-in raises as a ValueError that names it; errors of our own cores stay as they are.
+
+    Args:
+        name: The core.
+        what: What it does not do, e.g. "cannot be made".
+    """
+    try:
+        yield
+    except Exception as error:
+        complaint = isinstance(error, ValueError) and str(error).startswith(("core", "model."))  # of options
+        if complaint or name in built_in():
+            raise
+        raise ValueError(f"core: {name!r} {what}: {named_line(error)}") from error
+
+
+def make_config(name: str, options: Mapping[str, Any]) -> Any:
+    """The config dataclass of a core with these options.
+
+    Raises:
+        ValueError: Unknown name, unknown option, or an option of the wrong type or out of range; the message names the
+            key and the choices.
+    """
+    schema = load(name).Config
+    checked = check_options(name, schema, options)
+    with in_one_line(name, "cannot be configured"):
+        return schema(**checked)
 
 
 def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, **options: Any) -> Core:
@@ -154,14 +239,15 @@ def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, 
         **options: Fields of the core's config dataclass.
 
     Raises:
-        ValueError: Unknown name, unknown option, or an option out of range; the message names the key and the choices.
+        ValueError: As `make_config`, a size that is no int of at least 1, options that do not fit the width, or a
+            plug-in that fails.
     """
-    definition = load(name)
-    names = [field.name for field in fields(definition.Config)]
-    for option in options:
-        if option not in names:
-            raise ValueError(f"core.{option}: core {name!r} has {', '.join(names) or 'no options'}")
-    for argument, value in (("width", width), ("num_layers", num_layers)):
-        if value < 1:
-            raise ValueError(f"model.{argument}: need at least 1, got {value}")
-    return definition.make(definition.Config(**options), width, num_layers, key)
+    from rlformers.cores.core import Core
+
+    config = make_config(name, options)
+    width, num_layers = check_size("model.width", width), check_size("model.num_layers", num_layers)
+    with in_one_line(name, "cannot be made"):
+        core = load(name).make(config, width, num_layers, key)
+        if not isinstance(core, Core):
+            raise TypeError(f"make returned no rlformers.Core but {type(core).__name__}")
+    return core

@@ -21,7 +21,9 @@ from rlformers.cores.core import Core
 from rlformers.cores.hippo import hippo_eigenbasis
 from rlformers.cores.layers import GLU, LayerNorm
 from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.options import check_choices
 from rlformers.cores.stack import Residual, Stack
+from rlformers.cores.time_steps import check_time_steps
 
 INITS = ("lin", "inv", "legs")
 
@@ -37,13 +39,10 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("init", INITS), ("scan", METHODS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        check_choices(self, init=INITS, scan=METHODS)
         if self.state_size < 2 or self.state_size % 2:
-            raise ValueError(f"core.state_size: need an even number (conjugate pairs), got {self.state_size}")
-        if not 0 < self.dt_min <= self.dt_max:
-            raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}")
+            raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
+        check_time_steps(self.dt_min, self.dt_max)
 
 
 class S4DState(NamedTuple):
@@ -81,13 +80,6 @@ class S4D(Core[S4DState]):
     def initial_state(self) -> S4DState:
         """h = 0."""
         return S4DState(jax.lax.complex(jnp.zeros_like(self.A_imag), jnp.zeros_like(self.A_imag)))
-
-    def step(
-        self, state: S4DState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[S4DState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: S4DState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -20,7 +20,9 @@ from rlformers.cores.core import Core
 from rlformers.cores.hippo import hippo_eigenbasis
 from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
 from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Stack
+from rlformers.cores.time_steps import check_time_steps
 
 ACTIVATIONS = ("gelu", "half_glu1", "half_glu2", "full_glu")
 DISCRETIZATIONS = ("zoh", "bilinear")
@@ -41,20 +43,14 @@ class Config:
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("discretization", DISCRETIZATIONS),
-            ("activation", ACTIVATIONS),
-            ("scan", METHODS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        check_choices(self, discretization=DISCRETIZATIONS, activation=ACTIVATIONS, scan=METHODS)
+        check_least(self, state_size=1, blocks=1)
         if self.state_size % (2 * self.blocks if self.conj_sym else self.blocks):
             raise ValueError(
                 f"core.state_size: {self.state_size} is not divisible by core.blocks={self.blocks}"
                 + (" times 2 (conjugate pairs)" if self.conj_sym else "")
             )
-        if not 0 < self.dt_min <= self.dt_max:
-            raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}")
+        check_time_steps(self.dt_min, self.dt_max)
 
 
 class S5State(NamedTuple):
@@ -102,11 +98,6 @@ class S5(Core[S5State]):
     def initial_state(self) -> S5State:
         """h = 0."""
         return S5State(jax.lax.complex(jnp.zeros_like(self.Lambda_re), jnp.zeros_like(self.Lambda_re)))
-
-    def step(self, state: S5State, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[S5State, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: S5State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -22,6 +22,7 @@ from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, LayerNorm, lecun_normal
 from rlformers.cores.mlstm import NEVER
+from rlformers.cores.options import check_least, check_positive, check_spread, hidden_size, size_of_heads
 from rlformers.cores.stack import Residual, Stack
 
 
@@ -34,11 +35,8 @@ class Config:
     ffn: float = 4 / 3  # hidden units of the feed-forward part / D
 
     def __post_init__(self) -> None:
-        for name in ("heads", "conv_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"core.{name}: need at least 1, got {getattr(self, name)}")
-        if self.ffn <= 0:
-            raise ValueError(f"core.ffn: need more than 0, got {self.ffn}")
+        check_least(self, heads=1, conv_size=1)
+        check_positive(self, "ffn")
 
 
 class Cell(NamedTuple):
@@ -69,9 +67,8 @@ class SLSTM(Core[SLSTMState]):
 
     def __init__(self, width: int, config: Config, depth: float = 0.0, *, key: PRNGKeyArray):
         """`depth` goes from 0 for the bottom layer of a stack to 1 for the top one."""
-        H, (d, rest) = config.heads, divmod(width, config.heads)
-        if rest:
-            raise ValueError(f"core.heads: {H} does not divide the width {width}")
+        H, d = config.heads, size_of_heads(width, config.heads)
+        check_spread(d, H)
         key_conv, *keys = jax.random.split(key, 3)
         self.conv = DepthwiseConv(width, config.conv_size, key=key_conv)
         self.W_if, self.W_zo = (lecun_normal(k, (d, 2 * width)).reshape(d, H, 2 * d).swapaxes(0, 1) for k in keys)
@@ -86,13 +83,6 @@ class SLSTM(Core[SLSTMState]):
         """Nothing written."""
         zeros = jnp.zeros_like(self.norm.scale)
         return SLSTMState(self.conv.empty(), Cell(zeros, zeros, jnp.full_like(zeros, NEVER), zeros))
-
-    def step(
-        self, state: SLSTMState, x: Float[Array, " D"], start: Bool[Array, ""]
-    ) -> tuple[SLSTMState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
 
     def scan(
         self, state: SLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
@@ -130,7 +120,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     layers = []
     for layer, layer_key in enumerate(jax.random.split(key, num_layers)):
         key_core, key_ffn = jax.random.split(layer_key)
-        ffn = FeedForward(width, max(1, round(config.ffn * width)), "geglu", key=key_ffn)
+        ffn = FeedForward(width, hidden_size(width, config.ffn), "geglu", key=key_ffn)
         core = SLSTM(width, config, layer / max(num_layers - 1, 1), key=key_core)
         layers.append(Residual(LayerNorm(width), core, LayerNorm(width), ffn))
     return Stack(tuple(layers), LayerNorm(width))

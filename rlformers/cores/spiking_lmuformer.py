@@ -19,14 +19,15 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.exact import product, select, total
 from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.lmu import check_windows
-from rlformers.cores.lmuformer import FrozenBatchNorm, Norm, check_norm, conv_kernel, make_norm
+from rlformers.cores.lmuformer import NORMS, FrozenBatchNorm, Norm, conv_kernel, make_norm
+from rlformers.cores.options import check_choices, check_least
 
 ALPHA = 4.0
 
@@ -44,12 +45,9 @@ class Config:
     norm: str = "layer"
 
     def __post_init__(self) -> None:
-        check_norm(self.norm)
-        if self.tau < 1:
-            raise ValueError(f"core.tau: need at least 1, got {self.tau}")
-        if self.ffn < 1:
-            raise ValueError(f"core.ffn: need at least 1, got {self.ffn}")
-        check_windows(self.channels, self.order, self.theta_min, self.theta_max)
+        check_choices(self, norm=NORMS)
+        check_least(self, channels=1, order=1, tau=1, ffn=1)
+        check_windows(self.theta_min, self.theta_max)
         if self.channels == 1 and self.norm != "frozen_bn":
             raise ValueError(f"core.channels: need at least 2 with core.norm={self.norm}: one number has no spread")
 
@@ -251,7 +249,7 @@ class SpikingLMUFormer(Core[SpikingState]):
         return SpikingState(self.embedding.initial_state(), tuple(block.initial_state() for block in self.blocks))
 
     def step(
-        self, state: SpikingState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: SpikingState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[SpikingState, Float[Array, " D"]]:
         """Consume one token."""
         state = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)

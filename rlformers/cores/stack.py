@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, LayerNorm, RMSNorm
@@ -34,7 +34,7 @@ class Stack(Core[StackState]):
         return StackState(tuple(layer.initial_state() for layer in self.layers * self.loops))
 
     def step(
-        self, state: StackState, x: Float[Array, " D"], start: Bool[Array, ""]
+        self, state: StackState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[StackState, Float[Array, " D"]]:
         """Consume one token."""
         new = []
@@ -100,7 +100,7 @@ class Residual(Core[Any]):
         """The empty memory of the core."""
         return self.core.initial_state()
 
-    def step(self, state: Any, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[Any, Float[Array, " D"]]:
+    def step(self, state: Any, x: Float[Array, " D"], start: Bool[ArrayLike, ""]) -> tuple[Any, Float[Array, " D"]]:
         """Consume one token."""
         state, y = self.core.step(state, self.norm(x), start)
         return state, self._finish(x + y)

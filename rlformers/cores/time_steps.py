@@ -1,5 +1,7 @@
 """Learned time steps dt = softplus(x + bias) of the selective state spaces."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -11,7 +13,7 @@ def check_time_steps(dt_min: float, dt_max: float) -> None:
     Raises:
         ValueError: Not 0 < dt_min <= dt_max.
     """
-    if not 0 < dt_min <= dt_max:
+    if not 0 < dt_min <= dt_max < math.inf:
         raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
 
 

@@ -22,7 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from rlformers.cores.attention import (
     Meeting,
@@ -39,6 +39,7 @@ from rlformers.cores.attention import (
 )
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FEED_FORWARD, FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.positions import AbsolutePositions, SinusoidalDistances, alibi, rotate
 from rlformers.cores.stack import Stack
 
@@ -65,16 +66,11 @@ class Config:
     loops: int = 1  # passes through the same layers
 
     def __post_init__(self) -> None:
-        for name, allowed in (("positions", POSITIONS), ("norm", tuple(NORMS)), ("ffn", FEED_FORWARD)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"core.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        for name, least in (("memory", 1), ("heads", 1), ("head_size", 0), ("max_position", 1), ("loops", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"core.{name}: need at least {least}, got {getattr(self, name)}")
+        check_choices(self, positions=POSITIONS, norm=tuple(NORMS), ffn=FEED_FORWARD)
+        check_least(self, memory=1, heads=1, head_size=0, max_position=1, loops=1)
         if min(self.memory_per_layer, default=1) < 1:
             raise ValueError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
-        if not 0 < self.ffn_ratio < float("inf"):
-            raise ValueError(f"core.ffn_ratio: need a positive number, got {self.ffn_ratio}")
+        check_positive(self, "ffn_ratio")
         if not 0 <= self.clipped_softmax < 1:
             raise ValueError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
 
@@ -100,7 +96,7 @@ class Layer(Core[Memory]):
 
     def __init__(self, width: int, M: int, depth: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_g, key_o, key_ffn = jax.random.split(key, 5)
-        H, d = config.heads, config.head_size or width // config.heads
+        H, d = config.heads, size_of_heads(width, config.heads, config.head_size)
         norm, relative = NORMS[config.norm], config.positions == "relative"
 
         def branch(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
@@ -114,7 +110,7 @@ class Layer(Core[Memory]):
         self.r = SinusoidalDistances(M, width, H, d, key=key_r) if relative else None
         self.W_g = Linear(width, H, key=key_g) if config.attention_gate else None
         self.W_o = Linear(H * d, width, key=key_o, init=branch)
-        self.ffn = FeedForward(width, max(1, round(config.ffn_ratio * width)), config.ffn, key=key_ffn, init_2=branch)
+        self.ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), config.ffn, key=key_ffn, init_2=branch)
         self.M, self.H, self.kind, self.clip = M, H, config.positions, config.clipped_softmax
 
     @property
@@ -127,7 +123,9 @@ class Layer(Core[Memory]):
         E, D = self.W_o.weight.shape
         return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
 
-    def step(self, state: Memory, x: Float[Array, " D"], start: Bool[Array, ""]) -> tuple[Memory, Float[Array, " D"]]:
+    def step(
+        self, state: Memory, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
+    ) -> tuple[Memory, Float[Array, " D"]]:
         """Consume one token. The memory is not projected again."""
         state = forget(state, start)
         c = self.norm1(x)
@@ -198,10 +196,9 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     Raises:
         ValueError: Heads do not fit the width, or windows the number of layers.
     """
-    if not config.head_size and width % config.heads:
-        raise ValueError(f"core.heads: width {width} is not divisible by heads={config.heads}")
-    if config.positions == "rope" and (config.head_size or width // config.heads) % 2:
-        raise ValueError(f"core.head_size: rope needs an even one, got {config.head_size or width // config.heads}")
+    head_size = size_of_heads(width, config.heads, config.head_size)
+    if config.positions == "rope" and head_size % 2:
+        raise ValueError(f"core.head_size: rope needs an even one, got {head_size}")
     windows = config.memory_per_layer or (config.memory,) * num_layers
     if len(windows) != num_layers:
         raise ValueError(f"core.memory_per_layer: need one for each of {num_layers} layers, got {list(windows)}")

@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin_core"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder on the path with the example and a package whose entry point leads nowhere."""
+    """A folder on the path with the example and a package of two cores: one leads nowhere, one fails when it is made."""
     folder = tmp_path_factory.mktemp("site")
     source = tmp_path_factory.mktemp("source") / "plugin_core"
     source.mkdir()
@@ -24,12 +24,15 @@ def site(tmp_path_factory):
     broken = folder / "broken-1.0.dist-info"
     broken.mkdir()
     (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (broken / "entry_points.txt").write_text("[rlformers.cores]\nbroken = no_such_module\n")
+    (broken / "entry_points.txt").write_text("[rlformers.cores]\nbroken = no_such_module\nwrong = wrong_core\n")
+    source = (EXAMPLE / "src/rlformers_leaky/__init__.py").read_text()
+    (folder / "wrong_core.py").write_text(f"{source}\n\ndef make(*arguments):\n    raise RuntimeError('no GPU')\n")
     return folder
 
 
 def run(site, *words, cwd=None):
-    environment = os.environ | {"PYTHONPATH": str(site)}
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-m", "rlformers", *map(str, words)]
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True)
 
@@ -37,8 +40,11 @@ def run(site, *words, cwd=None):
 def test_listed(site):
     listing = run(site, "list", "cores")
     assert listing.returncode == 0, listing.stderr
-    for name in ("leaky", "broken", "gru"):
-        assert f"\n{name} " in listing.stdout
+    rows = {line.split()[0]: line for line in listing.stdout.splitlines() if line}
+    assert [*rows["leaky"].split()[1:3], rows["leaky"].split()[5]] == ["64", "8,320", "all"]
+    assert "core: 'broken' cannot be loaded from 'no_such_module'" in rows["broken"]
+    assert "core: 'wrong' cannot be made: RuntimeError: no GPU" in rows["wrong"]
+    assert rows["gru"].endswith("gated recurrent unit (Cho et al. 2014)")
 
 
 def test_trains(site, tmp_path):
@@ -49,15 +55,19 @@ def test_trains(site, tmp_path):
     assert "memory: 5" in (tmp_path / "run" / "config.yaml").read_text()
 
 
-def test_errors_are_one_line(site):
-    for words, message in (
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (["core=leaky", "core.memory=0"], "core.memory: need at least 1, got 0.0"),
-        (["core=broken"], "core: 'broken' cannot be loaded from 'no_such_module'"),
-    ):
-        failed = run(site, "train", *words)
-        assert failed.returncode == 2
-        assert message in failed.stderr
-        assert len(failed.stderr.strip().splitlines()) == 1
+        (["core=broken"], "core: 'broken' cannot be loaded from 'no_such_module': ModuleNotFoundError: No module"),
+        pytest.param(["core=wrong"], "core: 'wrong' cannot be made: RuntimeError: no GPU", marks=pytest.mark.slow),
+    ],
+)
+def test_errors_are_one_line(site, words, message):
+    failed = run(site, "train", *words)
+    assert failed.returncode == 2
+    assert message in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
 
 
 def test_train_help_survives_the_broken_one(site):

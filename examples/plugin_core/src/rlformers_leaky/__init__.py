@@ -45,13 +45,8 @@ class Leaky(Core[State]):
         """h = 0."""
         return State(jnp.zeros_like(self.alpha))
 
-    def step(self, state, x, start):
-        """Consume one token."""
-        state, ys = self.scan(state, x[None], start[None])
-        return state, ys[0]
-
     def scan(self, state, xs, starts):
-        """Consume a segment; where `starts` is set, what came before is dropped."""
+        """Consume a segment; where `starts` is set, what came before is dropped. `step` is a segment of one token."""
         a = jax.nn.sigmoid(self.alpha)
         h, hs = linear_scan(a, (1 - a) * xs, starts, state.h)
         return State(h), jax.nn.relu(self.W(jnp.concatenate([hs, xs], axis=1)))
