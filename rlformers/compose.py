@@ -9,6 +9,7 @@ them secrets) into logged configs is removed.
 import contextlib
 import difflib
 import math
+import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path

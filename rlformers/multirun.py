@@ -21,9 +21,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from rlformers.complaints import named_line
 from rlformers.compose import choices, compose, one_line, parse, session
 from rlformers.config import NUMBERS
-from rlformers.experiment.complaints import named_line
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial

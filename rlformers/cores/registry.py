@@ -25,9 +25,9 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from rlformers.complaints import named_line
 from rlformers.cores.memax_models import MODELS
 from rlformers.cores.options import check_options, check_size
-from rlformers.experiment.complaints import named_line
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray

@@ -28,6 +28,8 @@ class ReturnWindows:
         self._last = config.num_updates
         self._size = -(-self._last // WINDOWS)
         self._first = self._last - (self._last // self._size - 1) * self._size
+        self._total: float
+        self._count: float
         self._total, self._count = saved["sums"] if saved else (0.0, 0.0)
         self._found: tuple[int, float] | None = None  # the update that ended a window last, and its score
 

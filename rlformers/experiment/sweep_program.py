@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlformers.experiment.complaints import named_line
+from rlformers.complaints import named_line
 from rlformers.experiment.resume import common, failure
 from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.stop import Interrupted, StopRequest

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlformers.experiment.complaints import named_line
+from rlformers.complaints import named_line
 from rlformers.experiment.sinks.jsonl import Row
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from rlformers.complaints import first_line, named_line
 from rlformers.compose import to_dict
 from rlformers.config import ExperimentConfig
-from rlformers.experiment.complaints import first_line, named_line
 from rlformers.experiment.run_dir import finite
 from rlformers.experiment.sinks.jsonl import Row
 from rlformers.experiment.sinks.wandb_held import (
