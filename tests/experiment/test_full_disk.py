@@ -47,7 +47,8 @@ def test_what_has_no_last_state_is_not_finished_whatever_its_summary_says(saved,
     sweep, (job,) = create([Job("core=gru", config)], tmp_path / "sweep", [])
     run_dir = tmp_path / "sweep" / "0"
     run_dir.mkdir()
-    (run_dir / "summary.json").write_text(json.dumps({"completed": True, "total_steps": 64}))
+    summary = {"completed": True, "total_steps": 64, "seeds": [0], "final_return": {"per_seed": [1.0]}}
+    (run_dir / "summary.json").write_text(json.dumps(summary))
     for update in saved:
         (run_dir / "checkpoints" / str(update)).mkdir(parents=True)
     assert (finished(run_dir, job.config, None) is not None) == is_finished

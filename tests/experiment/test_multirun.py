@@ -33,7 +33,7 @@ def trained(tmp_path, monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             if stop.received:
                 raise Interrupted
-        summary = {"env": config.env, "core": config.core.name, "final_return": FINAL, "completed": True}
+        summary = {"env": config.env, "core": config.core.name, "seeds": [0], "final_return": FINAL, "completed": True}
         summary["total_steps"] = config.num_updates * config.batch_size
         (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True, exist_ok=True)
         (run_dir / "summary.json").write_text(json.dumps(summary))
@@ -60,7 +60,8 @@ def test_every_combination_runs_once_in_one_group_and_its_own_directory(trained,
     assert len({run_dir for _, run_dir, _ in trained}) == 4 and len({group for _, _, group in trained}) == 1
     out = capsys.readouterr().out
     assert "[2/4] core=gru ppo.lr=0.2\n" in out and "4 of 4 runs finished" in out
-    assert f"rlformers report {trained[0][1]} " in out
+    (directory,) = (tmp_path / "runs" / "multirun").iterdir()
+    assert f"rlformers report {directory.relative_to(tmp_path)} --out report\n" in out
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
