@@ -185,6 +185,8 @@ def _evaluate(words: list[str]) -> int:
     from rlformers.experiment.results import table
 
     result = evaluate(words[0], words[1:])
+    if result["warning"]:
+        print(f"rlformers: warning: {result['warning']}", file=sys.stderr)
     print(table(result))
     print(result["path"])
     return 0
