@@ -7,9 +7,11 @@ from rlformers.envs.registry import entries
 
 HEADER = ("env", "observation", "action", "length", "best", "what it asks for")
 LEGEND = """\
-observation  as the environment shows it; popgym adds the previous action and a start flag, meta also the reward
+observation  as the environment shows it; popgym adds the previous action and a start flag, meta what a trial's `inputs`
+             name: previous action, previous reward, end of an attempt, start of a trial
 length       steps of an episode
-best         return of the best policy that does not know what is hidden, or what is known about it; -: unknown"""
+best         return of the best policy that does not know what is hidden; "A to B": a policy reaches A, B is a bound;
+             "with known ...": of one that is told; "at most": a bound; -: not known. see docs/envs, docs/meta-rl.md"""
 WIDEST = 40  # characters of a column before it is cut
 
 

@@ -202,6 +202,8 @@ def _evaluate(words: list[str]) -> int:
     from rlformers.experiment.results import table
 
     result = evaluate(words[0], words[1:], show=lambda result: print(table(result)))
+    if result["warning"]:
+        print(f"rlformers: warning: {result['warning']}", file=sys.stderr)
     print(result["path"])
     return 0
 

@@ -3,8 +3,11 @@
 Arguments that a function only names, such as `delay`, may change without changing the returns.
 """
 
+import math
+
 import numpy as np
 
+from rlformers.envs.memory.bayes import optimum
 from rlformers.envs.scores import Scores
 
 
@@ -86,24 +89,84 @@ def localisation(length: int = 32, num_sectors: int = 8) -> Scores:
     return Scores(1 / num_sectors, (1 + (length - 1) / num_sectors) / length, 1.0)
 
 
-def boolean_conjunction() -> Scores:
-    """Ceiling: Bayes' rule over all functions of the class."""
-    return Scores(0.5, 0.5, 0.942)
+def boolean_conjunction(examples: int = 40, n: int = 10, relevant: int = 3) -> Scores:
+    """Ceilings: Bayes' rule over all functions of the class, see `bayes`."""
+    return Scores(0.5, 0.5, optimum("BooleanConjunction", examples, n, relevant))
 
 
-def boolean_dnf() -> Scores:
-    """As above."""
-    return Scores(0.5, 0.5, 0.841)
+def boolean_dnf(examples: int = 40, n: int = 10, relevant: int = 2, terms: int = 3) -> Scores:
+    """Functions that are nearly always true have more positive examples than negative ones."""
+    balanced = terms <= 0.75 * 2**relevant
+    return Scores(0.5, 0.5 if balanced else None, optimum("BooleanDNF", examples, n, relevant, terms))
 
 
-def boolean_sparse_parity() -> Scores:
-    """As above; the label before tells something."""
-    return Scores(0.5, 0.555, 0.940)
+def boolean_sparse_parity(examples: int = 40, n: int = 10, relevant: int = 2) -> Scores:
+    """Without memory there is what the number of ones among the inputs says: how probably it has an odd part."""
+    memoryless = 0.0
+    for ones in range(n + 1):
+        odd = [math.comb(ones, i) * math.comb(n - ones, relevant - i) for i in range(1, relevant + 1, 2)]
+        chance = sum(odd) / math.comb(n, relevant)
+        memoryless += math.comb(n, ones) / 2**n * max(chance, 1 - chance)
+    return Scores(0.5, memoryless, optimum("BooleanSparseParity", examples, n, relevant))
 
 
-def boolean_threshold() -> Scores:
-    """As above."""
-    return Scores(0.5, 0.627, 0.868)
+def boolean_threshold(examples: int = 40, n: int = 10, relevant: int = 5) -> Scores:
+    """Without memory, after the first step, the last label is right with E[p² + (1 - p)²], p the rate of positives."""
+    repeated = 0.0
+    for threshold in range(-3, 3):
+        literals = range(relevant + 1)
+        positive = sum(math.comb(relevant, true) for true in literals if 2 * true - relevant > threshold) / 2**relevant
+        repeated += (positive**2 + (1 - positive) ** 2) / 6
+    memoryless = (0.5 + (examples - 1) * repeated) / examples
+    return Scores(0.5, memoryless, optimum("BooleanThreshold", examples, n, relevant))
+
+
+def key_to_door(
+    explore_steps: int = 15,
+    distractor_steps: int = 60,
+    reward_steps: int = 10,
+    num_apples: int = 10,
+    respawn_steps: int = 20,
+    apple_reward: float = 1.0,
+    final_reward: float = 5.0,
+) -> Scores:
+    """From the middle of the first room all places of the key are in view: 8 steps lead there and on to any of them."""
+    final = max(final_reward, 0.0) if reward_steps >= 2 else 0.0
+    apples = max(apple_reward, 0.0) * most_apples(distractor_steps, num_apples, respawn_steps)
+    exact = apples == 0 and (final == 0 or explore_steps >= 8)
+    return Scores(ceiling=final + apples, ceiling_of="optimum" if exact else "bound")
+
+
+def visual_match(
+    explore_steps: int = 15,
+    distractor_steps: int = 60,
+    reward_steps: int = 15,
+    num_apples: int = 10,
+    respawn_steps: int = 20,
+    apple_reward: float = 1.0,
+    final_reward: float = 5.0,
+) -> Scores:
+    """The green panel is 4 steps away, the others 7. Without memory one panel is as good as another."""
+    final = max(final_reward, 0.0) if reward_steps >= 4 else 0.0
+    apples = max(apple_reward, 0.0) * most_apples(distractor_steps, num_apples, respawn_steps)
+    exact = apples == 0 and (final == 0 or reward_steps >= 7)
+    memoryless = final / 3 if apples == 0 else None
+    return Scores(memoryless=memoryless, ceiling=final + apples, ceiling_of="optimum" if exact else "bound")
+
+
+def most_apples(steps: int, num_apples: int, respawn_steps: int) -> int:
+    """A bound on the apples that can be collected in the second phase of `three_phases`.
+
+    Apples lie like the black squares of a chess board, and so does the start: there are two steps from it to an apple,
+    at least, and from one apple to the next. One that was collected can be collected again respawn_steps + 2 steps
+    later. So an apple that is collected k times is collected first by step steps - (k - 1) (respawn_steps + 2), and
+    until then there was time for half as many apples as steps.
+    """
+    total, left = 0, steps
+    while left >= 2:
+        total += min(num_apples, left // 2)
+        left = left - respawn_steps - 2 if respawn_steps > 0 else 0
+    return min(total, steps // 2)
 
 
 def _guess(choices: int) -> Scores:

@@ -13,7 +13,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.bernoulli_bandit,
-        best="more than Thompson's 77.0",
+        best="79.6 to 90.9",
     ),
     Entry(
         "meta/GaussianBandit",
@@ -22,6 +22,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.gaussian_bandit,
+        best="115.9 to 153.9",
     ),
     Entry(
         "meta/DarkRoom",
@@ -47,6 +48,8 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.dark_key_to_door:make_dark_key_to_door",
         {"steps": 500},
         length="500",
+        scores=scores.dark_key_to_door,
+        best="91.1 with known tasks",
     ),
     Entry(
         "meta/PointRobot",
@@ -55,6 +58,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 5},
         length="100",
         scores=scores.point_robot,
+        best="67 with known goals",
     ),
     Entry(
         "meta/ProjectedCartPole",
@@ -63,7 +67,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 8},
         length="64-400",
         scores=scores.projected_cartpole,
-        best="8",
+        best="at most 8",
     ),
     Entry(
         "meta/ProjectedCartPoleLu2023",
@@ -77,7 +81,7 @@ ENTRIES: tuple[Entry, ...] = (
         },
         length="128-3200",
         scores=scores.projected_cartpole_lu2023,
-        best="16",
+        best="at most 16",
     ),
     Entry(
         "meta/ProjectedCartPolePopjaxrl",
@@ -93,7 +97,7 @@ ENTRIES: tuple[Entry, ...] = (
         },
         length="128-3200",
         scores=scores.projected_cartpole_popjaxrl,
-        best="16",
+        best="at most 16",
     ),
     Entry(
         "meta/Alchemy",
@@ -101,5 +105,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_META}.alchemy:make_alchemy",
         {"episodes": 10},
         length="200",
+        scores=scores.alchemy,
+        best="288.3 with known chemistries",
     ),
 )

@@ -1,5 +1,6 @@
 """What a trial can be worth: policies that know the prior, and optima that know the task."""
 
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float32, PRNGKeyArray
 
 from rlformers.envs.meta.bandits import Bandit, BernoulliBandit
-from rlformers.envs.meta.dark_room import DarkRoom
+from rlformers.envs.meta.dark_key_to_door import DarkKeyToDoor
+from rlformers.envs.meta.dark_room import DarkRoom, cells
 from rlformers.envs.meta.point_robot import GOAL_RADIUS, SPEED, PointRobot
 
 # From a key, the number of pulls of every arm and the sum of its rewards, a score of every arm; the best is pulled.
@@ -64,6 +66,27 @@ def dark_room_known_goal(env: DarkRoom) -> float:
     distance = np.abs(env.goals - env.size // 2).sum(1)
     pays = np.maximum(env.episode_length + 1 - np.maximum(distance, 1), 0)
     return float(np.minimum(pays, 1 if env.once else pays).mean())
+
+
+def dark_key_to_door_known_task(env: DarkKeyToDoor, steps: int) -> float:
+    """Mean return of trials of a number of steps that walk straight to the key and then to the door.
+
+    With t steps left an attempt of a steps to the key and b to the door pays 1 if a <= t, and 1 more and what t - a - b
+    steps pay if a + b <= t. a is as random as the start.
+    """
+    rooms = cells(env.size)
+    # The key is taken, and the door opened, by a step that ends there, even on the cell where the agent is.
+    distance = np.maximum(np.abs(rooms[:, None] - rooms).sum(-1), 1)
+    farthest = distance.max()
+    if env.episode_length < 2 * farthest:
+        raise ValueError(f"dark_key_to_door: need attempts of {2 * farthest} steps or more, got {env.episode_length}")
+    chance = np.stack([(distance == a).mean(0) for a in range(farthest + 1)])  # [a, key]
+    value = np.zeros((steps + 1, len(rooms), farthest + 1))  # [t, key, b]
+    for t, b in itertools.product(range(1, steps + 1), range(1, farthest + 1)):
+        for a in range(1, min(farthest, t) + 1):
+            value[t, :, b] += chance[a] * (1 + (1 + value[t - a - b, :, b] if a + b <= t else 0))
+    key, door = np.divmod(env.tasks, len(rooms))
+    return float(value[steps, key, distance[key, door]].mean())
 
 
 def point_robot_known_goal(env: PointRobot, key: PRNGKeyArray, num_tasks: int = 10_000) -> float:

@@ -16,14 +16,18 @@ def _levels(
     values: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]],
     lengths: tuple[str, str, str],
     best: tuple[str, str, str] = ("1", "1", "1"),
+    shown: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]] | None = None,
 ) -> list[Entry]:
-    """Easy, Medium and Hard of one family: `arguments` of its constructor take `values`, which `summary` may show."""
+    """Easy, Medium and Hard of one family.
+
+    `arguments` of its constructor take `values`; `summary` has fields for what is `shown`, by default the same.
+    """
     target = f"rlformers.envs.popgym.{module}:{family}"
-    levels = zip(("Easy", "Medium", "Hard"), values, lengths, best, strict=True)
+    levels = zip(("Easy", "Medium", "Hard"), values, lengths, best, shown or values, strict=True)
     return [
         Entry(
             f"popgym/{family}{level}",
-            summary.format(*value),
+            summary.format(*words),
             target,
             dict(zip(arguments.split(), value, strict=True)),
             previous_action=True,
@@ -31,7 +35,7 @@ def _levels(
             best=ceiling,
             scores=partial(popgym_scores, f"{family}{level}"),
         )
-        for level, value, length, ceiling in levels
+        for level, value, length, ceiling, words in levels
     ]
 
 
@@ -114,7 +118,7 @@ ENTRIES: tuple[Entry, ...] = (
         "noise_sigma",
         ((0.1,), (0.2,), (0.3,)),
         ("8-200", "8-200", "8-200"),
-        ("published 0.993", "published 0.661", "published 0.405"),
+        ("0.993 to 1", "0.661 to 1", "0.405 to 1"),
     ),
     *_levels(
         "NoisyPositionOnlyPendulum",
@@ -123,7 +127,7 @@ ENTRIES: tuple[Entry, ...] = (
         "noise_sigma",
         ((0.1,), (0.2,), (0.3,)),
         ("200", "200", "200"),
-        ("published 0.904", "published 0.908", "published 0.902"),
+        ("0.904 to 0.911", "0.908 to 0.911", "0.902 to 0.911"),
     ),
     *_levels(
         "MultiarmedBandit",
@@ -132,7 +136,7 @@ ENTRIES: tuple[Entry, ...] = (
         "num_bandits max_steps_in_episode",
         ((10, 200), (20, 400), (30, 600)),
         ("200", "400", "600"),
-        ("more than Thompson's 0.640", "more than Thompson's 0.731", "more than Thompson's 0.773"),
+        ("0.640 to 0.831", "0.731 to 0.914", "0.773 to 0.940"),
     ),
     *_levels(
         "Concentration",
@@ -141,7 +145,7 @@ ENTRIES: tuple[Entry, ...] = (
         "num_decks deck_type",
         ((1, "colors"), (2, "colors"), (1, "ranks")),
         ("52-104", "104-208", "52-104"),
-        ("0.816", "0.815", "0.698"),
+        ("0.816 to 1", "0.815 to 1", "0.698 to 1"),
     ),
     *_levels(
         "Battleship",
@@ -150,7 +154,7 @@ ENTRIES: tuple[Entry, ...] = (
         "board_size",
         ((8,), (10,), (12,)),
         ("12-64", "12-100", "12-144"),
-        ("0.509", "0.581", "0.589"),
+        ("0.509 to 1", "0.581 to 1", "0.589 to 1"),
     ),
     *_levels(
         "MineSweeper",
@@ -159,7 +163,7 @@ ENTRIES: tuple[Entry, ...] = (
         "board_size num_mines",
         ((4, 2), (6, 6), (8, 10)),
         ("1-14", "1-30", "1-54"),
-        ("0.766", "0.633", ""),
+        ("0.766", "0.633 to 0.661", "at most 0.686"),
     ),
     *_levels(
         "LabyrinthExplore",
@@ -168,7 +172,8 @@ ENTRIES: tuple[Entry, ...] = (
         "maze_size",
         ((10,), (14,), (18,)),
         ("49-1023", "97-1023", "161-1023"),
-        ("", "", ""),
+        ("0.982 with known mazes", "0.957 with known mazes", "0.919 with known mazes"),
+        ((11,), (15,), (19,)),
     ),
     *_levels(
         "LabyrinthEscape",
@@ -177,6 +182,7 @@ ENTRIES: tuple[Entry, ...] = (
         "maze_size",
         ((10,), (14,), (18,)),
         ("10-1023", "14-1023", "18-1023"),
-        ("", "", ""),
+        ("0.979 with known mazes", "0.965 with known mazes", "0.949 with known mazes"),
+        ((11,), (15,), (19,)),
     ),
 )

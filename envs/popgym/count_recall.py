@@ -27,7 +27,7 @@ class CountRecall(CardGame):
     are (num_decks, deck_type) = (1, colors), (2, suits), (4, ranks).
 
     Actions are counts from 0 to N over the number of kinds, as since popgym 1.0.7. Before, the largest count could not
-    be answered: results of that time have ceilings of 0.959, 0.936, 0.891 instead of 1. popgym's `error_clamp` has no
+    be answered: the optima of that time are 0.962, 0.944, 0.891 instead of 1. popgym's `error_clamp` has no
     effect there and does not exist here.
 
     Raises:

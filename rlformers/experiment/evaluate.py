@@ -21,6 +21,7 @@ from rlformers.agents.ppo import TrainState
 from rlformers.change import apply, change
 from rlformers.compose import from_dict, load
 from rlformers.config import EvaluateConfig, ExperimentConfig
+from rlformers.envs.meta.splits import overlap
 from rlformers.experiment.build import Built, build, check_spaces
 from rlformers.experiment.checkpoint import Checkpoint, best_of, good_checkpoints, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
@@ -109,7 +110,8 @@ def evaluate(
         `info["episode_<name>"]` the mean, IQM and 95 % bootstrap interval: of each training seed over its episodes
         (interval of the mean), and over the means of the seeds (interval of the IQM; None with one seed). What is an
         array, such as the returns of the attempts [K] of a trial, is treated entry by entry. `episodes` has the value
-        of every episode. Written to `RUN_DIR/evaluations/<name>.json`.
+        of every episode. `warning` says if held-out tasks were not held out, see `splits.overlap`. Written to
+        `RUN_DIR/evaluations/<name>.json`.
 
     Raises:
         ValueError: A key or value that does not exist or fit, an environment with other observations or actions, a
@@ -118,7 +120,7 @@ def evaluate(
     """
     enable_compilation_cache()
     run_dir = Path(run_dir)
-    trained = load_trained(run_dir, words)
+    trained, before = load_trained(run_dir, words), load(run_dir / "config.yaml")
     options, config, step = trained.options, trained.config, trained.step
     path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
     if options.name and path.exists():
@@ -135,6 +137,7 @@ def evaluate(
         "env_kwargs": config.env_kwargs,
         "env_params": config.env_params,
         "wrap": asdict(config.wrap),
+        "warning": overlap(before.env, before.env_kwargs, config.env, config.env_kwargs),
         "greedy": options.greedy,
         "seed": options.seed,
         "episodes_per_seed": options.episodes,

@@ -156,7 +156,7 @@ def setup(request):
 @contextmanager
 def optimised_little():
     """Float64 is for the algebra, which rounding hides in float32: a third of the compilation is spared."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlformers.envs.memory.bayes import bayes_curve, optimum, sizes, stored_curves
 from rlformers.envs.registry import entries, make_env, replace_params
+from rlformers.envs.scores import known_scores
 
 NAMES = ["BooleanConjunction", "BooleanDNF", "BooleanSparseParity", "BooleanThreshold"]
 SIZE, EXAMPLES, EPISODES = 10, 40, 400
@@ -140,7 +142,7 @@ def test_statistics_and_chance(stream):
     if name == "BooleanThreshold":
         by_function = functions.truth.mean(0)
         by_last_label, by_input = (by_function**2 + (1 - by_function) ** 2).mean(), 0.5
-        assert abs(by_last_label - 0.630) < 0.001
+        assert known_scores(f"memory/{name}").memoryless == pytest.approx((0.5 + 39 * by_last_label) / 40)
     else:
         by_last_label, by_input = 0.5, 0.5547 if name == "BooleanSparseParity" else 0.5
         assert rates.std() < 1.15 * 0.5 / np.sqrt(EXAMPLES)  # independent labels, under each function
@@ -148,6 +150,8 @@ def test_statistics_and_chance(stream):
     everything, inputs = np.arange(len(functions.prior)), range(0, 2**SIZE, 1 if name == "BooleanSparseParity" else 200)
     joint = np.array([[functions.prior @ part for part in functions.likelihood(x, everything)] for x in inputs])
     assert abs((joint.max(1) / joint.sum(1)).mean() - by_input) < 0.001
+    if name != "BooleanThreshold":
+        assert abs(known_scores(f"memory/{name}").memoryless - by_input) < 0.001
 
 
 def test_bayes_rule_is_the_stated_optimum(stream):
@@ -158,6 +162,47 @@ def test_bayes_rule_is_the_stated_optimum(stream):
     returns = np.asarray(program(keys, answers)[1]).sum(1)[:count]
     np.testing.assert_allclose(returns, (answers == labels)[:count].mean(1), rtol=1e-5)
     assert abs(returns.mean() - float(entries()[f"memory/{name}"].best)) < 4 * returns.std() / np.sqrt(count)
+    for examples in (5, 20):
+        returns = (answers == labels)[:count, :examples].mean(1)
+        ceiling = known_scores(f"memory/{name}", env_params={"examples": examples}).ceiling
+        assert abs(returns.mean() - ceiling) < 4 * returns.std() / np.sqrt(count)
+
+
+@pytest.mark.parametrize(
+    "name,size", [("BooleanConjunction", (4, 2)), ("BooleanDNF", (4, 2, 2)), ("BooleanSparseParity", (4, 2))]
+    + [("BooleanThreshold", (4, relevant)) for relevant in (2, 3)]
+)  # fmt: skip
+def test_stored_optima_are_exact_on_four_inputs(name, size):
+    """All functions as truth tables, all sequences of three examples."""
+    n, relevant, *num_terms = size
+    xs, inputs = INPUTS[:16, :n], list(itertools.combinations(range(n), relevant))
+    literals = np.array([(xs[:, i] == w).sum(1) for i in inputs for w in itertools.product((0, 1), repeat=relevant)])
+    if name in ("BooleanConjunction", "BooleanDNF"):
+        terms = np.array(list(itertools.product(literals == relevant, repeat=(num_terms or [1])[0])))  # [F, m, 16]
+        truth = terms.any(1)
+        negative, positive = ~truth / (~truth).sum(1, keepdims=True), (terms / terms.sum(2, keepdims=True)).mean(1)
+    else:
+        truth = np.array([xs[:, i].sum(1) % 2 == 1 for i in inputs])
+        if name == "BooleanThreshold":
+            truth = np.concatenate([2 * literals - relevant > theta for theta in np.arange(-2.5, 3)])
+        negative, positive = ~truth / 8, truth / 8
+    joint = np.stack([negative, positive], -1) / 2  # p(x, label | function) [F, 16, 2]
+    history, chances = np.full((len(joint), 1), 1 / len(joint)), []  # p(function, examples so far)
+    for _ in range(3):
+        chances.append(np.einsum("fh,fxy->hxy", history, joint).max(-1).sum())
+        history = np.einsum("fh,fxy->fhxy", history, joint).reshape(len(joint), -1)
+    stored = stored_curves()[name][" ".join(map(str, size))]
+    np.testing.assert_allclose(np.array(stored[:3]) / 1e4, chances, atol=0.02)
+    assert optimum(name, 3, *size) == pytest.approx(np.mean(chances), abs=0.01)
+
+
+def test_stored_optima_can_be_measured_again():
+    for name in NAMES:
+        assert list(stored_curves()[name]) == [" ".join(map(str, size)) for size in sizes(name)]
+    for name, size in (("BooleanConjunction", (6, 2)), ("BooleanThreshold", (6, 3)), ("BooleanDNF", (5, 2, 2))):
+        returns = bayes_curve(name, size, num_episodes=100, examples=20).mean(1)
+        assert abs(returns.mean() - optimum(name, 20, *size)) < 5 * returns.std() / 10
+    assert optimum("BooleanThreshold", 40, 11, 5) is None and optimum("BooleanThreshold", 161, 10, 5) is None
 
 
 def test_all_sizes():

@@ -386,7 +386,7 @@ def test_thompson_sampling_returns_77_of_100_pulls():
     policies = {
         policy: jax.jit(lambda key, p=policy: bandit_returns(env, p(env), key, 400)) for policy in (thompson, greedy)
     }
-    for policy, expected in ((thompson, 77.0), (greedy, 79.6)):
+    for policy, expected in ((thompson, 77.1), (greedy, 79.6)):
         returns, best = policies[policy](jax.random.key(0))
         # The mean of the regret, and of the best of 10 uniform arms: E max = 10 / 11.
         assert float((returns - best).mean()) + 1000 / 11 == pytest.approx(expected, abs=1.3)

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.registry import make_env
+from rlformers.envs.popgym.labyrinth import FREE, GOAL, OBSTACLE
+from rlformers.envs.registry import BUILT_IN, make_env
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data/popgym/popgym_reference.json").read_text())
 LEVELS = pytest.mark.parametrize(
@@ -265,6 +267,56 @@ def test_a_careful_player_of_minesweeper_comes_near_the_optimum():
     assert abs(returns.mean() - wanted["return_mean"]) < 4 * wanted["return_std"] / np.sqrt(wanted["episodes"])
     assert 0.72 < returns.mean() < 0.766 + 4 * error  # 0.766: dynamic programming over beliefs
     assert terminated.all()
+
+
+@pytest.mark.parametrize("level", ["Easy", "Medium", "Hard"])
+def test_nobody_survives_two_clicks_of_minesweeper_more_often(level):
+    """The first tile has 3, 5 or 8 neighbours. Of these and of the other tiles, the less risky are clicked next."""
+    env, _ = make_env(f"popgym/MineSweeper{level}", raw=True)
+    mines, others = env.num_mines, env.board_size**2 - 1
+    bounds = []
+    for near in (3, 5, 8):
+        numbers = range(min(near, mines) + 1)
+        share = [math.comb(near, c) * math.comb(others - near, mines - c) / math.comb(others, mines) for c in numbers]
+        hit_second = sum(p * min(c / near, (mines - c) / (others - near)) for c, p in zip(numbers, share, strict=True))
+        hit_first = mines / (others + 1)
+        survives = (1 - hit_first) * (1 - hit_second)
+        # A mine costs 1/2 + 1/T, a free tile before it earns 1/T; nothing earns more than 1 in all.
+        bounds.append(survives - hit_first * (0.5 + 1 / env.max_steps) - (1 - hit_first) * hit_second * 0.5)
+    entry = BUILT_IN[f"popgym/MineSweeper{level}"]
+    ceiling = entry.scores().ceiling
+    if level == "Medium":  # played, see below
+        assert ceiling < max(bounds) and entry.best == f"{ceiling} to {max(bounds):.3f}"
+    else:
+        assert ceiling == round(max(bounds), 3)
+
+
+@LEVELS
+def test_labyrinths_whose_maze_is_known(level):
+    """The shortest way out; the shortest walk to all squares, every passage twice but for those to the last one."""
+    env, params = make_env(f"popgym/LabyrinthEscape{level}", raw=True)  # LabyrinthExplore has the same mazes
+    _, state = jax.jit(jax.vmap(env.reset_env, (0, None)))(jax.random.split(jax.random.key(3), 500), params)
+    grid, (row, column) = np.asarray(state.grid), np.asarray(state.position).T
+    distance, now = np.full(grid.shape, -1), np.zeros(grid.shape, bool)
+    now[np.arange(len(grid)), row, column] = True
+    for step in itertools.count():
+        distance[now] = step
+        padded = np.pad(now, ((0, 0), (1, 1), (1, 1)))
+        near = padded[:, 2:, 1:-1] | padded[:, :-2, 1:-1] | padded[:, 1:-1, 2:] | padded[:, 1:-1, :-2]
+        now = near & (grid != OBSTACLE) & (distance < 0)
+        if not now.any():
+            break
+    limit, free = params.max_steps_in_episode, grid == FREE
+    way_out = np.where(grid == GOAL, distance, -1).max((1, 2))
+    escapes = np.where(way_out < 0, 1 / limit - 1, 1 - way_out / limit)
+    num_free, reached = free.sum((1, 2)), (free & (distance > 0)).sum((1, 2))
+    steps = 2 * reached - np.where(free, distance, 0).max((1, 2))
+    assert (steps < limit - 1).all()
+    steps = np.where(reached == num_free, steps, limit - 1)  # what cannot be reached keeps the episode going
+    explores = reached / num_free - (steps - reached) / limit
+    for family, returns in (("Escape", escapes), ("Explore", explores)):
+        error = returns.std() / np.sqrt(len(returns))
+        assert abs(returns.mean() - BUILT_IN[f"popgym/Labyrinth{family}{level}"].scores().ceiling) < 4 * error + 5e-4
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from rlformers.envs.memory import key_to_door, three_phases, visual_match
+from rlformers.envs.memory.scores import most_apples
 from rlformers.envs.registry import entries, make_env, replace_params
+from rlformers.envs.scores import known_scores
 
 DATA = np.load(Path(__file__).parents[1] / "data/memory/three_phases.npz")
 EPISODES = 120  # of every run, so that a game is compiled once
@@ -197,11 +199,58 @@ def test_scripted_players_reach_the_stated_return(game):
     total, final = play(game, params)
     assert (final == 5).all() and (total[:40] == 5).all()
     greedy = total[40:]
-    stated = float(entries()[f"memory/{game.name}"].best.removeprefix(">"))
+    stated, bound = map(float, entries()[f"memory/{game.name}"].best.split(" to "))
     assert abs(greedy.mean() - stated) < 4 * greedy.std() / np.sqrt(len(greedy))
+    assert greedy.max() <= bound == known_scores(f"memory/{game.name}").ceiling
+    assert known_scores(f"memory/{game.name}", env_params={"apple_reward": 0.0}).ceiling == 5
     if game.name == "VisualMatch":
         _, final = play(game, params, with_memory=False)
         assert set(final) == {0, 5} and abs(final.mean() - 5 / 3) < 4 * final.std() / np.sqrt(EPISODES)
+        assert known_scores("memory/VisualMatch", env_params={"apple_reward": 0.0}).memoryless == 5 / 3
+
+
+def test_the_bound_on_apples_is_reached(game):
+    """By a walk along a diagonal full of them, and by going to and fro between a single one and its neighbour."""
+    changes = [{"explore_steps": 1, "num_apples": 22}, {"explore_steps": 1, "num_apples": 1, "respawn_steps": 4}]
+    obs, state = game.reset(game.keys, game.batch(changes))
+    only = (three_phases.APPLES == (4, 4)).all(1)
+    state = state._replace(apples=np.where(np.arange(EPISODES)[:, None] == 0, True, only))
+    # North and west in turn from (5, 5), up to the corner (1, 1); and north, west, then east and west for ever.
+    walks = np.zeros((EPISODES, 41), np.int32)
+    walks[0, 1:9] = [0, 2] * 4
+    walks[1:, 1:] = [0, 2] + [3, 2] * 19
+    total = np.zeros((EPISODES, 41))
+    for time, actions in enumerate(walks.T):
+        _, state, total[:, time], _, _ = game.step(game.keys, state, actions, game.batch(changes))
+    for steps in range(1, 9):
+        assert total[0, : steps + 1].sum() == most_apples(steps, 22, 20) == steps // 2
+    for steps in range(1, 41):
+        assert total[1, : steps + 1].sum() == most_apples(steps, 1, 4) == (steps - 2) // 6 + 1
+
+
+def test_bounds_follow_the_params():
+    assert (three_phases.APPLES.sum(1) % 2 == sum(three_phases.ORCHARD_START) % 2).all()
+    assert not (three_phases.APPLES == three_phases.ORCHARD_START).all(1).any()
+    assert most_apples(60, 10, 20) == 10 + 10 + 8
+    assert most_apples(60, 10, 0) == 10 and most_apples(60, 22, 1) == 30 and most_apples(1, 22, 20) == 0
+    ceiling = lambda **params: known_scores("memory/KeyToDoor", env_params=params)  # noqa: E731
+    assert ceiling(apple_reward=2.0).ceiling == 61 and ceiling(distractor_steps=1).ceiling == 5
+    assert ceiling(reward_steps=1, apple_reward=0.0).ceiling == 0
+    assert (ceiling(apple_reward=0.0).ceiling_of, ceiling().ceiling_of) == ("optimum", "bound")
+    assert ceiling(apple_reward=0.0, explore_steps=7).ceiling_of == "bound"
+
+
+def test_the_key_is_never_farther_than_eight_steps():
+    """By way of the middle, from where all its places are in view; its doorways make no detour."""
+    room = Game("KeyToDoor").env.rooms[0].tobytes()
+    places = [(row, column) for row in (1, 2, 4, 5) for column in range(3, 8)]
+    steps = [
+        distances(room, (3, 5), ())[start] + distances(room, key, ())[3, 5]
+        for key in places[:10]
+        for start in places[10:]
+    ]
+    assert max(steps) == 8 and all(abs(row - 3) <= 2 and abs(column - 5) <= 2 for row, column in places)
+    assert distances(Game("KeyToDoor").env.rooms[2].tobytes(), key_to_door.DOOR_AT, ())[3, 5] == 2
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Steps(Environment):
 
     never_truncates = True
 
-    def __init__(self, num_actions: int = 2, size: int = 2):
+    def __init__(self, num_actions: int = 2, size: int = 2, split: str = "all"):
         self._num_actions, self.size = num_actions, size
 
     def _observe(self, state, params):
@@ -126,8 +126,9 @@ def expected(run, seed):
 
 def test_greedy_episodes_are_those_of_a_plain_loop_and_the_file_holds_them(run, capsys):
     words = ["episodes=40", "num_envs=6", "greedy=true"]
-    assert main(["evaluate", str(run.path), *words, "seed=7", "name=mine"]) == 0
-    out = capsys.readouterr().out
+    assert main(["evaluate", str(run.path), *words, "seed=7", "name=mine", "env_kwargs.split=heldout"]) == 0
+    out, error = capsys.readouterr()
+    assert "warning: env_kwargs.split: the run was trained with split=all" in error and error.count("\n") == 1
     path = run.path / "evaluations" / "mine.json"
     assert str(path) in out and "40 episodes of each seed, greedy" in out
     result = json.loads(path.read_text())
@@ -157,7 +158,7 @@ def test_greedy_episodes_are_those_of_a_plain_loop_and_the_file_holds_them(run, 
     assert "task" not in result["results"]
 
     other = evaluate(run.path, words)
-    assert other["episodes"] != result["episodes"]
+    assert other["episodes"] != result["episodes"] and other["warning"] is None
     assert other["path"].name == "test-Steps_episodes=40_greedy=true_num_envs=6_step=96.json"
 
 

@@ -1,0 +1,35 @@
+"""Whether an evaluation on held-out tasks is one: the split that environments are built with.
+
+An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table of them).
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from rlformers.envs.registry import entries
+
+
+def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
+    """The split that an environment is built with; None if it has none, or is not registered by this id."""
+    entry = entries().get(env)
+    if entry is None:
+        return None
+    target = pkgutil.resolve_name(entry.target) if isinstance(entry.target, str) else entry.target
+    parameter = inspect.signature(target).parameters.get("split")
+    return None if parameter is None else {"split": parameter.default, **entry.kwargs, **env_kwargs}["split"]
+
+
+def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_kwargs: Mapping[str, Any]) -> str | None:
+    """One line if an agent is to play held-out tasks of which it may have been trained on some; else None."""
+    played_by, trained_by = entries().get(env), entries().get(trained_env)
+    if played_by is None or trained_by is None or played_by.target != trained_by.target:
+        return None
+    trained = split_of(trained_env, trained_kwargs)
+    if split_of(env, env_kwargs) != "heldout" or trained == "train":
+        return None
+    return (
+        f"env_kwargs.split: the run was trained with split={trained}, which has the tasks of split=heldout too; "
+        "train with env_kwargs.split=train to hold them out"
+    )
