@@ -78,6 +78,7 @@ def s5_weights(draw, H, P):
 
 def s5_states(w, x, bilinear, h):
     """Λ̄, B̄ and all states."""
+    w = {name: array.astype(np.float64) for name, array in w.items()}
     Lambda, dt = w["Lambda_re"] + 1j * w["Lambda_im"], np.exp(w["log_step"])
     q = 1 / (1 - dt / 2 * Lambda)
     decay = q * (1 + dt / 2 * Lambda) if bilinear else np.exp(Lambda * dt)
@@ -109,7 +110,7 @@ def s5_resettable_carry(draw, T, B, a, b, resets):
     for t in range(T):
         h = s5_states(w, x[t : t + 1], False, np.zeros(b) if resets[t] else h)[2][0]
         states.append(h)
-    y = 2 * (np.stack(states) @ complex_of(w["C"]).T).real + w["D"] * x
+    y = 2 * (np.stack(states) @ complex_of(w["C"]).T).real + w["D"].astype(float) * x
     return w | {"x": x, "resets": resets, "h0": h0, "y": y, "h_final": h}
 
 
