@@ -78,7 +78,7 @@ def s5_weights(draw, H, P):
 
 def s5_states(w, x, bilinear, h):
     """Λ̄, B̄ and all states."""
-    w = {name: array.astype(np.float64) for name, array in w.items()}
+    w = {name: w[name].astype(np.float64) for name in ("Lambda_re", "Lambda_im", "log_step", "B")}
     Lambda, dt = w["Lambda_re"] + 1j * w["Lambda_im"], np.exp(w["log_step"])
     q = 1 / (1 - dt / 2 * Lambda)
     decay = q * (1 + dt / 2 * Lambda) if bilinear else np.exp(Lambda * dt)
