@@ -19,7 +19,7 @@ test: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -rs
 
 # The packages of docs/envs/adapters.md and control.md, 2 GB, beside the environment that the other tests use. What does
 # not install here is skipped by its tests.

@@ -12,7 +12,7 @@ with them as values it is the memory of chunked.py. A start replaces S and the p
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -60,6 +60,9 @@ class DeltaNetState(NamedTuple):
 
 class DeltaNet(Core[DeltaNetState]):
     """What stands on the residual path."""
+
+    # The authors' code, too, treats these apart from the matrices: no weight decay.
+    slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "W_alpha.bias")
 
     W_qkv: Linear
     conv: DepthwiseConv

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 
 from rlformers.cores.layers import in_compute_dtype, matmul
 
+BLOCK = 512
+
 
 def total(x: Float[Array, "i *rest"]) -> Float[Array, "*rest"]:
     """Sum over the first axis by halves: additions written out have one order, whatever the batch around them."""
@@ -31,14 +33,18 @@ def select(s: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, "
 
     Each weight is the sum of two numbers on grids so coarse, and so much smaller than 1, that no sum of up to 512 of
     them needs more bits than a float has, as long as sums are below 4096; in float32 the grids are 2^-12 and 2^-28.
+    Sums of more weights are those of blocks of 512, added by `total`.
     """
     weight = in_compute_dtype(weight).astype(weight.dtype)
     eps = jnp.finfo(weight.dtype).eps
     coarse, fine = eps * 2**11, eps**2 * 2**18
     high = jnp.round(weight / coarse) * coarse
     low = jnp.round((weight - high) / fine) * fine
-    high, low = jnp.split(s @ jnp.concatenate([high, low], axis=1), 2)
-    return high + low
+    both, sums = jnp.concatenate([high, low], axis=1), []
+    for i in range(0, len(s), BLOCK):
+        high, low = jnp.split(s[i : i + BLOCK] @ both[i : i + BLOCK], 2)
+        sums.append(high + low)
+    return total(jnp.stack(sums))
 
 
 def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Array:

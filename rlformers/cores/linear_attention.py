@@ -11,7 +11,7 @@ by its root mean square instead of φ(q)ᵀ n (Qin et al. 2022). A start replace
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -58,6 +58,8 @@ class LinearAttentionState(NamedTuple):
 
 class LinearAttention(Core[LinearAttentionState]):
     """What stands on the residual path."""
+
+    slow_fields: ClassVar[tuple[str, ...]] = ("log_rate",)  # as the decays of state spaces
 
     W_qkv: Linear
     conv: DepthwiseConv | None

@@ -56,7 +56,7 @@ class LRUState(NamedTuple):
 class LRU(Core[LRUState]):
     """What stands on the residual path."""
 
-    # Trained with the learning rate of the group "ssm": the paper, too, slows the recurrent parameters down.
+    # The paper, too, trains the recurrent parameters more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B")
 
     nu_log: Float[Array, " P"]  # ν

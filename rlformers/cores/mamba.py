@@ -9,7 +9,7 @@ and the past of the convolution by 0, so that Δ, B, C of a first token depend o
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -52,6 +52,10 @@ class MambaState(NamedTuple):
 
 class Mamba(Core[MambaState]):
     """What stands on the residual path."""
+
+    # The authors' code, too, treats these apart from the matrices: A_log and D without weight decay, the bias of Δ
+    # with an initialisation of its own.
+    slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "D", "W_dt.bias")
 
     W_in: Linear  # x -> (u', z)
     conv: DepthwiseConv

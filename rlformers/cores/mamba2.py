@@ -9,7 +9,7 @@ replaces h and the past of the convolution by 0.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -53,6 +53,9 @@ class Mamba2State(NamedTuple):
 
 class Mamba2(Core[Mamba2State]):
     """What stands on the residual path."""
+
+    # The authors' code, too, treats these apart from the matrices: no weight decay.
+    slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     W_in: Linear  # x -> (z, u', B', C', Δ')
     conv: DepthwiseConv

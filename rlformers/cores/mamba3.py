@@ -13,7 +13,7 @@ that grows. There is no convolution; the term with t-1 does its work. A start re
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -69,6 +69,9 @@ class Steps(NamedTuple):
 
 class Mamba3(Core[Mamba3State]):
     """What stands on the residual path."""
+
+    # The authors' code, too, treats these apart from the matrices: no weight decay. A comes from the input.
+    slow_fields: ClassVar[tuple[str, ...]] = ("D", "dt_bias")
 
     W_in: Linear  # x -> (z, v, B, C, δ, a, λ', φ)
     B_norm: RMSNorm

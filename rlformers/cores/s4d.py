@@ -54,7 +54,7 @@ class S4DState(NamedTuple):
 class S4D(Core[S4DState]):
     """What stands on the residual path."""
 
-    # Trained with the learning rate of the group "ssm", as in the paper's code.
+    # The paper's code, too, trains these more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("log_dt", "log_A_real", "A_imag")
 
     log_dt: Float[Array, " D"]

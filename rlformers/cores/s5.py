@@ -62,7 +62,7 @@ class S5State(NamedTuple):
 class S5(Core[S5State]):
     """One layer: norm, linear state space, activation, residual."""
 
-    # Trained with the learning rate of the group "ssm", as in the paper's code.
+    # The paper's code, too, trains these more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "B", "log_step")
 
     norm: LayerNorm

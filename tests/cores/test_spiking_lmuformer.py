@@ -9,6 +9,7 @@ import pytest
 from compiled import scan
 
 from rlformers import make_core
+from rlformers.cores.exact import select
 from rlformers.cores.hippo import delay_memory
 from rlformers.cores.spiking_lmuformer import Config
 
@@ -73,6 +74,21 @@ def test_spikes_do_not_depend_on_the_batch(B):
     some, ys_some = SCAN(core, jax.tree.map(lambda a: a[:B], empty), xs[:, :B], starts[:, :B])
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:B]), some, states)
     np.testing.assert_array_equal(ys_some, ys[:, :B])
+
+
+@pytest.mark.parametrize("fan_in", [512, 1300])
+def test_sums_of_weights_do_not_depend_on_their_order(fan_in):
+    """Within a block of 512: another order, or batch, rounds otherwise wherever a sum is not exact."""
+    rng = np.random.default_rng(3)
+    s = (rng.random(fan_in) < 0.9).astype(np.float32)
+    # All remainders nearly half of the coarse grid: their sum needs 24 bits and more.
+    W = rng.integers(-50, 50, (fan_in, 40)) * 2.0**-12 + 2.0**-13 - rng.integers(1, 99, (fan_in, 40)) * 2.0**-28
+    W = W.astype(np.float32)
+    order = np.concatenate([block[rng.permutation(len(block))] for block in np.split(np.arange(fan_in), [512, 1024])])
+    y = jax.jit(select)(s, W)
+    np.testing.assert_array_equal(jax.jit(select)(s[order], W[order]), y)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(select, (0, None)))(np.stack([s] * 7), W), np.stack([y] * 7))
+    np.testing.assert_allclose(y, s.astype(float) @ W, atol=2e-5)
 
 
 def reference(core, xs, starts):

@@ -4,10 +4,14 @@ pip install -e '.[dev,oracles]'
 pytest -m slow tests/oracles/test_live.py
 """
 
+import importlib.util
+
 import jax
 import pytest
 from live import CASES
 from live.common import compare
+
+PACKAGES = ("torch", "flax", "mambapy", "transformers")
 
 
 @pytest.mark.slow
@@ -17,3 +21,14 @@ def test_live(name):
     with jax.enable_x64(case.x64):
         results = list(compare(*case.make()))
     assert {name: error for name, error, ratio in results if ratio > 1} == {}
+
+
+@pytest.mark.slow
+def test_packages_are_installed(request):
+    """Their cases are skipped otherwise. Whoever asks for this file by name wants to know that."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    message = f"nothing is compared with {', '.join(missing)}: pip install -e '.[oracles]'"
+    if missing and any("test_live" in argument for argument in request.config.invocation_params.args):
+        pytest.fail(message)
+    if missing:
+        pytest.skip(message)

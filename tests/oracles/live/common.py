@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from vectors import Result, measure
-from vectors.common import LOOP, SCAN, Pair, batched, put
+from vectors.common import FORMS, batched, put
 
 T, B, D, L = 24, 2, 20, 2
 START = 9  # of the second memory
@@ -104,18 +104,19 @@ def compare(theirs: Theirs, ours: Ours) -> Iterator[Result]:
     """In float32 unless jax has x64 enabled."""
     x, w = np.random.default_rng(0).normal(size=(2, T, B, D)).astype(jax.dtypes.canonicalize_dtype(float))
     y, state, grads = theirs.run(x, w)
+    starts = jnp.broadcast_to(jnp.arange(T)[:, None] == START, (T, B))
     largest = max(np.abs(np.asarray(g)).max() for g in jax.tree.leaves(grads))
-    for form, run in (("scan", SCAN), ("step", LOOP)):
+    for form, run in FORMS:
 
         def forward(parameters, x, run=run):
-            state, y = batched(run, ours.build(parameters), x, jnp.arange(T) == START)
+            state, y = batched(run, ours.build(parameters), x, starts)
             return y, ours.state(state)
 
         our_y, pullback, our_state = jax.vjp(forward, theirs.parameters, jnp.asarray(x), has_aux=True)
         assert our_state.keys() == state.keys()
-        yield measure(Pair(f"y ({form})", our_y, y))
+        yield measure(f"y ({form})", our_y, y)
         for name in state:
-            yield measure(Pair(f"{name} ({form})", our_state[name], state[name]))
+            yield measure(f"{name} ({form})", our_state[name], state[name])
         errors = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), pullback(jnp.asarray(w)), grads)
         for path, error in jax.tree_util.tree_leaves_with_path(errors):
             ratio = np.nan_to_num(error / largest / GRADIENT_TOLERANCE[jax.config.jax_enable_x64], nan=np.inf)

@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlformers.cores.attention import Positions, attend
+from rlformers.cores.attention import Positions, attend, attention_weights
 from rlformers.cores.gtrxl import Config as GTrXLConfig
 from rlformers.cores.gtrxl import Gate, GTrXL
 from rlformers.cores.layers import LayerNorm
 from rlformers.cores.positions import rotate, sinusoids
 from rlformers.cores.registry import make_core
 
-from .common import KEY, LOOP, SCAN, Pair, batched, both, put
+from .common import FORMS, KEY, Pair, batched, both, no_starts, put, resets
 
 
-def gtrxl_gates(d, _) -> Iterator[Pair]:
+def gtrxl_gates(d) -> Iterator[Pair]:
     x, y = d["x"], d["y"]
     W_U = {
         "gru": (jnp.concatenate([d["Wr"], d["Wz"], d["Wg"]], 1), jnp.concatenate([d["Ur"], d["Uz"], d["Ug"]], 1)),
@@ -30,13 +30,13 @@ def gtrxl_gates(d, _) -> Iterator[Pair]:
         leaves = {"W": W, "U": U, "b": None if kind == "input" else d["bg"]}
         leaves = {name: leaf for name, leaf in leaves.items() if leaf is not None}
         gate = put(Gate(kind, x.shape[-1], 0.0, key=KEY), **leaves)
-        yield Pair(f"out_{kind}", gate(x, y), d[f"out_{kind}"])
+        yield Pair(f"out_{kind}", gate(x, y))
 
 
 def by_layer(d):
     """The arrays of each layer, without the prefix of their names."""
     L = sum(bool(re.fullmatch(r"l\d+_Wq", name)) for name in d)
-    return [{name.removeprefix(f"l{i}_"): a for name, a in d.items() if name.startswith(f"l{i}_")} for i in range(L)]
+    return [{name.removeprefix(f"l{i}_"): d[name] for name in d if name.startswith(f"l{i}_")} for i in range(L)]
 
 
 def gate_leaves(p, n):
@@ -46,7 +46,7 @@ def gate_leaves(p, n):
 
 def gtrxl_module(d):
     H, (D, E), L = int(d["n_heads"]), d["l0_Wq"].shape, len(by_layer(d))
-    config = GTrXLConfig(int(d["mem_len"]), H, E // H, d["l0_mlp_W1"].shape[1] // D, share_uv=False, final_norm=False)
+    config = GTrXLConfig(int(d["mem_len"]), H, E // H, share_uv=False, final_norm=False)
     core = GTrXL(D, L, config, key=KEY)
     layers = []
     for layer, p in zip(core.layers, by_layer(d), strict=True):
@@ -67,41 +67,41 @@ def gtrxl_module(d):
     return put(core, layers=tuple(layers), u=d["u"] + b_q, w=d["v"] + b_q)
 
 
-def gtrxl_masked_resets(d, _) -> Iterator[Pair]:
+def gtrxl_masked_resets(d) -> Iterator[Pair]:
     core = gtrxl_module(d)
-    x, starts = jax.nn.relu(d["x"] @ d["embed_W"] + d["embed_b"]), d["resets"]
-    split = next(int(name.removeprefix("mem_after")) for name in d if name.startswith("mem_after"))
+    x = jax.nn.relu(d["x"] @ d["embed_W"] + d["embed_b"])
+    starts = resets(d, x) if "resets" in d else no_starts(x)
+    splits = [int(name.removeprefix("mem_after")) for name in d if name.startswith("mem_after")]
 
-    def memory(state):
-        return jnp.stack([layer.mem for layer in state.layers], 1), state.layers[0].valid
+    def memory(state, when, form):
+        yield Pair(f"mem_{when}", jnp.stack([layer.mem for layer in state.layers], 1), form)
+        yield Pair(f"valid_{when}", state.layers[0].valid, form)
 
-    for form, run in (("scan", SCAN), ("step", LOOP)):
+    for form, run in FORMS:
         state, y = batched(run, core, x, starts)
-        yield Pair(f"y ({form})", y, d["y"])
-        for name, value in zip(("mem", "valid"), memory(state), strict=True):
-            yield Pair(f"{name}_final ({form})", value, d[f"{name}_final"])
-
-        middle, y_1 = batched(run, core, x[:split], starts[:split])
-        for name, value in zip(("mem", "valid"), memory(middle), strict=True):
-            yield Pair(f"{name}_after{split} ({form})", value, d[f"{name}_after{split}"])
-        state, y_2 = batched(run, core, x[split:], starts[split:], jax.vmap(core.prepare)(middle))
-        yield Pair(f"y in two segments ({form})", jnp.concatenate([y_1, y_2]), d["y"])
-        for name, value in zip(("mem", "valid"), memory(state), strict=True):
-            yield Pair(f"{name}_final in two segments ({form})", value, d[f"{name}_final"])
+        yield Pair("y", y, form)
+        yield from memory(state, "final", form)
+        for split in splits:
+            middle, y_1 = batched(run, core, x[:split], starts[:split])
+            yield from memory(middle, f"after{split}", form)
+            if split < len(x):
+                state, y_2 = batched(run, core, x[split:], starts[split:], jax.vmap(core.prepare)(middle))
+                yield Pair("y", jnp.concatenate([y_1, y_2]), f"{form}, segments of {split} and the rest")
+                yield from memory(state, "final", f"{form}, segments of {split} and the rest")
 
 
 def unbanded(q, k, v, u, w, W_r, D):
-    """Attention of q [T, E] to all that came before, k and v [K, E]. Our window has an end: zeros before the first key
-    make it so long that every distance fits."""
+    """The arguments of `attend` for q [T, E] and all that came before, k and v [K, E]. Our window has an end: zeros
+    before the first key make it so long that every distance fits."""
     (H, size), T, M = u.shape, len(q), len(k) - 1
     q, k, v = (a.reshape(-1, H, size) for a in (q, k, v))
     k, v = (jnp.pad(a, ((T - 1, 0), (0, 0), (0, 0))) for a in (k, v))
     r = (jnp.asarray(sinusoids(M, D), q.dtype) @ W_r).reshape(-1, H, size)
     positions = Positions((q + w) * size**-0.5, r)
-    return attend((q + u) * size**-0.5, k, v, M + 1 - T + jnp.arange(T), positions).reshape(T, -1)
+    return (q + u) * size**-0.5, k, v, M + 1 - T + jnp.arange(T), positions
 
 
-def relattn_transformer_xl(d, _) -> Iterator[Pair]:
+def relattn_transformer_xl(d) -> Iterator[Pair]:
     """Attention alone."""
     D = len(d["Wq"])
     norm = put(LayerNorm(D), scale=d["ln_scale"], bias=d["ln_bias"])
@@ -109,15 +109,19 @@ def relattn_transformer_xl(d, _) -> Iterator[Pair]:
     def run(x, mem):
         c = norm(jnp.concatenate([mem, x]))
         q, k, v = c[len(mem) :] @ d["Wq"], c @ d["Wk"], c @ d["Wv"]
-        return unbanded(q, k, v, d["u"], d["v"], d["Wr"], D) @ d["Wo"]
+        meeting = unbanded(q, k, v, d["u"], d["v"], d["Wr"], D)
+        weights = attention_weights(*meeting)[..., len(x) - 1 :]
+        return attend(*meeting).reshape(len(x), -1) @ d["Wo"], weights
 
-    for name, mem in (("y_mem", d["mem"]), ("y_nomem", d["mem"][:0])):
-        y = jax.jit(jax.vmap(run, 1, 1))(d["x"], mem)
-        yield Pair(name, y, d[name])
-        yield Pair(f"{name}_official", y, d[f"{name}_official"], upstream_error=5e-7)
+    for name, mem in (("mem", d["mem"]), ("nomem", d["mem"][:0])):
+        y, weights = jax.jit(jax.vmap(run, 1, (1, 0)))(d["x"], mem)
+        yield Pair(f"y_{name}", y)
+        yield Pair(f"y_{name}_official", y, upstream_error=5e-7)
+        if name == "mem":
+            yield Pair("attn_prob_mem", weights)
 
 
-def gtrxl_diengine_2seg(d, _) -> Iterator[Pair]:
+def gtrxl_diengine_2seg(d) -> Iterator[Pair]:
     """Unlike our core: queries of inputs that are not normalised, empty slots that are seen, windows without an end."""
     D = d["embed_W"].shape[1]
 
@@ -126,7 +130,8 @@ def gtrxl_diengine_2seg(d, _) -> Iterator[Pair]:
         gate1, gate2 = (put(Gate("gru", D, 0.0, key=KEY), **gate_leaves(p, n)) for n in (1, 2))
         c = norm1(jnp.concatenate([mem, e]))
         q, k, v = e @ p["Wq"] + p["bq"], c @ p["Wk"] + p["bk"], c @ p["Wv"] + p["bv"]
-        a = unbanded(q, k, v, d["u"], d["v"], p["Wr"], D)  # softmax ignores the bias of r
+        meeting = unbanded(q, k, v, d["u"], d["v"], p["Wr"], D)  # softmax ignores the bias of r
+        a = attend(*meeting).reshape(len(e), -1)
         o = gate1(e, jax.nn.relu(a @ p["Wo"] + p["bo"]))
         f = jax.nn.relu(norm2(o) @ p["mlp_W1"] + p["mlp_b1"]) @ p["mlp_W2"] + p["mlp_b2"]
         return gate2(o, jax.nn.relu(f))
@@ -142,15 +147,16 @@ def gtrxl_diengine_2seg(d, _) -> Iterator[Pair]:
 
         return jax.vmap(one, (1, 2), (1, 2))(x, mem)
 
-    mem = jnp.zeros_like(d["mem_after1"], d["x1"].dtype)
+    L = len(by_layer(d))
+    mem = jnp.zeros((L + 1, int(d["mem_len"]), d["x1"].shape[1], D), d["x1"].dtype)
     for i in (1, 2):
         y, mem = run(d[f"x{i}"], mem)
         # Upstream's own error, which shows in float64.
-        yield Pair(f"y{i}", y, d[f"y{i}"], upstream_error=1e-8)
-        yield Pair(f"mem_after{i}", mem, d[f"mem_after{i}"], upstream_error=1e-8)
+        yield Pair(f"y{i}", y, upstream_error=1e-8)
+        yield Pair(f"mem_after{i}", mem, upstream_error=1e-8)
 
 
-def transformer_preln(d, _) -> Iterator[Pair]:
+def transformer_preln(d) -> Iterator[Pair]:
     H, (D, E), F, L = int(d["n_heads"]), d["l0_Wq"].shape, d["l0_W1"].shape[1], len(by_layer(d))
     options = {"memory": len(d["x"]), "heads": H, "head_size": E // H, "ffn_ratio": F / D, "positions": "sinusoidal"}
     core = make_core("transformer", D, L, key=KEY, **options)
@@ -168,17 +174,17 @@ def transformer_preln(d, _) -> Iterator[Pair]:
         layers.append(put(layer, **leaves))
     stack = put(stack, layers=tuple(layers), norm__scale=d["lnf_scale"], norm__bias=d["lnf_bias"])
     core = put(core, layers=(clock, stack))
-    for suffix, starts in both(d):
-        for form, run in (("scan", SCAN), ("step", LOOP)):
-            yield Pair(f"y{suffix} ({form})", batched(run, core, d["x"], starts)[1], d[f"y{suffix}"])
+    for suffix, starts in both(d, d["x"]):
+        for form, run in FORMS:
+            yield Pair(f"y{suffix}", batched(run, core, d["x"], starts)[1], form)
 
 
-def rope(d, _) -> Iterator[Pair]:
+def rope(d) -> Iterator[Pair]:
     """Ours turns the pairs (i, i + d/2); with neighbours as pairs it is the same in another order."""
     q = d["q"]
-    yield Pair("out_half_split", rotate(q, np.asarray(d["positions"])), d["out_half_split"])
+    yield Pair("out_half_split", rotate(q, np.asarray(d["positions"])))
     turned = rotate(jnp.concatenate([q[..., ::2], q[..., 1::2]], -1), np.asarray(d["positions"]))
-    yield Pair("out_interleaved", jnp.stack(jnp.split(turned, 2, -1), -1).reshape(q.shape), d["out_interleaved"])
+    yield Pair("out_interleaved", jnp.stack(jnp.split(turned, 2, -1), -1).reshape(q.shape))
 
 
 CHECKS = {

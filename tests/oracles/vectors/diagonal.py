@@ -23,49 +23,48 @@ def forms(f):
     return (("scan", f), ("step", loop))
 
 
-def compare(d, core, f, last=None, skip=0.0) -> Iterator[Pair]:
+def compare(d, core, f, x, last="h", skip=0.0) -> Iterator[Pair]:
     """Outputs and, by the name `last` in the state, final states, with and without resets."""
-    for suffix, starts in both(d):
+    for suffix, starts in both(d, x):
         for form, run in forms(f):
-            state, y = batched(run, core, d["x"], starts)
-            yield Pair(f"y{suffix} ({form})", y + skip, d[f"y{suffix}"])
-            if f"h_final{suffix}" in d:
-                yield Pair(f"h_final{suffix} ({form})", getattr(state, last), d[f"h_final{suffix}"])
+            state, y = batched(run, core, x, starts)
+            yield Pair(f"y{suffix}", y + skip, form)
+            yield Pair(f"h_final{suffix}", state._asdict()[last], form)
 
 
 def pair(z):
     return jnp.stack([z.real, z.imag], axis=-1)
 
 
-def lru_layer(d, _) -> Iterator[Pair]:
+def lru_layer(d) -> Iterator[Pair]:
     core = lru.LRU(d["x"].shape[-1], lru.Config(len(d["nu_log"])), key=KEY)
     core = put(core, **{name: d[name] for name in ("nu_log", "theta_log", "gamma_log")}, B=pair(d["B"]), C=pair(d["C"]))
     # The file's D is a matrix and not square.
-    yield from compare(d, core, lru.LRU.recur, "h", skip=d["x"] @ d["D"].T)
+    yield from compare(d, core, lru.LRU.recur, d["x"], skip=d["x"] @ d["D"].T)
 
 
-def s4d_layer(d, _) -> Iterator[Pair]:
+def s4d_layer(d) -> Iterator[Pair]:
     width, N = d["A_imag"].shape
     core = s4d.S4D(width, s4d.Config(2 * N), key=KEY)
     core = put(core, **{name: d[name] for name in ("log_dt", "log_A_real", "A_imag", "C", "D")})
     core = put(core, glu__W__weight=d["W_out"], glu__W__bias=d["b_out"])
-    yield from compare(d, core, s4d.S4D.scan, "h")
+    yield from compare(d, core, s4d.S4D.scan, d["x"])
 
 
-def ffm_layer(d, _) -> Iterator[Pair]:
+def ffm_layer(d) -> Iterator[Pair]:
     inputs, outputs = d["W_skip"].shape
     more = max(outputs - inputs, 0)  # a core has as many inputs as outputs: those added are 0
-    d = d | {"x": jnp.pad(d["x"], ((0, 0), (0, 0), (0, more)))}
-    core = ffm.FFM(d["x"].shape[-1], ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
+    x = jnp.pad(d["x"], ((0, 0), (0, 0), (0, more)))
+    core = ffm.FFM(x.shape[-1], ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
     core = put(core, alpha=d["alpha"], omega=d["omega"])
     for ours, name in (("W_g", "pre"), ("W_i", "ing"), ("W_o", "outg"), ("W_s", "skip"), ("W_z", "mix")):
         weight = d[f"W_{name}"]
         weight = weight if name == "mix" else jnp.pad(weight, ((0, more), (0, 0)))
         core = put(core, **{f"{ours}__weight": weight, f"{ours}__bias": d[f"b_{name}"]})
-    yield from compare(d, core, ffm.FFM.scan, "S")
+    yield from compare(d, core, ffm.FFM.scan, x, "S")
 
 
-def mingru_cell(d, _) -> Iterator[Pair]:
+def mingru_cell(d) -> Iterator[Pair]:
     width, hidden = d["W_h"].shape
     core = mingru.MinGRU(width, mingru.Config(), key=KEY)
     core = put(core, W__weight=jnp.concatenate([d["W_z"], d["W_h"]], axis=1), W__bias=jnp.zeros(2 * hidden))
@@ -75,7 +74,7 @@ def mingru_cell(d, _) -> Iterator[Pair]:
         h, hs = core.recur(state.h, xs, starts)
         return state._replace(h=h), hs
 
-    yield from compare(d, core, recur, "h")
+    yield from compare(d, core, recur, d["x"])
 
 
 CHECKS = {"lru": lru_layer, "s4d_layer": s4d_layer, "ffm": ffm_layer, "mingru": mingru_cell}

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from rlformers.cores.gru import GRU
 from rlformers.cores.lstm import LSTM
 
-from .common import KEY, LOOP, SCAN, Pair, batched, both, put
+from .common import FORMS, KEY, Pair, batched, both, put
 
 
-def gru_torch(d, _) -> Iterator[Pair]:
+def gru_torch(d) -> Iterator[Pair]:
     yield from gated(d, GRU(width_of(d), key=KEY))
 
 
-def lstm_torch(d, _) -> Iterator[Pair]:
+def lstm_torch(d) -> Iterator[Pair]:
     yield from gated(d, LSTM(width_of(d), key=KEY))
 
 
@@ -41,12 +41,12 @@ def gated(d, core) -> Iterator[Pair]:
         b_hh = b_hh.at[2 * width :].set(0)
     core = put(core, W__weight=rows(pad(d["W_ih"])), W__bias=b_ih + b_hh, U=rows(pad(d["W_hh"])))
     x = jnp.pad(d["x"], ((0, 0), (0, 0), (0, width - d["x"].shape[-1])))
-    for suffix, starts in both(d):
-        for form, run in (("scan", SCAN), ("step", LOOP)):
+    for suffix, starts in both(d, x):
+        for form, run in FORMS:
             state, y = batched(run, core, x, starts)
-            yield Pair(f"y{suffix} ({form})", y[..., :hidden], d[f"y{suffix}"])
+            yield Pair(f"y{suffix}", y[..., :hidden], form)
             for leaf, value in state._asdict().items():
-                yield Pair(f"{leaf}_final{suffix} ({form})", value[:, :hidden], d[f"{leaf}_final{suffix}"])
+                yield Pair(f"{leaf}_final{suffix}", value[:, :hidden], form)
 
 
 CHECKS = {"gru_torch": gru_torch, "lstm_torch": lstm_torch}
