@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin_core"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder on the path with the example and a package of two cores: one leads nowhere, one fails when it is made."""
+    """A folder on the path with the example and a package of two cores: one leads nowhere, one cannot be made."""
     folder = tmp_path_factory.mktemp("site")
     source = tmp_path_factory.mktemp("source") / "plugin_core"
     source.mkdir()
