@@ -68,7 +68,7 @@ def test_initial_decays_cover_short_and_long_memories():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 9}, "core.heads: 9 heads are more than the width 8; give core.head_size"),
+        ({"heads": 9}, "core.heads: width 8 is not divisible by heads=9"),
         ({"conv_size": 0}, "core.conv_size: need at least 1, got 0"),
         ({"dt_max": 0.0}, "core.dt_min: need 0 < dt_min <= dt_max, got 0.001 and 0.0"),
         ({"ffn_ratio": -1.0}, "core.ffn_ratio: need a positive number, got -1.0"),

@@ -51,7 +51,7 @@ def test_initial_decays():
     [
         ({"normaliser": "max"}, "core.normaliser: 'max' is none of sum, rms"),
         ({"heads": 0}, "core.heads: need at least 1, got 0"),
-        ({"heads": 9}, "core.heads: 9 heads are more than the width 8; give core.head_size"),
+        ({"heads": 9}, "core.heads: width 8 is not divisible by heads=9"),
         ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
         ({"chunk": 0}, "core.chunk: need at least 1, got 0"),
     ],

@@ -70,7 +70,7 @@ def test_initial_parameters_of_the_recurrent_cells():
         ({"scan": "fft"}, "core.scan: 'fft' is none of"),
         ({"input_activation": "sin"}, "core.input_activation: 'sin' is none of"),
         ({"order": 0}, "core.order: need at least 1, got 0"),
-        ({"channels": -1}, "core.channels: need at least 1, got -1"),
+        ({"channels": -1}, "core.channels: need at least 0, got -1"),
         ({"theta_min": 0.5}, "core.theta_min: need 1 <= theta_min <= theta_max, got 0.5"),
         ({"theta_min": 200.0}, "core.theta_min: need 1 <= theta_min <= theta_max, got 200.0"),
         ({"cell": "voelker", "channels": 2}, "core.channels: core.cell=voelker has 1, got 2"),

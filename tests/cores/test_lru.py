@@ -26,9 +26,9 @@ def test_states_have_the_variance_of_the_inputs():
     assert 0.9 < float((jnp.abs(state.h) ** 2).mean()) < 1.1
 
 
-@pytest.mark.parametrize("r_min", [0.0, 0.9])
-def test_parameters_are_finite_at_the_limits_of_the_options(r_min):
-    core = LRU(4, Config(2000, r_min=r_min, r_max=0.99999), key=jax.random.key(0))
+@pytest.mark.parametrize(("r_min", "r_max"), [(0.0, 0.00101), (0.0, 0.999999), (0.999998, 0.999999)])
+def test_parameters_are_finite_at_the_limits_of_the_options(r_min, r_max):
+    core = LRU(4, Config(2000, r_min=r_min, r_max=r_max), key=jax.random.key(0))
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(core))
 
 
@@ -37,8 +37,8 @@ def test_parameters_are_finite_at_the_limits_of_the_options(r_min):
     [
         ({"scan": "fft"}, "core.scan: 'fft' is none of auto, sequential"),
         ({"state_size": 0}, "core.state_size: need at least 1, got 0"),
-        ({"r_max": 1.0}, "core.r_min: need 0 <= r_min < r_max < 1, got 0.9 and 1.0"),
-        ({"max_phase": 0.0}, "core.max_phase: need more than 0, got 0.0"),
+        ({"r_max": 1.0}, "core.r_max: need more than 0.001 and at most 0.999999, got 1.0"),
+        ({"max_phase": 0.0}, "core.max_phase: need a positive number, got 0.0"),
     ],
 )
 def test_options_are_checked(options, message):

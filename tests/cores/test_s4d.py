@@ -37,7 +37,7 @@ def test_impulse_response_is_the_sampled_kernel(dt):
     [
         ({"scan": "fft"}, "core.scan: 'fft' is none of auto, sequential"),
         ({"init": "rand"}, "core.init: 'rand' is none of lin, inv, legs"),
-        ({"state_size": 7}, "core.state_size: need an even number .conjugate pairs., got 7"),
+        ({"state_size": 7}, "core.state_size: need an even number of at least 2, got 7"),
         ({"dt_min": 1.0}, "core.dt_min: need 0 < dt_min <= dt_max, got 1.0 and 0.1"),
     ],
 )

@@ -1,7 +1,5 @@
 """From overrides to a checked config: what is accepted, what is refused and how, and the way back from a file."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from rlformers.compose import compose, experiments, from_dict, load, to_dict, to_yaml
@@ -165,11 +163,3 @@ def test_values_that_are_no_config_are_one_line(values):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere.yaml: No such file"):
         load(tmp_path / "nowhere.yaml")
-
-
-def test_a_broken_plug_in_is_an_error_only_where_it_is_chosen(monkeypatch):
-    point = SimpleNamespace(name="broken", dist=None, value="no_such_module")
-    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [point])
-    assert compose(["core=gru"]).core.name == "gru"
-    with pytest.raises(ValueError, match="core: 'broken' cannot be loaded from 'no_such_module'"):
-        compose(["core=broken"])
