@@ -34,6 +34,7 @@ class Anything:
         ("int", [3.5], [], ""),  # a name that could not be looked up
     ],
     ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",  # whatever an object prints as
 )
 def test_annotations(annotation, good, bad, words):
     assert all(fits(annotation, value) for value in good)
