@@ -33,7 +33,6 @@ class Anything:
         (Any, [3], [], ""),
         ("int", [3.5], [], ""),  # a name that could not be looked up
     ],
-    ids=str,
     ids=lambda value: value if isinstance(value, str) else "",  # whatever an object prints as
 )
 def test_annotations(annotation, good, bad, words):
