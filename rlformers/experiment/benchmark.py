@@ -79,7 +79,8 @@ def measure(config: ExperimentConfig, repetitions: int = REPETITIONS, least: flo
     """
     compiled = compile_update([config])
     states, _ = jax.block_until_ready(compiled.update(compiled.init(compiled.keys)))  # the first update allocates
-    count, taken = 1, []
+    count = 1
+    taken: list[tuple[float, float]] = []
     while len(taken) < repetitions:
         begin, cpu = time.perf_counter(), _cpu_seconds()
         for _ in range(count):
