@@ -28,8 +28,9 @@ class ReturnWindows:
         self._last = config.num_updates
         self._size = -(-self._last // WINDOWS)
         self._first = self._last - (self._last // self._size - 1) * self._size
-        self._total: float = saved["total"] if saved else 0.0
-        self._count: float = saved["count"] if saved else 0.0
+        self._total: float
+        self._count: float
+        self._total, self._count = saved["sums"] if saved else (0.0, 0.0)
         self._found: tuple[int, float] | None = None  # the update that ended a window last, and its score
 
     def next_end(self, done: int) -> int:
@@ -51,4 +52,4 @@ class ReturnWindows:
 
     def to_json(self) -> dict[str, Any]:
         """What a resumed run has to know."""
-        return {"total": self._total, "count": self._count}
+        return {"sums": [self._total, self._count]}
