@@ -27,6 +27,7 @@ from rlformers.agents.optimizer import learning_rates
 from rlformers.config import PPOConfig
 
 Metrics = dict[str, Array]
+Divide = Callable[[Any, int], Any]
 
 
 class TrainState(NamedTuple):
@@ -83,6 +84,7 @@ def ppo(
     env_params: Any,
     make_agent: Callable[[PRNGKeyArray], Agent],
     num_updates: int,
+    divide: Divide | None = None,
 ) -> Learner:
     """A PPO learner.
 
@@ -96,6 +98,7 @@ def ppo(
         env_params: Its params.
         make_agent: Builds the agent from a key.
         num_updates: Iterations over which the schedules run.
+        divide: Lays an axis of arrays over several devices: that of the sequences of a minibatch.
     """
     B, T = config.num_envs, config.num_steps
     L = config.bptt_length or T
@@ -222,6 +225,8 @@ def ppo(
             index, key = item
             part = jax.tree.map(lambda x: x[:, index], sequences)
             memory = jax.tree.map(lambda x: x[index], memories)
+            if divide:
+                part, memory = divide(part, 1), divide(memory, 0)
             grads, metrics = jax.grad(loss, has_aux=True)(agent, memory, part, ent_coef, key)
             metrics["grad_norm"] = optax.global_norm(grads)
             metrics["used"] = 1.0 - stopped

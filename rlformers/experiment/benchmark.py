@@ -56,7 +56,7 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
     for job in jobs:
         check(job.config)
     config = jobs[0].config
-    about = {"device": device(), "num_devices": 1, "env": config.env, "versions": versions()}
+    about = {"device": device(), "env": config.env, "versions": versions()}
     yield f"{about['device']}; jax {jax.__version__}; {config.env}, steps of all seeds together"
     width = max(len(job.name) for job in jobs) + 2
     yield " " * width + "".join(f"{heading:>17}" for heading, _, _ in COLUMNS)
@@ -102,6 +102,7 @@ def measure(config: ExperimentConfig, repetitions: int = REPETITIONS, least: flo
         "seeds": config.seeds,
         "num_envs": config.ppo.num_envs,
         "num_steps": config.ppo.num_steps,
+        "num_devices": len(compiled.devices),
     }
 
 
@@ -109,7 +110,7 @@ def device() -> str:
     """What computes: the name of the accelerator, or of the processor and how many of its cores may be used."""
     first = jax.devices()[0]
     if first.platform != "cpu":
-        return first.device_kind
+        return f"{jax.local_device_count()} x {first.device_kind}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{_processor()}, {cores} cores"
 

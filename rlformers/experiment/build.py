@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
-from rlformers.agents.ppo import Learner, ppo
+from rlformers.agents.ppo import Divide, Learner, ppo
 from rlformers.config import ExperimentConfig, with_numbers
 from rlformers.cores.layers import compute_dtype
 from rlformers.cores.registry import make_core
@@ -26,7 +26,8 @@ class Built(NamedTuple):
     env_params: Any
     make_agent: Callable[[PRNGKeyArray], Agent]
     learner: Learner
-    learner_with: Callable[[Mapping[str, Any]], Learner]  # other values of `config.NUMBERS`, which may be traced
+    # With other values of `config.NUMBERS`, which may be traced, and with a `Divide` among devices, if there is one.
+    learner_with: Callable[..., Learner]
 
 
 def build(config: ExperimentConfig) -> Built:
@@ -51,8 +52,8 @@ def build(config: ExperimentConfig) -> Built:
     def make_agent(key: PRNGKeyArray) -> Agent:
         return Agent(obs, policy, core, config.model.width, key=key)
 
-    def learner_with(numbers: Mapping[str, Any]) -> Learner:
-        learner = ppo(with_numbers(config.ppo, numbers), env, params, make_agent, config.num_updates)
+    def learner_with(numbers: Mapping[str, Any], divide: Divide | None = None) -> Learner:
+        learner = ppo(with_numbers(config.ppo, numbers), env, params, make_agent, config.num_updates, divide)
         return Learner(in_precision(config, learner.init), in_precision(config, learner.update))
 
     return Built(env, params, make_agent, learner_with({}), learner_with)

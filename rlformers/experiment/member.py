@@ -33,6 +33,7 @@ class Member:
         checkpoint: Where it goes on from.
         template: Its state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
         player: What plays its evaluations (`periodic.make_player`); None: there are none.
+        devices: Those that compute it.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Member:
         checkpoint: Checkpoint | None,
         template: TrainState,
         player: Player | None,
+        devices: Sequence[jax.Device],
     ):
-        self.config, self.run_dir = config, run_dir
+        self.config, self.run_dir, self.devices = config, run_dir, devices
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.done = checkpoint.update if checkpoint else 0  # updates
         self.summary: dict[str, Any] = {}
@@ -113,6 +115,7 @@ class Member:
         meta = {
             "config": to_dict(self.config),
             "versions": versions(),
+            "num_devices": len(self.devices),
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
             "evaluation": self.evaluation.to_json(),
@@ -155,7 +158,7 @@ class Member:
             **seconds,
             "num_parameters": self._num_parameters,
             "state_size": self._state_size,
-            "devices": [str(device) for device in jax.devices()],
+            "devices": [str(device) for device in self.devices],
             "versions": versions(),
             "git_commit": git_commit(),
         }

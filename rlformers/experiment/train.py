@@ -105,7 +105,7 @@ class Program:
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
-            join([read(saved, compiled.one) for saved in checkpoints if saved])
+            compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
             if checkpoint
             else compiled.init(compiled.keys)
         )
@@ -113,6 +113,9 @@ class Program:
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
             print(f"going on after {self.done * config.batch_size:,} steps")
+            before, now = checkpoint.meta.get("num_devices", 1), len(compiled.devices)
+            if before != now:
+                print(f"resume: from {before} to {now} devices: last digits may differ")
             if on_host(compiled.built.env):
                 again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
                 self.states = with_new_episodes(self.states, compiled.init(again), config.env)
@@ -121,7 +124,7 @@ class Program:
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, compiled.one, player)
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 

@@ -84,6 +84,7 @@ class Steps(Environment):
 
 OVERRIDES = ["env=test/Steps", "seeds=2", "seed=3", "ppo.num_envs=4", "ppo.num_steps=8", "ppo.num_minibatches=1"]
 OVERRIDES += ["model.width=8", "total_steps=96", "ppo.lr=0.1", "ppo.normalize_observations=true", "wandb.mode=disabled"]
+OVERRIDES += ["checkpoint.every=0"]  # the last state only
 
 
 @pytest.fixture(scope="module")

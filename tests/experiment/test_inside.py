@@ -32,7 +32,7 @@ from rlformers.experiment.run_dir import create_run_dir
 
 WORDS = ["env=meta/DarkRoom", "env_kwargs.episodes=2", "core=test/both", "model.width=8", "seeds=2", "seed=3"]
 WORDS += ["ppo.num_envs=4", "ppo.num_steps=8", "ppo.num_minibatches=1", "ppo.normalize_observations=true"]
-WORDS += ["total_steps=64", "wandb.mode=disabled"]
+WORDS += ["total_steps=64", "wandb.mode=disabled", "checkpoint.every=0"]
 
 
 def make_both(config, width, num_layers, key):

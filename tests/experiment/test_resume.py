@@ -255,23 +255,6 @@ def test_a_finished_run_can_be_extended(copied, runs):
     assert rows[UPDATES]["ppo/lr"] == pytest.approx(1e-3 * 20 / 1020, rel=1e-5)
 
 
-@pytest.mark.slow
-def test_two_devices_and_back(runs, tmp_path):
-    whole, half = runs[0], UPDATES // 2
-    command = [sys.executable, str(HERE / "two_devices.py"), str(whole), str(half), "3", str(tmp_path / "two")]
-    subprocess.run(command, check=True)
-    expected, template, update = restored(whole, half)
-    state = read(next(good_checkpoints(tmp_path / "two")), template)
-    update = jax.jit(jax.vmap(update))
-    for _ in range(3):
-        expected, _ = update(expected)
-    for _ in range(3):
-        (expected, _), (state, _) = update(expected), update(state)
-    assert int(state.num_updates[0]) == half + 6
-    for one, other in zip(jax.tree.leaves(expected.agent), jax.tree.leaves(state.agent), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
-
-
 def test_the_first_signal_waits_and_the_second_does_not():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:

@@ -81,7 +81,7 @@ def test_each_value_has_the_numbers_of_its_own_run(whole, tmp_path):
     for number, (lr, gamma) in enumerate(VALUES):
         summary = json.loads((whole / str(number) / "summary.json").read_text())
         assert summary["completed"] and summary["seeds"] == [0, 1]
-        assert saved_updates(whole / str(number) / "checkpoints") == [10]
+        assert saved_updates(whole / str(number) / "checkpoints")[-1] == 10  # beside the best one
         config = (whole / str(number) / "config.yaml").read_text()
         assert f"lr: {lr}\n" in config and f"gamma: {gamma}\n" in config
     assert main(["train", *SMALL, "ppo.lr=1e-2", "ppo.gamma=0.9", f"run_dir={tmp_path / 'own'}"]) == 0
@@ -138,7 +138,7 @@ def test_all_numbers_at_once(tmp_path):
 def test_one_run_of_a_program_can_go_on_alone(stopped, whole, tmp_path, capsys):
     folder = moved(stopped, tmp_path)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stop_after(6, monkeypatch)
+        stop_after(4, monkeypatch)
         assert main(["train", f"resume={folder / '1'}"]) == 75
     assert_close(rows(folder / "1")[6], rows(whole / "1")[6])
     # It is one checkpoint ahead: as after a kill while the states were being saved, it goes back to the others.
