@@ -69,7 +69,8 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     if config != trained:
         check_spaces(config.env, build(trained), built)
     checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
-    if differing := changes(from_dict(checkpoint.meta["config"]), trained):
+    begun = checkpoint.meta.get("config")
+    if differing := changes(from_dict(begun), trained) if begun else []:
         edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
         raise ValueError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
     full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))

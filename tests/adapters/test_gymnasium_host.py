@@ -9,7 +9,7 @@ import pytest
 
 from rlformers.cli import main
 from rlformers.envs import check
-from rlformers.envs.environment import TimedParams
+from rlformers.envs.environment import UNLIMITED, TimedParams
 from rlformers.envs.meta.trial import Trial
 from rlformers.envs.pace import ActionRepeat
 from rlformers.envs.registry import make_env, register_env

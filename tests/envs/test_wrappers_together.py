@@ -106,7 +106,7 @@ def test_types_of_every_wrapper(wrap):
     types.check_observations(env, Params(), traced)
     types.check_states(traced)
     types.check_ends(traced)
-    types.check_readable(env, Params())
+    types.check_readable(env, Params(), traced)
 
 
 @pytest.mark.slow

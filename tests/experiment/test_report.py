@@ -87,7 +87,7 @@ def test_an_extended_run_is_not_finished(tmp_path):
 
 def test_settings_are_those_of_the_checkpoints(tmp_path):
     path = fake_run(tmp_path / "a", "ppo.lr=0.25")
-    meta = {"schema": SCHEMA, "config": to_dict(load(path / "config.yaml"))}
+    meta = {"schema": SCHEMA, "leaves": {}, "config": to_dict(load(path / "config.yaml"))}
     (path / "checkpoints" / "3").mkdir(parents=True)
     (path / "checkpoints" / "3" / "meta.json").write_text(json.dumps(meta))
     assert read(Found(path)).status == "finished"

@@ -152,7 +152,7 @@ def _config(path: Path) -> tuple[ExperimentConfig, str | None]:
     """What was trained: as its checkpoints say, should `config.yaml` say something else."""
     config = load(path / "config.yaml")
     meta = newest_meta(path / "checkpoints")
-    begun = config if meta is None else from_dict(meta["config"])
+    begun = from_dict(meta["config"]) if meta and "config" in meta else config
     differing = changes(begun, config)
     if not differing:
         return config, None
