@@ -217,7 +217,7 @@ def groups_of(*paths):
 
 def test_without_references_the_page_says_so(tmp_path):
     for core in ("gru", "mlp"):
-        fake_run(tmp_path / core, "env=gymnax/FourRooms-misc", f"core={core}", values=(2.0,))
+        fake_run(tmp_path / core, "env=memory/KeyToDoor", "wrap.noise=0.5", f"core={core}", values=(2.0,))
     groups = groups_of(tmp_path)
     comparison = compare(groups)
     assert references_table(groups) is None and comparison.aggregate is comparison.profile is None
