@@ -21,7 +21,7 @@ from rlformers.cores.conv import dense_conv
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import log_spaced_windows
 from rlformers.cores.layers import LayerNorm, Linear, RMSNorm, lecun_normal
-from rlformers.cores.linear_scan import MATRIX_METHODS
+from rlformers.cores.linear_scan import MATRIX_METHODS, PIECE, scan_chunks
 from rlformers.cores.lmu import MemoryState, ParallelLMU, check_windows
 from rlformers.cores.options import check_choices, check_least
 
@@ -175,7 +175,14 @@ class LMUFormer(Core[LMUFormerState]):
     def scan(
         self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[LMUFormerState, Float[Array, "T D"]]:
-        """Consume a segment, part by part."""
+        """Consume a segment, piece by piece."""
+        return scan_chunks(self.consume, state, (xs, starts), PIECE)
+
+    def consume(
+        self, state: LMUFormerState, tokens: tuple[Float[Array, "T D"], Bool[Array, " T"]]
+    ) -> tuple[LMUFormerState, Float[Array, "T D"]]:
+        """Consume a piece, part by part."""
+        xs, starts = tokens
         embedding, xs = self.embedding.scan(state.embedding, xs, starts)
         new = []
         for block, memory in zip(self.blocks, state.blocks, strict=True):

@@ -20,6 +20,7 @@ from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.linear_scan import PIECE
 from rlformers.cores.options import check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
@@ -118,4 +119,5 @@ class Mamba2(Core[Mamba2State]):
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba-2 layers."""
     keys = jax.random.split(key, num_layers)
-    return Stack(tuple(Residual(RMSNorm(width), Mamba2(width, config, key=k)) for k in keys), RMSNorm(width))
+    layers = tuple(Residual(RMSNorm(width), Mamba2(width, config, key=k), piece=PIECE) for k in keys)
+    return Stack(layers, RMSNorm(width))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, Linear, RMSNorm, lecun_normal, per_gate
-from rlformers.cores.linear_scan import METHODS, linear_scan
+from rlformers.cores.linear_scan import METHODS, PIECE, linear_scan
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
 from rlformers.cores.stack import Residual, Stack
 
@@ -101,6 +101,6 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
         ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "gelu", key=key_ffn)
-        return Residual(RMSNorm(width), MinGRU(width, config, key=key_mixer), RMSNorm(width), ffn)
+        return Residual(RMSNorm(width), MinGRU(width, config, key=key_mixer), RMSNorm(width), ffn, PIECE)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

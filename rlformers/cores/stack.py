@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FeedForward, LayerNorm, RMSNorm
+from rlformers.cores.linear_scan import scan_chunks
 
 
 class StackState(NamedTuple):
@@ -84,12 +85,16 @@ class Stack(Core[StackState]):
 
 
 class Residual(Core[Any]):
-    """Around a core that its paper puts on a residual path: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x'))."""
+    """Around a core that its paper puts on a residual path: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x')).
+
+    With `piece`, segments longer than that are taken in pieces of so many tokens (`scan_chunks`).
+    """
 
     norm: LayerNorm | RMSNorm
     core: Core
     norm_ffn: LayerNorm | RMSNorm | None = None  # without it and `ffn`, y = x'
     ffn: FeedForward | None = None
+    piece: int | None = eqx.field(static=True, default=None)
 
     @property
     def window(self) -> int | None:
@@ -107,8 +112,7 @@ class Residual(Core[Any]):
 
     def scan(self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]) -> tuple[Any, Float[Array, "T D"]]:
         """Consume a segment."""
-        state, ys = self.core.scan(state, self.norm(xs), starts)
-        return state, self._finish(xs + ys)
+        return scan_chunks(self._consume, state, (xs, starts), self.piece or len(xs))
 
     def prepare(self, state: Any) -> Any:
         """Refresh the caches of the core."""
@@ -125,6 +129,13 @@ class Residual(Core[Any]):
     ) -> tuple[Complex[Array, "#T N"], ...]:
         """Those of the core."""
         return self.core.eigenvalues(state, self.norm(xs), starts)
+
+    def _consume(
+        self, state: Any, tokens: tuple[Float[Array, "T D"], Bool[Array, " T"]]
+    ) -> tuple[Any, Float[Array, "T D"]]:
+        xs, starts = tokens
+        state, ys = self.core.scan(state, self.norm(xs), starts)
+        return state, self._finish(xs + ys)
 
     def _finish(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
         return x if self.norm_ffn is None or self.ffn is None else x + self.ffn(self.norm_ffn(x))
