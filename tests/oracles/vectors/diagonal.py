@@ -23,12 +23,12 @@ def forms(f):
     return (("scan", f), ("step", loop))
 
 
-def compare(d, core, f, x, last="h", skip=0.0) -> Iterator[Pair]:
-    """Outputs and, by the name `last` in the state, final states, with and without resets."""
+def compare(d, core, f, x, last="h", skip=0.0, outputs=None) -> Iterator[Pair]:
+    """The first outputs, or all, and, by the name `last` in the state, final states, with and without resets."""
     for suffix, starts in both(d, x):
         for form, run in forms(f):
             state, y = batched(run, core, x, starts)
-            yield Pair(f"y{suffix}", y + skip, form)
+            yield Pair(f"y{suffix}", y[..., :outputs] + skip, form)
             yield Pair(f"h_final{suffix}", state._asdict()[last], form)
 
 
@@ -52,16 +52,22 @@ def s4d_layer(d) -> Iterator[Pair]:
 
 
 def ffm_layer(d) -> Iterator[Pair]:
+    """Ours has as many inputs as outputs: inputs that are added are 0, and where there are more inputs than outputs all
+    outputs are there several times, which changes neither their mean nor their spread."""
     inputs, outputs = d["W_skip"].shape
-    more = max(outputs - inputs, 0)  # a core has as many inputs as outputs: those added are 0
-    x = jnp.pad(d["x"], ((0, 0), (0, 0), (0, more)))
-    core = ffm.FFM(x.shape[-1], ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
+    times = -(-inputs // outputs)
+    more = times * outputs - inputs
+    core = ffm.FFM(inputs + more, ffm.Config(len(d["alpha"]), len(d["omega"])), key=KEY)
     core = put(core, alpha=d["alpha"], omega=d["omega"])
     for ours, name in (("W_g", "pre"), ("W_i", "ing"), ("W_o", "outg"), ("W_s", "skip"), ("W_z", "mix")):
-        weight = d[f"W_{name}"]
-        weight = weight if name == "mix" else jnp.pad(weight, ((0, more), (0, 0)))
-        core = put(core, **{f"{ours}__weight": weight, f"{ours}__bias": d[f"b_{name}"]})
-    yield from compare(d, core, ffm.FFM.scan, x, "S")
+        weight, bias = d[f"W_{name}"], d[f"b_{name}"]
+        if name != "mix":
+            weight = jnp.pad(weight, ((0, more), (0, 0)))
+        if name not in ("pre", "ing"):
+            weight, bias = jnp.tile(weight, times), jnp.tile(bias, times)
+        core = put(core, **{f"{ours}__weight": weight, f"{ours}__bias": bias})
+    x = jnp.pad(d["x"], ((0, 0), (0, 0), (0, more)))
+    yield from compare(d, core, ffm.FFM.scan, x, "S", outputs=outputs)
 
 
 def mingru_cell(d) -> Iterator[Pair]:
