@@ -3,10 +3,10 @@
     python benchmarks/cores.py [CORE ...] [--json FILE]
 
 Per token of a segment of T = 128, 1024, 4096 (forward and backward, one sequence), per token of `step` at batch 1 and
-64, in microseconds of CPU time, the kernel's included (the best of several repetitions); seconds to compile the segment
-of 128; and the temporary memory of its forward and backward pass as XLA plans it. `growth` is the time per token at 4096
-over that at 128: 1 for a core that is linear in T. `kernel` is the kernel's part of the time at 4096: buffers above 32 MB
-go back to the system after every call (glibc), which then zeroes each of their pages again.
+64, in microseconds of CPU time, the kernel's included (the best of several repetitions); seconds to compile the
+segment of 128; and the temporary memory of its forward and backward pass as XLA plans it. `growth` is the time per
+token at 4096 over that at 128: 1 for a core that is linear in T. `kernel` is the kernel's part of the time at 4096:
+buffers above 32 MB go back to the system after every call (glibc), which then zeroes each of their pages again.
 """
 
 import argparse
