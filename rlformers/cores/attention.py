@@ -90,10 +90,6 @@ class Positions(NamedTuple):
     r: Float[Array, "N H p"]  # of the distances M .. 0
 
 
-# The arguments of `attend`: q, k, v, lengths, positions, clip.
-Meeting = tuple[Array, Array, Array, Array, Positions | None, float]
-
-
 def weigh(scores: Float[Array, "*batch"], axis: int, clip: float) -> Float[Array, "*batch"]:
     """Softmax, or with `clip` the one of Bondarenko et al. 2023, clip((1 + γ) p - γ, 0, 1): weights can be 0."""
     weights = jax.nn.softmax(scores, axis)

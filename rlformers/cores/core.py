@@ -18,8 +18,8 @@ class Core(eqx.Module, Generic[State]):
     """The memory of an agent, written for ONE sequence; callers vmap over environments.
 
     `start[t]` means "x[t] is the first token of a new memory": the state is replaced by the initial one BEFORE x[t]
-    is consumed. Subclasses are final. They contain no randomness, no `stop_gradient`, no statistics of a batch, and
-    every leaf is an array, so that plain `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` work on them.
+    is consumed. Concrete subclasses are final. They contain no randomness, no `stop_gradient`, no statistics of a
+    batch, and every leaf is an array, so that plain `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` work on them.
     A core defines `step` or `scan`, from which the other one follows, or both where it has a better one.
     """
 

@@ -5,10 +5,8 @@
     o = g_1(e, relu(W_o Σ_j softmax_j(s_t)_j v_j + b_o))
     e' = g_2(o, relu(W_2 relu(W_1 LN_2(o) + b_1) + b_2))
 
-g is a gate on the residual stream, by default that of a GRU whose bias keeps a new layer near the identity. The
-window is exactly the M previous tokens and the token itself, in `step` as in `scan`. The memory is the layer's past
-inputs; their keys and values are cached in the state beside them, and `prepare` recomputes these, so that W_k and W_v
-learn from remembered tokens too. A start empties the memory.
+g is a gate on the residual stream, by default that of a GRU whose bias keeps a new layer near the identity. What a
+layer remembers of its inputs: rlformers/cores/attention_layer.py.
 """
 
 from dataclasses import dataclass
@@ -17,26 +15,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from rlformers.cores.attention import (
-    Meeting,
-    Memory,
-    Positions,
-    attend,
-    attend_one,
-    attention_weights,
-    empty,
-    extend,
-    forget,
-    push,
-    refresh,
-)
+from rlformers.cores.attention import Positions
+from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
 from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
 from rlformers.cores.options import check_choices, check_least, size_of_heads
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
-from rlformers.cores.stack import StackState
+from rlformers.cores.stack import Stack, StackState
 
 POSITIONS = ("relative", "learned")
 GATES = ("gru", "input", "output", "highway", "sigtanh", "none")
@@ -101,11 +89,13 @@ class Gate(eqx.Module):
         return x + y
 
 
-class Layer(eqx.Module):
+class Layer(AttentionLayer):
     """Attention and feed-forward part, each behind its gate."""
 
     norm1: LayerNorm
     W_qkv: Linear  # c -> (q, k, v), E = H d_h each; keys need no bias (softmax ignores it), u is that of the queries
+    u: Any  # Float[Array, "H d"], or None until the core lends it, which may own one for all layers
+    w: Any
     r: SinusoidalDistances | LearnedDistances
     W_o: Linear  # E -> D
     gate1: Gate
@@ -113,8 +103,6 @@ class Layer(eqx.Module):
     W_1: Linear
     W_2: Linear
     gate2: Gate
-    M: int = eqx.field(static=True)
-    H: int = eqx.field(static=True)
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_o, key_gate1, key_1, key_2, key_gate2 = jax.random.split(key, 7)
@@ -133,67 +121,22 @@ class Layer(eqx.Module):
         self.W_1 = Linear(width, F, key=key_1, init=xavier_uniform)
         self.W_2 = Linear(F, width, key=key_2, init=xavier_uniform)
         self.gate2 = Gate(config.gate, width, config.gate_bias, key=key_gate2)
-        self.M, self.H = M, H
+        self.u = self.w = None
+        self.M, self.H, self.clip = M, H, 0.0
 
-    def initial_state(self) -> Memory:
-        """No slot is filled."""
-        E, D = self.W_o.weight.shape
-        return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
-
-    def step(
-        self, state: Memory, e: Float[Array, " D"], start: Bool[ArrayLike, ""], u: Array, w: Array
-    ) -> tuple[Memory, Float[Array, " D"]]:
-        """Consume one token. The memory is not projected again."""
-        state = forget(state, start)
-        q, k, v = self.project(e)
-        q, positions = self.queries(q, u, w)
-        a = attend_one(q, k, v, state.k, state.v, state.valid, positions)
-        return push(state, e, k, v), self.feed(e, a)
-
-    def scan(
-        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
-    ) -> tuple[Memory, Float[Array, "T D"]]:
-        """Consume a segment."""
-        state, meeting = self.meet(state, es, starts, u, w)
-        return state, self.feed(es, attend(*meeting))
-
-    def meet(
-        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
-    ) -> tuple[Memory, Meeting]:
-        """The memory after a segment, and the arguments of `attend`."""
-        q, k, v = self.project(es)
-        q, positions = self.queries(q, u, w)
-        state, k, v, lengths = extend(state, es, k, v, starts)
-        return state, (q, k, v, lengths, positions, 0.0)
-
-    def attention(
-        self, state: Memory, es: Float[Array, "T D"], starts: Bool[Array, " T"], u: Array, w: Array
-    ) -> Float[Array, "H T K"]:
-        """The weights."""
-        _, meeting = self.meet(state, es, starts, u, w)
-        return attention_weights(*meeting)
-
-    def prepare(self, state: Memory) -> Memory:
-        """Project the memory with the present parameters."""
-        return refresh(state, *self.project(state.mem)[1:])
-
-    def project(self, e: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
+    def project(self, x: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
         """Queries, keys and values."""
-        q, k, v = jnp.split(self.W_qkv(self.norm1(e)), 3, axis=-1)
-        return self.heads(q), self.heads(k), self.heads(v)
+        q, k, v = map(self.split, jnp.split(self.W_qkv(self.norm1(x)), 3, axis=-1))
+        return q, k, v
 
-    def queries(self, q: Array, u: Array, w: Array) -> tuple[Array, Positions]:
+    def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions]:
         """What meets the keys and what meets the distances."""
         scale = q.shape[-1] ** -0.5
-        return (q + u) * scale, Positions((q + w) * scale, self.r())
+        return (q + self.u) * scale, Positions((q + self.w) * scale, self.r())
 
-    def heads(self, x: Float[Array, "*T E"]) -> Float[Array, "*T H d"]:
-        """Split the last axis."""
-        return x.reshape(*x.shape[:-1], self.H, -1)
-
-    def feed(self, e: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
+    def feed(self, x: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
         """What follows the attention."""
-        o = self.gate1(e, jax.nn.relu(self.W_o(a.reshape(*e.shape[:-1], -1))))
+        o = self.gate1(x, jax.nn.relu(self.W_o(a.reshape(*x.shape[:-1], -1))))
         f = self.W_2(jax.nn.relu(self.W_1(self.norm2(o))))
         return self.gate2(o, jax.nn.relu(f))
 
@@ -216,50 +159,43 @@ class GTrXL(Core[StackState]):
     @property
     def window(self) -> int | None:
         """L M."""
-        return sum(layer.M for layer in self.layers)
+        return Stack(self.layers).window
 
     def initial_state(self) -> StackState:
         """The empty memory of every layer."""
-        return StackState(tuple(layer.initial_state() for layer in self.layers))
+        return Stack(self.layers).initial_state()
 
     def step(
         self, state: StackState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[StackState, Float[Array, " D"]]:
         """Consume one token."""
-        new = []
-        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
-            layer_state, x = layer.step(layer_state, x, start, u, w)
-            new.append(layer_state)
-        return StackState(tuple(new)), x if self.norm is None else self.norm(x)
+        return self.stack().step(state, x, start)
 
     def scan(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[StackState, Float[Array, "T D"]]:
-        """Consume a segment, layer by layer."""
-        new = []
-        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
-            layer_state, xs = layer.scan(layer_state, xs, starts, u, w)
-            new.append(layer_state)
-        return StackState(tuple(new)), xs if self.norm is None else self.norm(xs)
+        """Consume a segment."""
+        return self.stack().scan(state, xs, starts)
 
     def prepare(self, state: StackState) -> StackState:
         """Project the memories with the present parameters."""
-        pairs = zip(self.layers, state.layers, strict=True)
-        return StackState(tuple(layer.prepare(layer_state) for layer, layer_state in pairs))
+        return self.stack().prepare(state)
 
     def attention(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Float[Array, "H T K"], ...]:
         """Those of all layers."""
-        found = []
-        for layer, layer_state, u, w in zip(self.layers, state.layers, *self._uw(), strict=True):
-            found.append(layer.attention(layer_state, xs, starts, u, w))
-            _, xs = layer.scan(layer_state, xs, starts, u, w)
-        return tuple(found)
+        return self.stack().attention(state, xs, starts)
 
-    def _uw(self) -> tuple[Array, Array]:
+    def stack(self) -> Stack:
+        """The layers with their u and w."""
         shape = (len(self.layers), *self.u.shape[1:])
-        return jnp.broadcast_to(self.u, shape), jnp.broadcast_to(self.w, shape)
+        lent = zip(self.layers, jnp.broadcast_to(self.u, shape), jnp.broadcast_to(self.w, shape), strict=True)
+        return Stack(tuple(_lend(layer, u, w) for layer, u, w in lent), self.norm)
+
+
+def _lend(layer: Layer, u: Array, w: Array) -> Layer:
+    return eqx.tree_at(lambda at: (at.u, at.w), layer, (u, w), is_leaf=lambda x: x is None)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

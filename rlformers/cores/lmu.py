@@ -25,7 +25,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
@@ -33,7 +33,7 @@ from rlformers.cores.layers import LayerNorm, Linear
 from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
 from rlformers.cores.lmu_cells import RecurrentLMU
 from rlformers.cores.options import check_choices, check_least
-from rlformers.cores.stack import Stack
+from rlformers.cores.stack import Residual, Stack
 
 CELLS = ("parallel", "voelker", "keras")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -141,37 +141,6 @@ class ParallelLMU(Core[MemoryState]):
         return (jnp.asarray(delay_eigenvalues(self.order, self.thetas), complex)[None],)
 
 
-class ResidualLMU(Core[MemoryState]):
-    """A layer: norm, parallel cell, residual."""
-
-    norm: LayerNorm
-    cell: ParallelLMU
-
-    def initial_state(self) -> MemoryState:
-        """m = 0."""
-        return self.cell.initial_state()
-
-    def step(
-        self, state: MemoryState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
-    ) -> tuple[MemoryState, Float[Array, " D"]]:
-        """Consume one token."""
-        state, y = self.cell.step(state, self.norm(x), start)
-        return state, x + y
-
-    def scan(
-        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[MemoryState, Float[Array, "T D"]]:
-        """Consume a segment."""
-        state, ys = self.cell.scan(state, self.norm(xs), starts)
-        return state, xs + ys
-
-    def eigenvalues(
-        self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of the cell."""
-        return self.cell.eigenvalues(state, self.norm(xs), starts)
-
-
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of LMU layers."""
 
@@ -180,8 +149,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
             biases = config.cell == "keras"
             return RecurrentLMU(width, config.thetas, config.order, biases, config.learn_theta, key=key)
         f_u, f_o = config.input_activation, config.output_activation
-        return ResidualLMU(
-            LayerNorm(width), ParallelLMU(width, config.thetas, config.order, f_u, f_o, config.scan, key=key)
-        )
+        cell = ParallelLMU(width, config.thetas, config.order, f_u, f_o, config.scan, key=key)
+        return Residual(LayerNorm(width), cell)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

@@ -11,9 +11,7 @@ s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h. `qk_norm` divides q and k
 (Henry et al. 2020); `attention_gate` multiplies each head by σ(W_g c) and `clipped_softmax` lets weights be 0
 (Bondarenko et al. 2023): a head can do nothing.
 
-The window is exactly the M previous tokens and the token itself, in `step` as in `scan`. As in GTrXL the memory is the
-layer's past inputs with their keys and values beside them, which `prepare` recomputes, so that W_k and W_v learn from
-remembered tokens too. A start empties the memory.
+What a layer remembers of its inputs: rlformers/cores/attention_layer.py.
 """
 
 from dataclasses import dataclass
@@ -22,21 +20,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from rlformers.cores.attention import (
-    Meeting,
-    Memory,
-    Positions,
-    attend,
-    attend_one,
-    attention_weights,
-    empty,
-    extend,
-    forget,
-    push,
-    refresh,
-)
+from rlformers.cores.attention import Positions
+from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
 from rlformers.cores.layers import FEED_FORWARD, FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
@@ -75,7 +62,7 @@ class Config:
             raise ValueError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
 
 
-class Layer(Core[Memory]):
+class Layer(AttentionLayer):
     """Attention and feed-forward part, each on a residual path."""
 
     norm1: LayerNorm | RMSNorm
@@ -89,10 +76,7 @@ class Layer(Core[Memory]):
     W_o: Linear  # E -> D
     norm2: LayerNorm | RMSNorm
     ffn: FeedForward
-    M: int = eqx.field(static=True)
-    H: int = eqx.field(static=True)
     kind: str = eqx.field(static=True)  # of positions
-    clip: float = eqx.field(static=True)
 
     def __init__(self, width: int, M: int, depth: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_g, key_o, key_ffn = jax.random.split(key, 5)
@@ -113,62 +97,9 @@ class Layer(Core[Memory]):
         self.ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), config.ffn, key=key_ffn, init_2=branch)
         self.M, self.H, self.kind, self.clip = M, H, config.positions, config.clipped_softmax
 
-    @property
-    def window(self) -> int | None:
-        """M."""
-        return self.M
-
-    def initial_state(self) -> Memory:
-        """No slot is filled."""
-        E, D = self.W_o.weight.shape
-        return empty(self.M, D, self.H, E // self.H, self.W_o.weight.dtype)
-
-    def step(
-        self, state: Memory, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
-    ) -> tuple[Memory, Float[Array, " D"]]:
-        """Consume one token. The memory is not projected again."""
-        state = forget(state, start)
-        c = self.norm1(x)
-        q, k, v = self.project(c)
-        slots, slot = np.arange(self.M), np.array(self.M)
-        q, positions = self.queries(q, slot)
-        keys = self.turn(k, slot), v, self.turn(state.k, slots), state.v
-        a = attend_one(q, *keys, state.valid, positions, self.clip)
-        return push(state, x, k, v), self.feed(x, c, a)
-
-    def scan(
-        self, state: Memory, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Memory, Float[Array, "T D"]]:
-        """Consume a segment."""
-        c = self.norm1(xs)
-        state, meeting = self.meet(state, xs, c, starts)
-        return state, self.feed(xs, c, attend(*meeting))
-
-    def meet(
-        self, state: Memory, xs: Float[Array, "T D"], c: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Memory, Meeting]:
-        """The memory after a segment, and the arguments of `attend`."""
-        q, k, v = self.project(c)
-        state, k, v, lengths = extend(state, xs, k, v, starts)
-        slots = np.arange(len(k))
-        q, positions = self.queries(q, slots[self.M :])
-        return state, (q, self.turn(k, slots), v, lengths, positions, self.clip)
-
-    def attention(
-        self, state: Memory, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
-        """One layer."""
-        _, meeting = self.meet(state, xs, self.norm1(xs), starts)
-        return (attention_weights(*meeting),)
-
-    def prepare(self, state: Memory) -> Memory:
-        """Project the memory with the present parameters."""
-        _, k, v = self.project(self.norm1(state.mem))
-        return refresh(state, k, v)
-
-    def project(self, c: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
+    def project(self, x: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
         """Queries, keys and values."""
-        q, k, v = (a.reshape(*a.shape[:-1], self.H, -1) for a in jnp.split(self.W_qkv(c), 3, axis=-1))
+        q, k, v = map(self.split, jnp.split(self.W_qkv(self.norm1(x)), 3, axis=-1))
         return (q if self.q_norm is None else self.q_norm(q)), (k if self.k_norm is None else self.k_norm(k)), v
 
     def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions | None]:
@@ -182,10 +113,10 @@ class Layer(Core[Memory]):
         """Rotary positions: those of the slots that the tokens are in."""
         return rotate(x, slots) if self.kind == "rope" else x
 
-    def feed(self, x: Float[Array, "*T D"], c: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
+    def feed(self, x: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
         """What follows the attention."""
         if self.W_g is not None:
-            a = jax.nn.sigmoid(self.W_g(c))[..., None] * a
+            a = jax.nn.sigmoid(self.W_g(self.norm1(x)))[..., None] * a
         x = x + self.W_o(a.reshape(*x.shape[:-1], -1))
         return x + self.ffn(self.norm2(x))
 

@@ -52,13 +52,10 @@ def test_weights_of_a_core_make_its_output(name):
     def both(core, xs, starts):
         state, _ = core.scan(core.initial_state(), 2 * xs, starts)
         weights = core.attention(state, xs, starts)
-        ys, extra = xs, ()
-        for i, layer in enumerate(core.layers):
-            extra = (core.u[0], core.w[0]) if name == "gtrxl" else ()
-            inputs = (ys, starts) if name == "gtrxl" else (ys, layer.norm1(ys), starts)
-            _, (_, _, v, *_) = layer.meet(state.layers[i], *inputs, *extra)
-            a = jnp.einsum("htk,khd->thd", weights[i], v)
-            ys = layer.feed(ys, a) if name == "gtrxl" else layer.feed(ys, layer.norm1(ys), a)
+        ys = xs
+        for i, layer in enumerate((core.stack() if name == "gtrxl" else core).layers):
+            _, (_, _, v, *_) = layer.meet(state.layers[i], ys, starts)
+            ys = layer.feed(ys, jnp.einsum("htk,khd->thd", weights[i], v))
         return weights, core.norm(ys) if core.norm is not None else ys, core.scan(state, xs, starts)[1]
 
     weights, ys, expected = both(core, xs, starts)
