@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 # One thread per process: `make test` runs one worker per CPU core, and small matrices gain nothing from more.
 FLAGS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -16,3 +18,12 @@ def pytest_configure(config):
     os.environ.setdefault("XLA_FLAGS", FLAGS)
     if config.getoption("markexpr") == "not slow":
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What a module makes once for its tests, it makes once: those that use it run in one worker."""
+    for item in items:
+        shared = any(fixtures[-1].scope == "module" for fixtures in item._fixtureinfo.name2fixturedefs.values())
+        if shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))

@@ -1,17 +1,20 @@
 """`rlformers benchmark`: a line and an entry per core, and nothing else left behind."""
 
 import json
+from functools import partial
 
 import pytest
 
 from rlformers.cli import main
+from rlformers.experiment import benchmark
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=1", "ppo.update_epochs=1", "model.width=8"]
 
 
 def test_speed_is_told_for_each_combination(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rlformers.experiment.benchmark.device", lambda: "Abacus")
+    monkeypatch.setattr(benchmark, "device", lambda: "Abacus")
+    monkeypatch.setattr(benchmark, "measure", partial(benchmark.measure, repetitions=2, least=0.01))
     assert main(["benchmark", *SMALL, "core=mlp,gru", "seeds=2", "--json", "speed.json"]) == 0
     about, headings, *lines, file = capsys.readouterr().out.splitlines()
     assert about.startswith("Abacus; jax ") and "popgym/RepeatPreviousEasy" in about and file == "speed.json"
@@ -21,8 +24,7 @@ def test_speed_is_told_for_each_combination(tmp_path, monkeypatch, capsys):
     assert [row["state_size"] for row in found["rows"]] == [0, 8]  # of a GRU its width
     for row, line in zip(found["rows"], lines, strict=True):
         assert row["steps_per_second"] * row["update_seconds"] == pytest.approx(2 * 4 * 16)
-        assert 0 < row["update_seconds"] < 1 < row["steps_per_second"] and row["cpu_seconds_per_million_steps"] > 0
-        assert row["compile_seconds"] > row["update_seconds"]
+        assert min(row["update_seconds"], row["compile_seconds"], row["cpu_seconds_per_million_steps"]) > 0
         assert line.split()[:2] == [row["name"], f"{row['steps_per_second']:,.0f}"] and len(line) == len(headings)
     assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
 
