@@ -222,7 +222,7 @@ def test_debug_in_a_run(tmp_path, capsys):
     line = failed(tmp_path / "run", "core=root", "debug=true", "seeds=2", capsys=capsys)
     here, number = os.path.abspath(__file__), _line("jnp.sqrt(jnp.square(self.w))")
     assert line.startswith(f"debug: division by zero at {here}:{number} (step) called from ")
-    assert "rlformers/agents/agent.py:" in line and "debug=true" not in line
+    assert "rlformers/cores/core.py:" in line and "debug=true" not in line
     assert ") in update 1, up to step 16, of seed 0 (and of 1); there was no checkpoint yet; if training " in line
 
 
