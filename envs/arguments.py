@@ -1,24 +1,11 @@
-"""Arguments that users give by name, against the signature of what takes them. Imports neither jax nor gymnax.
-
-A wrong type otherwise comes back as a traceback out of a compiler, or not at all: 2.5 decks of cards can be dealt.
-"""
+"""Arguments that users give by name, against the signature of what takes them. Imports neither jax nor gymnax."""
 
 import inspect
-import types
-import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Integral, Real
 from typing import Any
 
-# What a kind of value is called, alone and in a list.
-_WORDS = {
-    bool: ("true or false", "true or false"),
-    int: ("an integer", "integers"),
-    float: ("a number", "numbers"),
-    str: ("text", "texts"),
-    types.NoneType: ("null", "null"),
-}
+from rlformers.annotations import fits, in_words
 
 
 def check_arguments(
@@ -26,8 +13,7 @@ def check_arguments(
 ) -> None:
     """Check names and types of arguments.
 
-    An int passes for a float; a float does not pass for an int, whole or not. What an annotation says of containers
-    other than sequences and tuples, and of classes, is not looked at.
+    What fits an annotation is said by `rlformers.annotations.convert`; the values stay as they are.
 
     Args:
         function: What will be called with them, a function or a class. One with `**kwargs` takes any name.
@@ -58,40 +44,6 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(function, eval_str=True)
     except Exception:  # whatever an annotation raises
         return inspect.signature(function)
-
-
-def fits(annotation: Any, value: Any) -> bool:
-    """Whether a value is what an annotation asks for. One that is none of the known kinds takes everything."""
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(part, value) for part in parts)
-    if origin is typing.Literal:
-        return any(value == part and type(value) is type(part) for part in parts)
-    if origin is tuple and parts[-1:] != (...,):
-        return isinstance(value, Sequence) and len(value) == len(parts) and all(map(fits, parts, value))
-    if origin in (tuple, list, Sequence):  # lists of a configuration stand for tuples, too
-        return isinstance(value, Sequence) and all(fits(parts[0], part) for part in value)
-    if annotation in (None, types.NoneType):
-        return value is None
-    if annotation is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)
-    if annotation is float:
-        return isinstance(value, Real) and not isinstance(value, bool)
-    return isinstance(value, annotation) if annotation in (bool, str) else True
-
-
-def in_words(annotation: Any) -> str:
-    """What an annotation asks for."""
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(in_words, parts))
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(str, parts))}"
-    if origin is tuple and parts[-1:] != (...,):
-        return f"a list of {', '.join(map(in_words, parts))}"
-    if origin in (tuple, list, Sequence):
-        return f"a list of {_WORDS[parts[0]][1]}" if parts[0] in _WORDS else f"a list, each of it {in_words(parts[0])}"
-    return _WORDS[annotation][0] if annotation in _WORDS else getattr(annotation, "__name__", str(annotation))
 
 
 @contextmanager

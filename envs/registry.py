@@ -223,9 +223,9 @@ def _like(name: str, present: Any, value: Any) -> Any:
     if isinstance(present, bool):
         wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(present, int):
-        wanted, fits = "an integer below 2^31", number and isinstance(value, int) and abs(value) < 2**31
+        wanted, fits = "an int below 2^31", number and isinstance(value, int) and abs(value) < 2**31
     elif isinstance(present, float):
-        wanted, fits = "a number", number
+        wanted, fits = "a float", number
         value = float(value) if fits else value
     elif hasattr(present, "shape"):
         import numpy as np

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, ValidationError
 from omegaconf.errors import OmegaConfBaseException
 
+from rlformers.annotations import in_words
 from rlformers.config import (
     NUMBERS,
     CheckpointConfig,
@@ -35,7 +36,6 @@ from rlformers.config import (
     WrapConfig,
 )
 from rlformers.cores import registry
-from rlformers.cores.options import type_name
 from rlformers.presets import CONFIGS, experiments
 from rlformers.schema import FREE_NODES, core_node, in_free_node, leaves, store_schema, typed_config
 
@@ -224,7 +224,7 @@ def _hint(word: str, known: Iterable[str]) -> str:
 
 def _wrong_type(annotation: Any, override: Override) -> str:
     text = given(override)
-    complaint = f"{override.key_or_group}: need {type_name(annotation)}, got {text if text == 'null' else repr(text)}"
+    complaint = f"{override.key_or_group}: need {in_words(annotation)}, got {text if text == 'null' else repr(text)}"
     lists = typing.get_origin(annotation) in (list, tuple)
     return complaint + (_sweep_hint(override) if isinstance(override.value(), list) and not lists else "")
 

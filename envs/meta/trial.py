@@ -83,7 +83,7 @@ class Trial(Wrapper):
             raise ValueError("env_kwargs.episodes: need episodes or steps, without which a trial has no end")
         for name, number in (("episodes", episodes), ("steps", steps)):
             if number is not None and not (isinstance(number, int) and number >= 1):
-                raise ValueError(f"env_kwargs.{name}: need an integer of at least 1, got {number!r}")
+                raise ValueError(f"env_kwargs.{name}: need an int of at least 1, got {number!r}")
         if truncate and steps is None:
             raise ValueError("env_kwargs.truncate: need env_kwargs.steps, the number of steps to truncate after")
         if inner_reset not in INNER_RESETS:

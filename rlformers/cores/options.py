@@ -5,12 +5,12 @@ the `__post_init__` of its config, or what makes it where the width matters.
 """
 
 import math
-import numbers
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
+
+from rlformers.annotations import convert, in_words
 
 
 def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,72 +43,12 @@ def as_type(key: str, annotation: Any, value: Any) -> Any:
         ValueError: It has another one, or is a float that is not finite.
     """
     try:
-        new = _convert(annotation, value)
+        new = convert(annotation, value)
     except TypeError:
-        raise ValueError(f"{key}: need {type_name(annotation)}, got {value!r}") from None
+        raise ValueError(f"{key}: need {in_words(annotation)}, got {value!r}") from None
     if any(isinstance(x, float) and not math.isfinite(x) for x in (new if isinstance(new, tuple) else (new,))):
         raise ValueError(f"{key}: need a finite number, got {value!r}")
     return new
-
-
-def _convert(annotation: Any, value: Any) -> Any:
-    """The value, or TypeError. NumPy's numbers register as those of `numbers`; a bool is no number here."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        for argument in arguments:
-            try:
-                return _convert(argument, value)
-            except TypeError:
-                continue
-        raise TypeError
-    if origin is tuple and arguments:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise TypeError
-        kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
-        if len(kinds) != len(value):
-            raise TypeError
-        return tuple(map(_convert, kinds, value))
-    if annotation not in _NUMBERS:
-        if annotation in (str, type(None)) and not isinstance(value, annotation):
-            raise TypeError
-        return value
-    if annotation is bool or isinstance(value, bool):
-        if annotation is bool and isinstance(value, bool):
-            return value
-        raise TypeError
-    if not isinstance(value, _NUMBERS[annotation]):
-        raise TypeError
-    try:
-        return annotation(value)
-    except OverflowError:  # an int that no float can hold
-        return math.inf
-
-
-_NUMBERS: dict[Any, type] = {bool: bool, int: numbers.Integral, float: numbers.Real}
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a user reads it, e.g. `a float`."""
-    if annotation in _TYPE_NAMES:
-        return _TYPE_NAMES[annotation]
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (list, tuple):
-        return f"a list [...] of {_PLURALS.get(arguments[0], 'values')}"
-    if arguments and origin is not dict:
-        return " or ".join(type_name(argument) for argument in arguments)
-    return _TYPE_NAMES.get(origin, str(annotation))
-
-
-_TYPE_NAMES: dict[Any, str] = {
-    float: "a float",
-    int: "an int",
-    bool: "true or false",
-    str: "a string",
-    type(None): "null",
-    dict: "key=value pairs",
-    Any: "any value",
-}
-_PLURALS: dict[Any, str] = {float: "floats", int: "ints", str: "strings"}
 
 
 def check_size(key: str, value: Any) -> int:

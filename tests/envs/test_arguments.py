@@ -1,44 +1,8 @@
-"""Arguments are compared with annotations."""
+"""Arguments are compared with the signature of what takes them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Optional
-
-import numpy as np
 import pytest
 
-from rlformers.envs.arguments import check_arguments, fits, in_words
-
-
-class Anything:
-    """Of which the comparison knows nothing."""
-
-
-@pytest.mark.parametrize(
-    "annotation,good,bad,words",
-    [
-        (int, [3, np.int64(3)], [3.0, True, "3", None, [3]], "an integer"),
-        (float, [3, 0.5, np.float32(1)], [True, "3", None], "a number"),
-        (bool, [True], [1, "true", None], "true or false"),
-        (str, ["a"], [1, None], "text"),
-        (int | None, [1, None], [0.5, "a"], "an integer or null"),
-        (Optional[int], [1, None], [0.5, "a"], "an integer or null"),  # noqa: UP045
-        (Literal["a", 1], ["a", 1], ["b", True], "one of a, 1"),
-        (Sequence[int], [[1], (1, 2), [], range(3)], [1, [1.5], "12", None], "a list of integers"),
-        (list[str], [["a"], ("a", "b")], [[1], 1], "a list of texts"),
-        (tuple[int, ...], [[1, 2], ()], [[None], 2], "a list of integers"),
-        (tuple[int, str], [[1, "a"]], [[1], ["a", 1], 2], "a list of an integer, text"),
-        (Sequence[int | None], [[1, None]], [["a"]], "a list, each of it an integer or null"),
-        (Callable[[int], int] | None, [None, len, 3], [], ""),
-        (Anything, [Anything(), 3], [], ""),
-        (Any, [3], [], ""),
-        ("int", [3.5], [], ""),  # a name that could not be looked up
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",  # whatever an object prints as
-)
-def test_annotations(annotation, good, bad, words):
-    assert all(fits(annotation, value) for value in good)
-    assert not any(fits(annotation, value) for value in bad)
-    assert not bad or in_words(annotation) == words
+from rlformers.envs.arguments import check_arguments
 
 
 class Written:
@@ -54,7 +18,7 @@ class Later:
 @pytest.mark.parametrize(
     "function,given,message",
     [
-        (Later, {"size": 1.5}, r"^env_kwargs\.size: need an integer, got 1\.5$"),
+        (Later, {"size": 1.5}, r"^env_kwargs\.size: need an int, got 1\.5$"),
         (Written, {"sise": 1}, r"^env_kwargs\.sise: it has size, other$"),
         (Written, {"env_id": "a"}, r"^env_kwargs\.env_id: it has size, other$"),
         (lambda: None, {"size": 1}, r"^env_kwargs\.size: it has no arguments$"),

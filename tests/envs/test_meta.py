@@ -248,7 +248,7 @@ def test_shapes_are_those_of_the_space_and_survive_a_step(name):
 @pytest.mark.parametrize(
     "name,kwargs,message",
     [
-        ("meta/DarkRoom", {"episodes": 0}, r"env_kwargs\.episodes: need an integer of at least 1, got 0"),
+        ("meta/DarkRoom", {"episodes": 0}, r"env_kwargs\.episodes: need an int of at least 1, got 0"),
         ("meta/DarkRoom", {"episodes": None}, r"env_kwargs\.episodes: need episodes or steps"),
         ("meta/DarkRoom", {"truncate": True}, r"env_kwargs\.truncate: need env_kwargs\.steps"),
         ("meta/DarkRoom", {"inner_reset": "never"}, r"env_kwargs\.inner_reset: need one of resample, same"),
