@@ -1,6 +1,8 @@
 """Settings of every test."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,10 @@ def pytest_collection_modifyitems(items):
         shared = any(fixtures[-1].scope == "module" for fixtures in item._fixtureinfo.name2fixturedefs.values())
         if shared and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+def pytest_runtest_teardown():
+    """Every compiled program takes some of the 65530 mappings that Linux allows a process; without any, LLVM crashes."""
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > 40_000:
+        sys.modules["jax"].clear_caches()
