@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_teardown():
-    """Every compiled program takes some of the 65530 mappings that Linux allows a process; without any, LLVM crashes."""
+    """Every compiled program takes some of the 65530 mappings that Linux allows a process. LLVM crashes without any."""
     maps = Path("/proc/self/maps")
     if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > 40_000:
         sys.modules["jax"].clear_caches()
