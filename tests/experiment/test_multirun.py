@@ -292,3 +292,18 @@ def test_a_process_that_gets_sigint(tmp_path):
     assert len(runs) == 4
     for run in runs:
         assert [json.loads(line)["step"] for line in run.read_text().splitlines()][::2] == list(range(64, 6401, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher,package", [("joblib", "joblib"), ("submitit_local", "submitit")])
+def test_launchers_of_other_packages_run_the_same_runs(launcher, package, tmp_path):
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
+    words = [*SMALL[:5], "core=mlp,gru", "total_steps=640", "wandb.mode=disabled", f"hydra/launcher={launcher}"]
+    command = [sys.executable, "-m", "rlformers", "train", "--multirun", *words, "run_dir=sweep"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0 and "2 of 2 runs finished" in found.stdout, found.stderr
+    for run_dir, core in (("0", "mlp"), ("1", "gru")):
+        summary = json.loads((tmp_path / "sweep" / run_dir / "summary.json").read_text())
+        assert summary["completed"] and summary["core"] == core
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0 and "the sweep in sweep is finished" in again.stdout
