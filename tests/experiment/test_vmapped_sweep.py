@@ -166,7 +166,7 @@ def test_a_value_that_diverges_fails_alone(tmp_path, capsys):
     words = [*SMALL, "ppo.lr=1e-3,1e30", "vmap_over=ppo.lr", f"run_dir={tmp_path / 'sweep'}"]
     assert main(["train", "--multirun", *words]) == 1
     out = capsys.readouterr().out
-    assert "1 of 2 runs finished" in out and "ppo.lr=1e30  FAILED (Failed: " in out and "is not finite" in out
+    assert "1 of 2 runs finished" in out and "ppo.lr=1e+30  FAILED (Failed: " in out and "is not finite" in out
     assert len(rows(tmp_path / "sweep" / "0")) == 20
     assert not (tmp_path / "sweep" / "1" / "checkpoints").exists()
     # Tried again, alone.
