@@ -194,13 +194,18 @@ def _doubling(a: Array, b: Array, starts: Array, h: Array, product: Product, var
 def _associative(a: Array, b: Array, starts: Array, h: Array) -> tuple[Array, Array]:
     mask = starts.reshape(starts.shape + (1,) * h.ndim)
     b = b.at[0].set(jnp.where(starts[0], b[0], (a[0] if a.ndim == b.ndim else a) * h + b[0]))
-    decays = jnp.broadcast_to(a, b.shape)
+    decays = jnp.where(mask, jnp.zeros_like(b), a)
     _, states, _ = jax.lax.associative_scan(_compose, (decays, b, jnp.broadcast_to(mask, b.shape)))
     return states[-1], states
 
 
 def _compose(first: tuple[Array, Array, Array], second: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    """The affine map `second` after `first`; a map that contains a start ignores what it is applied to."""
+    """The affine map `second` after `first`; a map that contains a start decays by 0 and ignores what comes before.
+
+    What is ignored is replaced before it is multiplied. To choose between b_2 and the sum leaves it to the compiler
+    in which of several versions of the loop, chosen by the starts, it rounds the product by itself.
+    """
     a_1, b_1, start_1 = first
     a_2, b_2, start_2 = second
-    return a_1 * a_2, jnp.where(start_2, b_2, a_2 * b_1 + b_2), start_1 | start_2
+    a_1, b_1 = (jnp.where(start_2, jnp.zeros_like(x), x) for x in (a_1, b_1))
+    return a_1 * a_2, a_2 * b_1 + b_2, start_1 | start_2
