@@ -22,14 +22,17 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.complaints import named_line
-from rlformers.compose import choices, compose, one_line, parse, session
+from rlformers.compose import choices, compose, flatten, one_line, parse, session, to_dict
 from rlformers.config import NUMBERS
+from rlformers.experiment.processors import use_processors
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
 from rlformers.experiment.stop import StopRequest
 from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
-from rlformers.experiment.sweep_program import run
+from rlformers.experiment.sweep_program import num_agents, run
+
+_NUMBERS = [f"ppo.{name}" for name in NUMBERS]
 
 
 class Outcome(NamedTuple):
@@ -87,6 +90,7 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
                 print(f"the sweep in {base} is finished; another run_dir= or --new without one starts anew")
                 return Outcome(sweep.directory, results(sweep, jobs))
         left = [number for number in range(len(jobs)) if not (found and done[number])]
+        use_processors(num_agents(jobs, program) for program in group(jobs, range(len(jobs)), keys))
         _check([jobs[number] for number in left])
         if not found:
             sweep, jobs = create(jobs, base, overrides)
@@ -146,8 +150,8 @@ def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
     keys = choices(word.partition("=")[2])
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     for key in keys:
-        if key not in [f"ppo.{name}" for name in NUMBERS]:
-            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(f'ppo.{n}' for n in NUMBERS)}")
+        if key not in _NUMBERS:
+            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(_NUMBERS)}")
         if key not in swept:
             raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
     return keys
@@ -165,7 +169,13 @@ def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list
 def _check(jobs: Sequence[Job]) -> None:
     from rlformers.experiment.build import check
 
+    checked: list[dict[str, Any]] = []  # all that shapes and kinds depend on
     for job in jobs:
+        values = flatten(to_dict(job.config))
+        shaping = {key: value for key, value in values.items() if key not in ("run_dir", *_NUMBERS)}
+        if shaping in checked:
+            continue
+        checked.append(shaping)
         try:
             check(job.config)
         except ValueError as error:

@@ -3,9 +3,22 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 # The arrays of a tree by the path of their leaf, ".agent.core.cells[0].W"; PRNG keys as their data.
 Named = dict[str, Any]
+
+
+def fetch(tree: Any) -> Any:
+    """A copy in the memory of the host, NumPy arrays; PRNG keys remain keys, on the first device."""
+
+    def leaf(x: Any) -> Any:
+        if _is_key(x):
+            data = jax.device_put(np.array(jax.random.key_data(x)), jax.local_devices()[0])
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        return np.array(x)
+
+    return jax.tree.map(leaf, tree)
 
 
 def describe(tree: Any) -> dict[str, dict[str, Any]]:

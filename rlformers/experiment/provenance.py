@@ -2,10 +2,12 @@
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of the packages that compute."""
     packages = ("rlformers", "jax", "jaxlib", "equinox", "optax", "distrax", "gymnax", "numpy")

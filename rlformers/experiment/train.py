@@ -20,6 +20,7 @@ from rlformers.envs.host import on_host
 from rlformers.experiment.checkpoint import Checkpoint, read
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.compiled import compile_update
+from rlformers.experiment.leaves import fetch
 from rlformers.experiment.member import Member
 from rlformers.experiment.periodic import make_player
 from rlformers.experiment.progress import Progress
@@ -103,6 +104,8 @@ class Program:
         config, checkpoint = configs[0], checkpoints[0]
         compiled = compile_update(configs)
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
+        self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
+        self._agents_divided = compiled.agents_divided
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
             compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
@@ -172,6 +175,7 @@ class Program:
             self.states, metrics = self.update(self.states)
             pending.append(metrics)
         fetched = jax.device_get(pending)
+        self._fetched = None
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
         for metrics in fetched:
@@ -200,7 +204,16 @@ class Program:
         return {"loop_seconds": self.loop_seconds, "wall_seconds": time.perf_counter() - self.wall_started}
 
     def _states(self, part: slice) -> Any:
-        return self.states if len(self.members) == 1 else jax.tree.map(lambda x: x[part], self.states)
+        """The state of one run, for evaluations and checkpoints.
+
+        One of several, or one whose agents are on several devices, is a copy in the memory of the host: each slice of
+        an array on a device would be a program of its own.
+        """
+        if len(self.members) == 1 and not self._agents_divided:
+            return self.states
+        if self._fetched is None:
+            self._fetched = fetch(self.states)
+        return jax.tree.map(lambda x: x[part], self._fetched)
 
     def _next_to_keep(self) -> int:
         """The update that reaches the next multiple of `checkpoint.keep_every`, or the last one."""
