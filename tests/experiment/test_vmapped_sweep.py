@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -100,6 +102,20 @@ def test_a_stopped_program_goes_on_exactly(stopped, whole, tmp_path, capsys):
     assert "4 runs in one program" in out and "going on after 192 steps" in out and "4 of 4 runs finished" in out
     for number in range(4):
         assert rows(folder / str(number)) == rows(whole / str(number))
+
+
+def test_cores_share_the_values(stopped, whole, tmp_path):
+    folder = moved(stopped, tmp_path)
+    command = [sys.executable, "-m", "rlformers", "train", "--multirun", *SMALL, *AXES, f"run_dir={folder}"]
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "resume: from 1 to 2 devices" in found.stdout and "4 of 4 runs finished" in found.stdout
+    for number in range(4):
+        summary = json.loads((folder / str(number) / "summary.json").read_text())
+        assert summary["completed"] and len(summary["devices"]) == 2
+        for row, expected in zip(rows(folder / str(number)), rows(whole / str(number)), strict=True):
+            assert_close(row, expected)
 
 
 def test_every_number_can_be_traced():
