@@ -3,7 +3,7 @@
     python benchmarks/envs.py [PREFIX ...] [--json FILE]
 
 Per environment, as a learner sees it (with its wrappers, automatic resets and episode statistics): steps per second of
-user CPU time under uniformly random actions, at 64 and 1024 copies, and seconds to compile 64 copies. `share` is the
+user CPU time under uniformly random actions, at 64 and 1024 copies, and seconds of CPU time to compile 64 copies. `share` is the
 part of a PPO loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`) that the environment
 takes: its time per step at 64 copies over that plus the rest of the loop, which is measured with
 popgym/RepeatPreviousEasy in the same run.
@@ -66,7 +66,7 @@ def loop_seconds() -> float:
 
 @functools.cache
 def env_seconds(name: str, copies: int) -> tuple[float, float]:
-    """User CPU time per step of an environment, and seconds of compilation."""
+    """User CPU time per step of an environment, and CPU time of compilation, in seconds."""
     env, params, *_ = build(compose([f"env={name}"]))
     space = env.action_space(params)
 
@@ -84,9 +84,9 @@ def env_seconds(name: str, copies: int) -> tuple[float, float]:
         return jax.lax.scan(step, carry, jax.random.split(key, STEPS))
 
     carry = jax.jit(jax.vmap(env.reset, (0, None)))(jax.random.split(jax.random.key(0), copies), params)
-    begin = time.perf_counter()
+    begin = time.process_time()
     program = jax.jit(act).lower(jax.random.key(1), carry).compile()
-    compile_seconds = time.perf_counter() - begin
+    compile_seconds = time.process_time() - begin
     user, _ = cpu_seconds(program, jax.random.key(1), carry)
     return user / STEPS / copies, compile_seconds
 

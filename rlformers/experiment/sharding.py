@@ -32,11 +32,11 @@ def choose_mesh(config: ExperimentConfig, num_agents: int, env: Any, report: Cal
         env: The environment.
         report: Gets a line that says why only one device is used, if there are more.
     """
-    devices = jax.local_devices()
+    devices, host = jax.local_devices(), on_host(env)
     if processors.are_devices():  # without threads to wait for each other: agents only
-        devices = devices[: math.gcd(len(devices), num_agents)]
+        devices = devices[: 1 if host else math.gcd(len(devices), num_agents)]
     count, num_envs = len(devices), config.ppo.num_envs
-    if on_host(env):
+    if host:
         reason = f"{config.env} lives on the host"
     elif num_agents % count == 0:
         return make_mesh(devices, AGENTS)

@@ -62,10 +62,11 @@ def test_what_several_devices_can_share(agents, num_envs, host, axis, reason, mo
     assert choose_mesh(config, agents, SimpleNamespace(), lines.append).size == 1 and len(lines) == bool(reason)
 
 
-@pytest.mark.parametrize("agents,used", [(8, 4), (6, 2), (3, 1)])
-def test_cores_that_count_as_devices_share_agents_only(agents, used, monkeypatch):
+@pytest.mark.parametrize("agents,host,used", [(8, False, 4), (6, False, 2), (3, False, 1), (8, True, 1)])
+def test_cores_that_count_as_devices_share_agents_only(agents, host, used, monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1] * 4)
     monkeypatch.setattr("rlformers.experiment.processors.are_devices", lambda: True)
+    monkeypatch.setattr("rlformers.experiment.sharding.on_host", lambda env: host)
     mesh = choose_mesh(compose(["ppo.num_envs=8"]), agents, SimpleNamespace(), pytest.fail)
     assert mesh.axis_names == (AGENTS,) and mesh.size == used
 
