@@ -3,9 +3,9 @@
     python benchmarks/envs.py [PREFIX ...] [--json FILE]
 
 Per environment, as a learner sees it (with its wrappers, automatic resets and episode statistics): steps per second of
-user CPU time under uniformly random actions, at 64 and 1024 copies, and seconds of CPU time to compile 64 copies. `share` is the
-part of a PPO loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`) that the environment
-takes: its time per step at 64 copies over that plus the rest of the loop, which is measured with
+user CPU time under uniformly random actions, at 64 and 1024 copies, and seconds of CPU time to compile 64 copies.
+`share` is the part of a PPO loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`) that
+the environment takes: its time per step at 64 copies over that plus the rest of the loop, which is measured with
 popgym/RepeatPreviousEasy in the same run.
 """
 
