@@ -182,10 +182,6 @@ def _train(overrides: list[str]) -> int:
     if resume and elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
         raise ValueError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
 
-    from rlformers.experiment.processors import use_processors
-
-    use_processors([config.seeds])  # before what builds agents is imported
-
     from rlformers.experiment.build import check
     from rlformers.experiment.run_dir import create_run_dir
     from rlformers.experiment.train import train

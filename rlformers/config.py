@@ -127,17 +127,17 @@ def with_numbers(config: PPOConfig, numbers: Mapping[str, Any]) -> PPOConfig:
     return new
 
 
-def varying_numbers(configs: Sequence[PPOConfig]) -> dict[str, list[float]]:
-    """The `NUMBERS` in which these differ, with the value of each.
+def numbers_of(configs: Sequence[PPOConfig]) -> dict[str, list[float]]:
+    """The `NUMBERS`, with the value of each configuration.
 
     Raises:
         ValueError: They differ in something else.
     """
     columns = {item.name: [getattr(config, item.name) for config in configs] for item in fields(PPOConfig)}
-    varying = {name: column for name, column in columns.items() if len(set(column)) > 1}
-    for name in varying:
-        _require(name in NUMBERS, f"ppo.{name}", "one value for all runs of a program", varying[name])
-    return varying
+    for name, column in columns.items():
+        alike = name in NUMBERS or len(set(column)) == 1
+        _require(alike, f"ppo.{name}", "one value for all runs of a program", column)
+    return {name: columns[name] for name in NUMBERS}
 
 
 @dataclass(frozen=True)

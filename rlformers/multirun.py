@@ -24,13 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from rlformers.complaints import named_line
 from rlformers.compose import choices, compose, flatten, one_line, parse, session, to_dict
 from rlformers.config import NUMBERS
-from rlformers.experiment.processors import use_processors
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
 from rlformers.experiment.stop import StopRequest
 from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
-from rlformers.experiment.sweep_program import num_agents, run
+from rlformers.experiment.sweep_program import run
 
 _NUMBERS = [f"ppo.{name}" for name in NUMBERS]
 
@@ -90,7 +89,6 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
                 print(f"the sweep in {base} is finished; another run_dir= or --new without one starts anew")
                 return Outcome(sweep.directory, results(sweep, jobs))
         left = [number for number in range(len(jobs)) if not (found and done[number])]
-        use_processors(num_agents(jobs, program) for program in group(jobs, range(len(jobs)), keys))
         _check([jobs[number] for number in left])
         if not found:
             sweep, jobs = create(jobs, base, overrides)

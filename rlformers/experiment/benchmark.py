@@ -18,8 +18,9 @@ import jax
 from rlformers.compose import parse, session
 from rlformers.config import ExperimentConfig
 from rlformers.cores.cost import num_floats
-from rlformers.experiment.processors import num_cores, use_processors
-from rlformers.experiment.provenance import versions
+from rlformers.experiment.build import check
+from rlformers.experiment.compiled import compile_update
+from rlformers.experiment.provenance import num_cores, versions
 from rlformers.multirun import expand
 
 CORES = "core=gru,s5,gtrxl"
@@ -52,10 +53,6 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
     words = [*words, *([] if any(word.startswith("core=") for word in words) else [CORES])]
     with session() as parser:
         jobs, _ = expand(parse(words, parser))
-    use_processors([job.config.seeds for job in jobs])  # as `train` does, before what builds agents is imported
-
-    from rlformers.experiment.build import check
-
     for job in jobs:
         check(job.config)
     config = jobs[0].config
@@ -80,8 +77,6 @@ def measure(config: ExperimentConfig, repetitions: int = REPETITIONS, least: flo
         repetitions: The best of so many counts.
         least: Seconds that each takes at least.
     """
-    from rlformers.experiment.compiled import compile_update
-
     compiled = compile_update([config])
     states, _ = jax.block_until_ready(compiled.update(compiled.init(compiled.keys)))  # the first update allocates
     count, taken = 1, list[tuple[float, float]]()

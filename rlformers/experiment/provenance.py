@@ -1,5 +1,6 @@
 """What numbers depend on besides the configuration."""
 
+import os
 import platform
 import subprocess
 from functools import cache
@@ -12,6 +13,11 @@ def versions() -> dict[str, str]:
     """Versions of the packages that compute."""
     packages = ("rlformers", "jax", "jaxlib", "equinox", "optax", "distrax", "gymnax", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def git_commit() -> str | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from rlformers.complaints import named_line
-from rlformers.experiment.processors import use_processors
 from rlformers.experiment.resume import common, failure
 from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.stop import Interrupted, StopRequest
@@ -22,7 +21,6 @@ def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], dir
         directory: Of the sweep.
     """
     sweep, numbers = Sweep(directory), programs[int(config.program)]
-    use_processors([num_agents(jobs, numbers)])  # of a worker of its own; otherwise it is too late
     with StopRequest(watch=sweep.stop_file) as stop:
         for part in _parts(jobs, numbers):
             if stop.received:
@@ -34,11 +32,6 @@ def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], dir
                 print(f"{len(part)} runs in one program", flush=True)
             for number, (status, error) in zip(part, _train([jobs[number] for number in part], sweep), strict=True):
                 sweep.set(number, status, error)
-
-
-def num_agents(jobs: Sequence[Job], program: Sequence[int]) -> int:
-    """Of a program: the seeds of its jobs."""
-    return sum(jobs[number].config.seeds for number in program)
 
 
 def _parts(jobs: Sequence[Job], numbers: Sequence[int]) -> list[list[int]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlformers.config import ExperimentConfig
 from rlformers.envs.host import on_host
@@ -65,7 +66,8 @@ def train_together(
 ) -> list[dict[str, Any] | Failed]:
     """Train runs that differ in numbers only (`config.NUMBERS`) in one program; each has its directory as in `train`.
 
-    A run that fails does not stop the others. Each gets the numbers of its own run but for their last digits.
+    A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
+    their last digits.
 
     Returns:
         The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
@@ -105,7 +107,6 @@ class Program:
         compiled = compile_update(configs)
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
-        self._agents_divided = compiled.agents_divided
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
             compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
@@ -121,7 +122,8 @@ class Program:
                 print(f"resume: from {before} to {now} devices: last digits may differ")
             if on_host(compiled.built.env):
                 again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
-                self.states = with_new_episodes(self.states, compiled.init(again), config.env)
+                (state,), (fresh,) = self.states, compiled.init(again)
+                self.states = [with_new_episodes(state, fresh, config.env)]
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
@@ -170,11 +172,11 @@ class Program:
     def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
         """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
         started = time.perf_counter()
-        pending: list[dict[str, Any]] = []
+        pending: list[list[dict[str, Any]]] = []
         while len(pending) < count and not (pending and stop.received):
             self.states, metrics = self.update(self.states)
             pending.append(metrics)
-        fetched = jax.device_get(pending)
+        fetched = [join(groups) for groups in jax.device_get(pending)]
         self._fetched = None
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
@@ -204,15 +206,14 @@ class Program:
         return {"loop_seconds": self.loop_seconds, "wall_seconds": time.perf_counter() - self.wall_started}
 
     def _states(self, part: slice) -> Any:
-        """The state of one run, for evaluations and checkpoints.
+        """The state of one run, leaves [S, ...], for evaluations and checkpoints.
 
-        One of several, or one whose agents are on several devices, is a copy in the memory of the host: each slice of
-        an array on a device would be a program of its own.
+        Where it is not all there is, a copy in the memory of the host: on a device, each slice would be a program.
         """
-        if len(self.members) == 1 and not self._agents_divided:
-            return self.states
+        if len(self.members) == 1 and len(self.states) == 1:
+            return self.states[0]
         if self._fetched is None:
-            self._fetched = fetch(self.states)
+            self._fetched = join([fetch(group) for group in self.states])
         return jax.tree.map(lambda x: x[part], self._fetched)
 
     def _next_to_keep(self) -> int:
@@ -229,5 +230,7 @@ class Program:
 
 
 def join(states: Sequence[Any]) -> Any:
-    """One state of several, along their first axis."""
-    return states[0] if len(states) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
+    """One pytree of several, along the first axis of their leaves."""
+    if len(states) == 1:
+        return states[0]
+    return jax.tree.map(lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs), *states)

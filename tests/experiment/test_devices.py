@@ -1,4 +1,4 @@
-"""Several devices share the agents or environments of a run, which may change its devices when it is resumed."""
+"""Several devices share the environments of a run, and a run may change its devices when it is resumed."""
 
 import json
 import os
@@ -18,57 +18,44 @@ from rlformers.compose import compose
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import saved_updates
 from rlformers.experiment.member import Member
-from rlformers.experiment.sharding import AGENTS, ENVIRONMENTS, choose_mesh, layout, make_mesh
+from rlformers.experiment.sharding import AXIS, choose_devices, layout, make_mesh
 from rlformers.experiment.sinks import read_rows
 
 SMALL = ["ppo.num_envs=6", "ppo.num_steps=8", "ppo.num_minibatches=3", "ppo.update_epochs=2", "model.width=8"]
-SMALL += ["env=popgym/PositionOnlyPendulumEasy", "ppo.normalize_observations=true", "log_every=1"]
+SMALL += ["env=popgym/PositionOnlyPendulumEasy", "ppo.normalize_observations=true", "log_every=1", "seeds=2"]
 
 
 def test_what_has_an_axis_of_environments_is_divided():
     learner = build(compose([*SMALL, "core=gtrxl", "core.heads=2", "core.memory=4"])).learner
     state = jax.eval_shape(jax.vmap(learner.init), jax.vmap(jax.random.key)(jnp.arange(2)))
-    shardings = layout(state, make_mesh(jax.devices()[:1], ENVIRONMENTS))
+    shardings = layout(state, make_mesh(jax.devices()[:1]))
     divided = 0
     for (path, leaf), sharding in zip(
         jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(shardings), strict=True
     ):
         has_axis = leaf.shape[:2] == (2, 6)  # nothing else here has this size
-        assert sharding.spec == (jax.P(None, ENVIRONMENTS) if has_axis else jax.P()), jax.tree_util.keystr(path)
+        assert sharding.spec == (jax.P(None, AXIS) if has_axis else jax.P()), jax.tree_util.keystr(path)
         divided += has_axis
     assert divided >= 8
-    assert {each.spec for each in jax.tree.leaves(layout(state, make_mesh(jax.devices()[:1], AGENTS)))} == {
-        jax.P(AGENTS)
-    }
 
 
 @pytest.mark.parametrize(
-    "agents,num_envs,host,axis,reason",
+    "num_envs,host,chosen,reason",
     [
-        (8, 6, False, AGENTS, None),
-        (6, 8, False, ENVIRONMENTS, None),
-        (6, 6, False, None, "neither seeds=6 nor ppo.num_envs=6 is a multiple of 4"),
-        (8, 8, True, None, "popgym/RepeatPreviousEasy lives on the host"),
+        (8, False, 4, None),
+        (6, False, 1, "ppo.num_envs=6 is no multiple of 4"),
+        (8, True, 1, "popgym/RepeatPreviousEasy lives on the host"),
     ],
 )
-def test_what_several_devices_can_share(agents, num_envs, host, axis, reason, monkeypatch):
-    devices, config, lines = jax.devices()[:1] * 4, compose([f"ppo.num_envs={num_envs}", "ppo.num_minibatches=1"]), []
+def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reason, monkeypatch):
+    devices = jax.devices()[:1] * 4
     monkeypatch.setattr(jax, "local_devices", lambda: devices)
     monkeypatch.setattr("rlformers.experiment.sharding.on_host", lambda env: host)
-    mesh = choose_mesh(config, agents, SimpleNamespace(), lines.append)
-    assert mesh.axis_names == (axis or AGENTS,) and mesh.size == (4 if axis else 1)
+    config, lines = compose([f"ppo.num_envs={num_envs}", "ppo.num_minibatches=1"]), []
+    assert choose_devices(config, SimpleNamespace(), lines.append) == devices[:chosen]
     assert lines == ([f"devices: one of 4 is used: {reason}"] if reason else [])
     monkeypatch.setattr(jax, "local_devices", lambda: devices[:1])
-    assert choose_mesh(config, agents, SimpleNamespace(), lines.append).size == 1 and len(lines) == bool(reason)
-
-
-@pytest.mark.parametrize("agents,host,used", [(8, False, 4), (6, False, 2), (3, False, 1), (8, True, 1)])
-def test_cores_that_count_as_devices_share_agents_only(agents, host, used, monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1] * 4)
-    monkeypatch.setattr("rlformers.experiment.processors.are_devices", lambda: True)
-    monkeypatch.setattr("rlformers.experiment.sharding.on_host", lambda env: host)
-    mesh = choose_mesh(compose(["ppo.num_envs=8"]), agents, SimpleNamespace(), pytest.fail)
-    assert mesh.axis_names == (AGENTS,) and mesh.size == used
+    assert choose_devices(config, SimpleNamespace(), lines.append) == devices[:1] and len(lines) == bool(reason)
 
 
 def resume_for(run_dir: Path, last: int, monkeypatch) -> int:
@@ -85,10 +72,9 @@ def resume_for(run_dir: Path, last: int, monkeypatch) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3])  # two devices share two agents; of three agents, their environments
-def test_from_one_device_to_two_and_back(seeds, tmp_path, monkeypatch, capsys):
+def test_from_one_device_to_two_and_back(tmp_path, monkeypatch, capsys):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
-    words = [*SMALL, f"seeds={seeds}", "total_steps=576", "eval.every=96", "eval.episodes=2", "chunk_seconds=1e-9"]
+    words = [*SMALL, "total_steps=576", "eval.every=96", "eval.episodes=2", "chunk_seconds=1e-9"]
     words += ["wandb.mode=disabled", "checkpoint.every=0", "checkpoint.keep_every=96"]
     assert main(["train", *words, f"run_dir={whole}"]) == 0
     shutil.copytree(whole, moved)
@@ -107,7 +93,7 @@ def test_from_one_device_to_two_and_back(seeds, tmp_path, monkeypatch, capsys):
     assert resume_for(moved, 10, monkeypatch) == 75
     assert "going on after 336 steps\nresume: from 2 to 1 devices" in capsys.readouterr().out
     assert len(json.loads((moved / "summary.json").read_text())["devices"]) == 1
-    expected, found = read_rows(whole / "metrics.jsonl")[: seeds * 10], read_rows(moved / "metrics.jsonl")
+    expected, found = read_rows(whole / "metrics.jsonl")[: 2 * 10], read_rows(moved / "metrics.jsonl")
     assert len(found) == len(expected)
     for one, other in zip(expected, found, strict=True):
         for key in one.keys() - {"perf/steps_per_second"}:

@@ -15,17 +15,12 @@ import jax.numpy as jnp
 
 from rlformers.cli import main
 from rlformers.experiment.member import Member
-from rlformers.experiment.sharding import ENVIRONMENTS, divider, make_mesh
+from rlformers.experiment.sharding import divider, make_mesh
 from rlformers.experiment.train import Program
 
 
 def assert_divided(state):
-    """Each device has one half of the agents; or of the environments, and all parameters."""
-    agents = len(state.key)
-    if agents % 2 == 0:
-        for x in jax.tree.leaves(state):
-            assert [shard.data.shape[0] for shard in x.addressable_shards] == [agents // 2] * 2
-        return
+    """Each device has one half of the environments, and all parameters."""
     for x in jax.tree.leaves((state.env_state, state.obs, state.start, state.memory)):
         assert [shard.data.shape[1] for shard in x.addressable_shards] == [x.shape[1] // 2] * 2
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(state.agent))
@@ -46,11 +41,11 @@ if __name__ == "__main__":
             sent.append(os.kill(os.getpid(), signal.SIGTERM))
 
     def train_and_look(self, stop):
-        assert_divided(self.states)
+        assert_divided(*self.states)
         outcome = train(self, stop)
-        assert_divided(self.states)
+        assert_divided(*self.states)
         return outcome
 
     Member.after, Program.train = after_and_stop, train_and_look
-    assert_minibatches_are_divided(make_mesh(jax.devices(), ENVIRONMENTS))
+    assert_minibatches_are_divided(make_mesh(jax.devices()))
     sys.exit(main(["train", *words]))
