@@ -277,7 +277,7 @@ class ExperimentConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0
-    seeds: int = 1  # seed .. seed + seeds - 1, vmapped in one program
+    seeds: int = 1  # seed .. seed + seeds - 1, in one program
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most

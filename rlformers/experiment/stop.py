@@ -24,7 +24,7 @@ class Failed(ArithmeticError):
         what: "gradient of agent.critic.out.W is not finite".
         update: Number of the update, the first being 1.
         step: Environment steps of each seed up to its end.
-        seeds: Of those that are vmapped, the ones it happened to; `what` is about the first.
+        seeds: Of those that are trained together, the ones it happened to; `what` is about the first.
     """
 
     def __init__(self, what: str, update: int, step: int, seeds: Sequence[int]):

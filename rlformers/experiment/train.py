@@ -91,7 +91,7 @@ def train_together(
 class Program:
     """A training between two chunks of updates: all that changes while it runs.
 
-    The seeds of all of its runs are vmapped: M = runs x seeds.
+    It has the seeds of all of its runs: M = runs x seeds agents.
     """
 
     def __init__(
