@@ -3,8 +3,8 @@
 Agents are the seeds of all runs, M = runs x seeds. An accelerator takes all of them at once: one vmapped program. A
 processor takes them one by one, as many at a time as it has cores: several small matrices are not multiplied faster
 together, and one program keeps little more than one core busy. (The defaults of `rlformers train`, 8 agents, 2 cores:
-1.0 s an update, vmapped 1.7 s. Very small networks would be faster vmapped.) What is compiled is the program of one agent
-then, whose numbers are those of a run of its own, to the last digit.
+1.0 s an update, vmapped 1.7 s. Very small networks would be faster vmapped.) What is compiled then is the program of
+one agent, whose numbers are those of a run of its own, to the last digit.
 """
 
 import time
