@@ -155,8 +155,7 @@ def test_all_numbers_at_once(tmp_path):
     for config, name in zip(configs, "ab", strict=True):
         alone = dataclasses.replace(config, run_dir=str(tmp_path / f"{name}-alone"))
         train(alone, create_run_dir(alone))
-        for one, two in zip(rows(tmp_path / name), rows(tmp_path / f"{name}-alone"), strict=True):
-            assert_close(one, two)
+        assert rows(tmp_path / name) == rows(tmp_path / f"{name}-alone")
 
 
 @pytest.mark.slow
@@ -165,7 +164,7 @@ def test_one_run_of_a_program_can_go_on_alone(stopped, whole, tmp_path, capsys):
     with pytest.MonkeyPatch.context() as monkeypatch:
         stop_after(4, monkeypatch)
         assert main(["train", f"resume={folder / '1'}"]) == 75
-    assert_close(rows(folder / "1")[6], rows(whole / "1")[6])
+    assert rows(folder / "1") == rows(whole / "1")[:8]
     # It is one checkpoint ahead: as after a kill while the states were being saved, it goes back to the others.
     assert sweep(folder) == 0
     assert "back to update 3" in capsys.readouterr().out
@@ -182,8 +181,7 @@ def test_runs_after_different_updates_go_on_one_by_one(stopped, whole, tmp_path,
     assert "vmap_over: 4 runs are not after the same update; one after the other\n" in out
     assert "in one program" not in out and "4 of 4 runs finished" in out
     for number in range(4):
-        assert [row["step"] for row in rows(folder / str(number))] == [row["step"] for row in rows(whole / "0")]
-        assert_close(rows(folder / str(number))[-1], rows(whole / str(number))[-1])
+        assert rows(folder / str(number)) == rows(whole / str(number))
 
 
 @pytest.mark.slow
