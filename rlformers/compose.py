@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.annotations import in_words
 from rlformers.config import (
-    NUMBERS,
+    NUMBER_KEYS,
     CheckpointConfig,
     CoreConfig,
     EvalConfig,
@@ -232,7 +232,7 @@ def _wrong_type(annotation: Any, override: Override) -> str:
 def _sweep_hint(override: Override) -> str:
     """How several values of a key are tried, for those who know another way of asking for it."""
     key = str(override.key_or_group).removeprefix("sweep.").removeprefix("hparams.")
-    together = f"vmap_over={key} " if key in [f"ppo.{name}" for name in NUMBERS] else ""
+    together = f"vmap_over={key} " if key in NUMBER_KEYS else ""
     return f"; several values: --multirun {together}{key}={','.join(choices(given(override)))}"
 
 

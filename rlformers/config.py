@@ -117,6 +117,7 @@ NUMBERS = (
     *("lr", "gamma", "gae_lambda", "clip_eps", "ent_coef", "vf_coef"),
     *("max_grad_norm", "target_kl", "reward_scale", "core_lr_scale"),
 )
+NUMBER_KEYS = tuple(f"ppo.{name}" for name in NUMBERS)
 
 
 def with_numbers(config: PPOConfig, numbers: Mapping[str, Any]) -> PPOConfig:

@@ -23,15 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.complaints import named_line
 from rlformers.compose import choices, compose, flatten, one_line, parse, session, to_dict
-from rlformers.config import NUMBERS
+from rlformers.config import NUMBER_KEYS
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
 from rlformers.experiment.stop import StopRequest
 from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
 from rlformers.experiment.sweep_program import run
-
-_NUMBERS = [f"ppo.{name}" for name in NUMBERS]
 
 
 class Outcome(NamedTuple):
@@ -148,8 +146,8 @@ def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
     keys = choices(word.partition("=")[2])
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     for key in keys:
-        if key not in _NUMBERS:
-            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(_NUMBERS)}")
+        if key not in NUMBER_KEYS:
+            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(NUMBER_KEYS)}")
         if key not in swept:
             raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
     return keys
@@ -170,7 +168,7 @@ def _check(jobs: Sequence[Job]) -> None:
     checked: list[dict[str, Any]] = []  # all that shapes and kinds depend on
     for job in jobs:
         values = flatten(to_dict(job.config))
-        shaping = {key: value for key, value in values.items() if key not in ("run_dir", *_NUMBERS)}
+        shaping = {key: value for key, value in values.items() if key not in ("run_dir", *NUMBER_KEYS)}
         if shaping in checked:
             continue
         checked.append(shaping)
