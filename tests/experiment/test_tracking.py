@@ -52,7 +52,7 @@ def test_an_offline_run_in_pieces_is_uploaded_once(hurry, server, tmp_path, caps
     killed(run_dir, offline, steps=range(1, 301), covered=260)
     (run_id,) = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()
     reached = len(local_rows(run_dir, run_id))
-    assert 0 < reached <= 260  # as a rule the client had not written all of them: this is what has to be made good
+    assert 0 < reached < 260  # the client had not written all of them: this is what has to be made good
     if hurry:
         assert "ends with an incomplete record" in upload(run_dir)
         assert [run.column("env_steps") for run in server.runs.values()] == [list(range(1, reached + 1))]
