@@ -29,7 +29,7 @@ def naive(rewards, values, final_values, last_value, terminated, truncated, gamm
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_definition(seed):
     rng = np.random.default_rng(seed)
-    T = int(rng.integers(1, 30))
+    T = int(rng.choice([1, 2, 29]))  # each is compiled once
     rewards, values, final_values = rng.normal(size=(3, T))
     terminated, truncated = rng.random((2, T)) < 0.2
     last_value = rng.normal()

@@ -49,7 +49,7 @@ def live(arguments: list[str], number: int, run_dir: Path, rng: random.Random) -
         elif number:
             while (line := output.readline()) and b"steps" not in line:  # it trains
                 pass
-            goal = lines(run_dir) + rng.randint(10, 90)
+            goal = lines(run_dir) + rng.randint(10, 60)
             while lines(run_dir) < goal and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 time.sleep(0.002)
             os.kill(pid, number)

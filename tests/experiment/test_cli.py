@@ -102,7 +102,7 @@ def test_views_hold_the_rows_of_a_training(trained):
     rows = read_rows(run_dir / "metrics.jsonl")
     for seed, run_id in enumerate(json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()):
         (file,) = (run_dir / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
-        assert [(row["env_steps"], row["ppo/entropy"]) for row in history(file)] == [
+        assert [(row["env_steps"], row["ppo/entropy"]) for row, _ in history(file)] == [
             (row["step"], row["ppo/entropy"]) for row in rows if row["seed"] == seed
         ]
         assert steps_of(run_dir / "tensorboard" / f"seed_{seed}") == {64, 128, 192, 256}

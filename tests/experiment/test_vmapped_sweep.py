@@ -96,7 +96,7 @@ def test_a_stopped_program_goes_on_exactly(stopped, whole, tmp_path, capsys):
         assert rows(folder / str(number)) == rows(whole / str(number))
 
 
-@pytest.mark.parametrize("cores", [1, 3])
+@pytest.mark.parametrize("cores", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_agents_are_computed_side_by_side(cores, whole, tmp_path, monkeypatch):
     """Three at a time, or one after the other: what each comes to is the same."""
     monkeypatch.setattr("rlformers.experiment.compiled.num_cores", lambda: cores)

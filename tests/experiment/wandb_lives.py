@@ -11,6 +11,7 @@ from rlformers.compose import compose
 from rlformers.experiment.run_dir import write_config
 from rlformers.experiment.sinks import JsonlSink, read_rows
 from rlformers.experiment.sinks.wandb import WandbSink
+from rlformers.experiment.sinks.wandb_held import history
 
 WANDB = str(Path(sys.executable).with_name("wandb"))
 
@@ -45,17 +46,30 @@ def live(run_dir: Path, *overrides: str, steps: range, before: int = 0, covered:
     return sink
 
 
-def killed(*arguments: object, **options: object) -> None:
-    """`live` in a process of its own that dies by SIGKILL at once, or `after` seconds later."""
-    after = options.pop("after", 0.0)
+def killed(*arguments: object, after: float = 0, written: int = 0, **options: object) -> None:
+    """`live` in a process of its own that dies by SIGKILL `after` seconds, with `written` local rows or more."""
     code = (
         "import os, signal, sys, time; from pathlib import Path; from wandb_lives import live\n"
-        f"live(Path({str(arguments[0])!r}), *{arguments[1:]!r}, **{options!r})\n"
-        f"time.sleep({after}); os.kill(os.getpid(), signal.SIGKILL)"
+        "from rlformers.experiment.sinks.wandb_held import local_rows\n"
+        f"sink = live(run_dir := Path({str(arguments[0])!r}), *{arguments[1:]!r}, **{options!r})\n"
+        f"time.sleep({after})\n"
+        f"while len(local_rows(run_dir, sink.series[0].run.id)) < {written}: time.sleep(0.05)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
     assert done.returncode == -signal.SIGKILL
+
+
+def cut(run_dir: Path, run_id: str, rows: int) -> None:
+    """Leave the only local file of a run as its writer's death at that place would: so many rows, most of the next.
+
+    The writer is a process of its own, which outlives the training a little: it goes on in a file that is gone.
+    """
+    (file,) = (run_dir / "wandb").glob(f"*run-*-{run_id}/run-{run_id}.wandb")
+    data, ends = file.read_bytes(), [end for _, end in history(file)]
+    file.unlink()
+    file.write_bytes(data[: ends[rows] - 20])
 
 
 def upload(run_dir: Path) -> str:

@@ -20,7 +20,7 @@ _TIMEOUT = 20  # seconds
 
 def local_rows(run_dir: Path, run_id: str) -> list[dict[str, Any]]:
     """The history in all local files of a run, whether they were written online or offline, in order of time."""
-    return [row for file in _files(run_dir, run_id) for row in history(file)]
+    return [row for file in _files(run_dir, run_id) for row, _ in history(file)]
 
 
 def steps_of(rows: list[dict[str, Any]]) -> Counter[int]:
@@ -72,16 +72,16 @@ def _offline_files(run_dir: Path, run_id: str) -> list[Path]:
     return [file for file in _files(run_dir, run_id) if file.parent.name.startswith("offline-")]
 
 
-def history(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows in a .wandb file, up to where the death of its writer has left it."""
+def history(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The rows in a .wandb file, up to where the death of its writer has left it, each with the place of its end."""
     from wandb.proto import wandb_internal_pb2
 
     Record: Any = wandb_internal_pb2.Record  # type: ignore[attr-defined]
-    for content, _ in _records(file.read_bytes()):
+    for content, end in _records(file.read_bytes()):
         record = Record.FromString(content)
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
-            yield {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+            yield {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}, end
 
 
 def mend(run_dir: Path, run_id: str) -> None:
