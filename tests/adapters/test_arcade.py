@@ -29,12 +29,6 @@ def test_protocol():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in IDS if "Easy" in name and name != FAST])
-def test_protocol_of_all(name):
-    assert_protocol(name, num_steps=8)
-
-
-@pytest.mark.slow
 def test_lengths_are_those_of_the_package():
     for entry in ENTRIES:
         if entry.extra == "arcade":

@@ -33,12 +33,6 @@ def test_protocol():
     assert_protocol(FAST)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in IDS if name != FAST])
-def test_protocol_of_all(name):
-    assert_protocol(name)
-
-
 def test_steps_are_those_of_the_package():
     """Observations, masks, rewards and ends of random play; two choices with one mask are one."""
     env, params = make_env(FAST, raw=True)

@@ -25,12 +25,6 @@ def test_protocol():
     assert_protocol(FAST)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in IDS if name != FAST])
-def test_protocol_of_all(name):
-    assert_protocol(name, num_steps=128)
-
-
 @pytest.mark.parametrize("observation", ["symbolic_first_person", "symbolic"])
 def test_steps_are_those_of_the_package(observation):
     """Observations, rewards and ends of random play: in lava one terminates, after the limit of steps one is cut."""

@@ -36,12 +36,6 @@ def test_protocol(name):
     assert_protocol(name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted({*IDS} - {"xland/MiniGrid-MemoryS8", "xland/Meta-R1-9x9"}))
-def test_protocol_of_all(name):
-    assert_protocol(name)
-
-
 def test_steps_are_those_of_the_package():
     """Observations, rewards and ends of random play, and a time limit that truncates."""
     limit, num_steps = 12, 40
