@@ -6,15 +6,15 @@ from jaxtyping import Array, Bool, Float
 
 
 def gae(
-    rewards: Float[Array, "T *B"],
-    values: Float[Array, "T *B"],
-    final_values: Float[Array, "T *B"],
+    rewards: Float[Array, " T *B"],
+    values: Float[Array, " T *B"],
+    final_values: Float[Array, " T *B"],
     last_value: Float[Array, "*B"],
-    terminated: Bool[Array, "T *B"],
-    truncated: Bool[Array, "T *B"],
+    terminated: Bool[Array, " T *B"],
+    truncated: Bool[Array, " T *B"],
     gamma: Float[Array, ""] | float,
     gae_lambda: Float[Array, ""] | float,
-) -> Float[Array, "T *B"]:
+) -> Float[Array, " T *B"]:
     """Advantages A_t = δ_t + γ λ (1 - done_t) A_{t+1}, with δ_t = r_t + γ V'_{t+1} - V(o_t).
 
     V'_{t+1}, the value of what follows step t, is

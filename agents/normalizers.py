@@ -19,7 +19,7 @@ class Moments(NamedTuple):
         """Before the first sample. With count 0 the variance counts as 1."""
         return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
 
-    def add(self, samples: Float[Array, "N *F"]) -> "Moments":
+    def add(self, samples: Float[Array, " N *F"]) -> "Moments":
         """Join the statistics of a batch."""
         n = jnp.asarray(samples.shape[0], self.num.dtype)
         mean = samples.mean(0)

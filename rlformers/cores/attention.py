@@ -76,7 +76,7 @@ def memory_lengths(starts: Bool[Array, " T"], valid: Int[Array, ""], M: int) -> 
     return jnp.minimum(M, t - first).astype(valid.dtype), jnp.minimum(M, len(starts) - first[-1]).astype(valid.dtype)
 
 
-def keep(cache: Shaped[Array, "M *d"], valid: Int[Array, ""]) -> Shaped[Array, "M *d"]:
+def keep(cache: Shaped[Array, " M *d"], valid: Int[Array, ""]) -> Shaped[Array, " M *d"]:
     """The cache with all but its `valid` newest slots set to 0."""
     M = len(cache)
     filled = jnp.arange(M) >= M - valid
@@ -214,7 +214,7 @@ def shift(scores: Float[Array, "*batch C N"]) -> Float[Array, "*batch C K"]:
     return flat.reshape(*batch, C, N - 1 + C)
 
 
-def _windows(a: Shaped[Array, "K *d"], M: int, C: int) -> Shaped[Array, "B W *d"]:
+def _windows(a: Shaped[Array, " K *d"], M: int, C: int) -> Shaped[Array, "B W *d"]:
     """Overlapping windows of M + C rows that begin every C rows."""
     if len(a) == M + C:
         return a[None]
@@ -223,5 +223,5 @@ def _windows(a: Shaped[Array, "K *d"], M: int, C: int) -> Shaped[Array, "B W *d"
     return jnp.concatenate([blocks[i : i + last] for i in range(M // C + 1)], axis=1)
 
 
-def _pad(a: Shaped[Array, "T *d"], before: int, after: int) -> Shaped[Array, "R *d"]:
+def _pad(a: Shaped[Array, " T *d"], before: int, after: int) -> Shaped[Array, " R *d"]:
     return jnp.pad(a, [(before, after)] + [(0, 0)] * (a.ndim - 1))

@@ -13,7 +13,7 @@ from rlformers.cores.layers import in_compute_dtype, matmul
 BLOCK = 512
 
 
-def total(x: Float[Array, "i *rest"]) -> Float[Array, "*rest"]:
+def total(x: Float[Array, " i *rest"]) -> Float[Array, "*rest"]:
     """Sum over the first axis by halves: additions written out have one order, whatever the batch around them."""
     while (n := len(x)) > 1:
         half = n // 2

@@ -31,11 +31,11 @@ Product = Callable[[Array, Array], Array]
 
 def linear_scan(
     a: Inexact[Array, "..."],
-    b: Inexact[Array, "T *P"],
+    b: Inexact[Array, " T *P"],
     starts: Bool[Array, " T"],
     h: Inexact[Array, " *P"],
     method: str = "auto",
-) -> tuple[Inexact[Array, " *P"], Inexact[Array, "T *P"]]:
+) -> tuple[Inexact[Array, " *P"], Inexact[Array, " T *P"]]:
     """Return the last state and all states of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
     Args:
@@ -80,7 +80,7 @@ def fused_scan(
     starts: Bool[Array, " T"],
     h: Inexact[Array, " *P"],
     method: str = "auto",
-) -> tuple[Inexact[Array, " *P"], Inexact[Array, "T *Q"]]:
+) -> tuple[Inexact[Array, " *P"], Inexact[Array, " T *Q"]]:
     """Return the last state and what is read of every state of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
     For states much larger than the tokens: decays, inputs and states are made where they are used, and the backward

@@ -145,7 +145,7 @@ def discretize(
     log_decays: Float[Array, "T H"],
     dts: Float[Array, "T H"],
     mixes: Float[Array, "T H"],
-    phis: Float[Array, "T #H R"],
+    phis: Float[Array, " T #H R"],
     num_pairs: int,
 ) -> Steps:
     """The decays d = exp(A Δ - i θ), of which the first R rotate, from A Δ, Δ, λ' and φ."""

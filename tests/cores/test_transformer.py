@@ -61,10 +61,10 @@ def naive(core, config, xs):
     core = jax.tree.map(lambda x: np.asarray(x, np.float64), core)
     absolute = config.positions in ("sinusoidal", "learned")
     body = core.layers[1] if absolute else core
-    layer, rms, ys, memory = body.layers[0], config.norm == "rmsnorm", [], []
+    layer, rms, ys, memory, p = body.layers[0], config.norm == "rmsnorm", [], [], -1
     for x, start in zip(np.asarray(xs, np.float64), STARTS, strict=True):
         memory = [] if start else memory
-        p = 0 if start or not ys else p + 1
+        p = 0 if start else p + 1
         if config.positions == "learned":
             x = x + core.layers[0].table[min(p, config.max_position - 1)]
         if config.positions == "sinusoidal":
