@@ -30,6 +30,6 @@ def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_k
     if split_of(env, env_kwargs) != "heldout" or trained == "train":
         return None
     return (
-        f"env_kwargs.split: the run was trained with split={trained}, which has the tasks of split=heldout too; "
+        f"env_kwargs.split: trained with split={trained}, which has the tasks of split=heldout too; "
         "train with env_kwargs.split=train to hold them out"
     )

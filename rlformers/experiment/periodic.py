@@ -6,6 +6,7 @@ and the number of the update: training is the same with and without them, and so
 """
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
+from rlformers.envs.meta.splits import overlap
 from rlformers.experiment.build import build
 from rlformers.experiment.evaluate import evaluation_key
 from rlformers.experiment.player import EpisodesDoNotEnd, Player
@@ -23,8 +25,13 @@ from rlformers.experiment.statistics import over_seeds
 
 
 def make_player(config: ExperimentConfig) -> Player:
-    """What plays the evaluations of a run, and of those that differ from it in `config.NUMBERS` only."""
+    """What plays the evaluations of a run, and of those that differ from it in `config.NUMBERS` only.
+
+    Says on stderr if their held-out tasks are not held out.
+    """
     where = config.evaluated
+    if warning := overlap(config.env, config.env_kwargs, where.env, where.env_kwargs):
+        print(f"rlformers: warning: eval.{warning}", file=sys.stderr)
     return Player(where, build(where), config.eval.episodes, config.eval.num_envs, config.eval.greedy)
 
 

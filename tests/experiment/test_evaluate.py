@@ -129,7 +129,7 @@ def test_greedy_episodes_are_those_of_a_plain_loop_and_the_file_holds_them(run, 
     words = ["episodes=40", "num_envs=6", "greedy=true"]
     assert main(["evaluate", str(run.path), *words, "seed=7", "name=mine", "env_kwargs.split=heldout"]) == 0
     out, error = capsys.readouterr()
-    assert "warning: env_kwargs.split: the run was trained with split=all" in error and error.count("\n") == 1
+    assert "warning: env_kwargs.split: trained with split=all" in error and error.count("\n") == 1
     path = run.path / "evaluations" / "mine.json"
     assert str(path) in out and "40 episodes of each seed, greedy" in out
     result = json.loads(path.read_text())

@@ -21,7 +21,7 @@ from rlformers.envs.spaces import Box, Discrete
 from rlformers.experiment import periodic
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import best_of, good_checkpoints, read
-from rlformers.experiment.periodic import PeriodicEvaluation, means
+from rlformers.experiment.periodic import PeriodicEvaluation, make_player, means
 from rlformers.experiment.player import EpisodesDoNotEnd, Player
 from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.train import train
@@ -236,3 +236,12 @@ def test_an_evaluation_that_cannot_be_is_refused_before_anything_runs(tmp_path, 
     assert main(["train", "env=memory/Copy", *words, "eval.env_kwargs.num_symbols=9"]) == 2
     assert "eval: env: memory/Copy has other observations than the agent was trained on" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["all", "train"])
+def test_held_out_tasks_that_are_trained_on_are_told(split, capsys):
+    config = compose(
+        ["env=meta/DarkRoom", f"env_kwargs.split={split}", "eval.every=100", "eval.env_kwargs.split=heldout"]
+    )
+    make_player(config)
+    assert ("warning: eval.env_kwargs.split: trained with split=all" in capsys.readouterr().err) == (split == "all")
