@@ -47,7 +47,7 @@ def live(run_dir: Path, *overrides: str, steps: range, before: int = 0, covered:
 
 
 def killed(*arguments: object, after: float = 0, written: int = 0, **options: object) -> None:
-    """`live` in a process of its own that dies by SIGKILL `after` seconds, with `written` local rows or more."""
+    """`live` in a process of its own that dies by SIGKILL, `after` seconds later and with `written` local rows."""
     code = (
         "import os, signal, sys, time; from pathlib import Path; from wandb_lives import live\n"
         "from rlformers.experiment.sinks.wandb_held import local_rows\n"
@@ -57,7 +57,7 @@ def killed(*arguments: object, after: float = 0, written: int = 0, **options: ob
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, timeout=120)
     assert done.returncode == -signal.SIGKILL
 
 
