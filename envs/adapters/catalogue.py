@@ -64,7 +64,6 @@ NAVIX = {
     "DistShift": ("cross a room past lava", ("1", "2")),
     "FourRooms": ("find a goal in four rooms", ("",)),
     "GoToDoor": ("go to the door of a colour that is not shown", ("5x5", "6x6", "8x8")),
-    "KeyCorridor": ("find a key, then a ball in a locked room", ("S3R1", "S3R2", "S3R3", "S4R3", "S5R3", "S6R3")),
     "LavaGap": ("pass a gap in lava", ("S5", "S6", "S7")),
     "SimpleCrossing": ("find the gaps in walls", ("S9N1", "S9N2", "S9N3", "S11N5")),
 }

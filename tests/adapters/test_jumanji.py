@@ -17,9 +17,6 @@ from rlformers.envs.adapters.jumanji import Jumanji
 from rlformers.envs.adapters.jumanji_spaces import convert, space_of
 from rlformers.envs.registry import make_env
 
-# BinPack writes float32 into an array of integers.
-pytestmark = pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types:FutureWarning")
-
 IDS = [entry.name for entry in ENTRIES if entry.name.startswith("jumanji/")]
 LEFT_OUT = {"Connector-v3", "LevelBasedForaging-v0", "SearchAndRescue-v0", "MultiCVRP-v0", "Sokoban-v0"}
 FAST = "jumanji/Minesweeper-v0"
