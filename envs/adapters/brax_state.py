@@ -31,7 +31,6 @@ _BRAX_VELOCITIES_LAST = (
     "hopper",
     "inverted_double_pendulum",
     "inverted_pendulum",
-    "swimmer",
     "walker2d",
 )
 # Brax: what else their `_get_obs` says. The humanoids mix both in inertias and forces.
@@ -96,9 +95,9 @@ class BraxState(Environment):
         self, key: PRNGKeyArray, state: SimulatorState, action: Float32[Array, " A"], params: Any
     ) -> tuple[Any, SimulatorState, Float32[Array, ""], Bool[Array, ""], dict]:
         """Make a step, without automatic reset. A simulation that blows up ends with what is no number as 0."""
-        # Playground writes its metrics into the dict that it is given: let it be a copy.
-        before = jax.tree.map(lambda x: x, state.simulator)
-        after = like(self.simulator.step(before, action), before)
+        # Brax and Playground write their metrics into the dict that they are given: let it be a copy.
+        copy = jax.tree.map(lambda x: x, state.simulator)
+        after = like(self.simulator.step(copy, action), state.simulator)
         terminated = after.done > 0
         obs, reward = jax.tree.map(
             lambda x: jnp.where(terminated & ~jnp.isfinite(x), 0.0, x), _float32((after.obs, after.reward))

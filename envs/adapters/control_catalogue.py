@@ -16,7 +16,6 @@ BRAX_IDS = {
     "inverted_double_pendulum": ("balance two poles, one on the other", "<=1000"),
     "pusher": ("push an object to a goal with an arm", "1000"),
     "reacher": ("reach a target with a jointed arm", "1000"),
-    "swimmer": ("swim in a plane", "1000"),
     "walker2d": ("walk in a plane", "<=1000"),
 }
 # The control suite of MuJoCo Playground; all pay at most 1 per step for 1000 steps.
