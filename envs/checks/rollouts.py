@@ -126,7 +126,6 @@ def first_difference(left: Any, right: Any, exact: bool = False) -> str:
 
 def _close(x: np.ndarray, y: np.ndarray, exact: bool) -> np.ndarray:
     """Entry by entry. A sum of forces that is nearly 0 is rounded as the largest of them are."""
-    if exact:
-        return np.isclose(x, y, rtol=0, atol=0, equal_nan=True)
     largest = np.abs(y[np.isfinite(y)]).max(initial=0)
-    return np.isclose(x, y, rtol=1e-3, atol=max(1e-4, 1e-5 * largest), equal_nan=True)
+    rtol, atol = (0, 0) if exact else (1e-3, max(1e-4, 1e-5 * largest))
+    return np.asarray(np.isclose(x, y, rtol, atol, equal_nan=True))  # of scalars it makes no array
