@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rlformers.envs import gymnax_catalogue
 from rlformers.envs.adapters import catalogue as adapters
 from rlformers.envs.adapters import control_catalogue
+from rlformers.envs.adapters.left_out import why_left_out
 from rlformers.envs.arguments import check_arguments, naming
 from rlformers.envs.entry import Entry
 from rlformers.envs.memory import catalogue as memory
@@ -130,7 +131,7 @@ def find(env_id: str) -> Entry:
     """The entry of an id, or the one that ends in `/*` and stands for it.
 
     Raises:
-        ValueError: There is none; the nearest id is suggested.
+        ValueError: There is none: it is left out for a reason, or the nearest id is suggested.
     """
     known = entries()
     if env_id in known and not env_id.endswith("/*"):
@@ -139,6 +140,8 @@ def find(env_id: str) -> Entry:
     pattern = known.get(f"{suite}/*")
     if pattern and name:
         return pattern._replace(name=env_id, kwargs={**pattern.kwargs, "env_id": name})
+    if reason := why_left_out(env_id):
+        raise ValueError(f"env: {env_id!r} is left out: {reason}")
     near = difflib.get_close_matches(popgym.present_name(env_id), known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")

@@ -1,10 +1,6 @@
 """The environments of other packages in JAX: what their extras install, by id.
 
-Ids are those of the packages, under the name of the suite (navix without its prefix). Of jumanji are left out
-
-* Connector-v3, LevelBasedForaging-v0 and SearchAndRescue-v0: every agent has a reward of its own;
-* MultiCVRP-v0: its actions are integers in a box, whose mask leaves out one of their values;
-* Sokoban-v0: its levels are downloaded on first use.
+Ids are those of the packages, under the name of the suite (navix without its prefix). Some are left out: left_out.py.
 """
 
 from __future__ import annotations

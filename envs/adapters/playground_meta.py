@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.adapters.brax_state import TIME_LIMIT, BraxState, SimulatorState, make_playground
 from rlformers.envs.adapters.control_catalogue import PLAYGROUND_IDS
-from rlformers.envs.adapters.packed import pack, unpack, words
+from rlformers.envs.adapters.packed import Packed, lengths, pack, unpack
 from rlformers.envs.environment import TimedParams
 from rlformers.envs.meta.random_projection import RandomProjection
 from rlformers.envs.meta.task import MetaEnvironment
@@ -40,7 +40,7 @@ class ChosenTask(NamedTuple):
 class MixtureState(NamedTuple):
     """State of `Mixture`."""
 
-    packed: UInt32[Array, " W"]  # of the chosen task
+    packed: Packed  # of the chosen task
     time: Int32[Array, ""]  # steps made in this episode
 
 
@@ -68,7 +68,7 @@ class Mixture(MetaEnvironment):
                 )
         key = jax.random.key(0)
         self._like = [jax.eval_shape(task.reset_env, key, None)[1].simulator for task in self.tasks]
-        self._words = max(map(words, self._like))
+        self._sizes = [max(of_all) for of_all in zip(*map(lengths, self._like), strict=True)]  # F, W
 
     @property
     def name(self) -> str:
@@ -84,9 +84,9 @@ class Mixture(MetaEnvironment):
         """Start an episode."""
 
         def branch(number: int) -> Any:
-            def reset(key: PRNGKeyArray) -> tuple[Array, Array]:
+            def reset(key: PRNGKeyArray) -> tuple[Array, Packed]:
                 obs, state = self.tasks[number].reset_env(key, None)
-                return _fill(obs), pack(state.simulator, self._words)
+                return _fill(obs), pack(state.simulator, *self._sizes)
 
             return reset
 
@@ -99,12 +99,12 @@ class Mixture(MetaEnvironment):
         """Make a step, without automatic reset."""
 
         def branch(number: int) -> Any:
-            def step(packed: Array, action: Array) -> tuple[Array, Array, Array, Array]:
+            def step(packed: Packed, action: Array) -> tuple[Array, Packed, Array, Array]:
                 env = self.tasks[number]
                 before = SimulatorState(unpack(packed, self._like[number]), state.time)
                 own = action[: env.action_space().shape[0]]
                 obs, after, reward, terminated, _ = env.step_env(key, before, own, None)
-                return _fill(obs), pack(after.simulator, self._words), reward, terminated
+                return _fill(obs), pack(after.simulator, *self._sizes), reward, terminated
 
             return step
 

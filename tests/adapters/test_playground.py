@@ -10,13 +10,14 @@ import pytest
 
 from rlformers.cli import main
 from rlformers.envs import check
+from rlformers.envs.checks.rollouts import first_difference
 from rlformers.envs.registry import make_env
 
 pytest.importorskip("mujoco_playground", reason="pip install 'rlformers[playground]'")
 
 from rlformers.envs.adapters.brax_state import load_playground, make_playground  # noqa: E402
 from rlformers.envs.adapters.control_catalogue import PLAYGROUND_IDS  # noqa: E402
-from rlformers.envs.adapters.packed import pack, unpack, words  # noqa: E402
+from rlformers.envs.adapters.packed import lengths, pack, unpack  # noqa: E402
 from rlformers.envs.adapters.playground_meta import HELD_OUT, TRAIN, Mixture, make_meta12x2  # noqa: E402
 from rlformers.envs.adapters.point_mass_hard import LEAST_ANGLE, directions  # noqa: E402
 
@@ -140,15 +141,34 @@ def test_packing_keeps_every_bit():
         "g": None,
     }
     like = jax.eval_shape(lambda: tree)
-    assert words(like) == 10
-    packed = pack(tree, 14)
+    assert lengths(like) == (3, 7)
+    packed = pack(tree, 5, 8)
     back = unpack(packed, like)
-    assert packed.shape == (14,) and jax.tree.structure(back) == jax.tree.structure(tree)
+    assert packed.floats.shape == (5,) and packed.words.shape == (8,)
+    assert jax.tree.structure(back) == jax.tree.structure(tree)
     for before, after in zip(jax.tree.leaves(tree), jax.tree.leaves(back), strict=True):
         assert before.dtype == after.dtype and before.shape == after.shape
         if jnp.issubdtype(before.dtype, jax.dtypes.prng_key):
             before, after = jax.random.key_data(before), jax.random.key_data(after)
         assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
+
+
+def test_packing_keeps_wide_numbers():
+    with jax.enable_x64(True):
+        tree = {"a": jnp.array([1 / 3], jnp.float64), "b": jnp.array([-1, 2**40], jnp.int64), "c": jnp.float32(0.1)}
+        back = unpack(pack(tree, 2, 4), jax.eval_shape(lambda: tree))
+        for before, after in zip(jax.tree.leaves(tree), jax.tree.leaves(back), strict=True):
+            assert before.dtype == after.dtype and (before == after).all()
+
+
+def test_what_differs_by_rounding_only_is_packed_as_such():
+    """The checker compares the states of single steps with those of a scan."""
+    tree = {"a": jnp.float32(1000), "b": jnp.int32(3)}
+    packed, near, other = (
+        pack(tree | change, 1, 1) for change in ({}, {"a": jnp.float32(1000.0001)}, {"b": jnp.int32(4)})
+    )
+    assert packed.floats != near.floats
+    assert not first_difference(packed, near) and first_difference(packed, other)
 
 
 def test_a_mixture_is_its_tasks():

@@ -24,6 +24,8 @@ def test_listing_imports_no_jax():
     [
         ("popgym/RepeatPrevousEasy", {}, "env: 'popgym/RepeatPrevousEasy' .*mean 'popgym/RepeatPreviousEasy'"),
         ("TMaze", {}, "mean 'memory/TMaze'"),
+        ("brax/swimmer", {}, "env: 'brax/swimmer' is left out: brax .* cannot step it"),
+        ("navix/KeyCorridorS3R1-v0", {}, "is left out: .* doors are parts of walls"),
         ("popgym/RepeatPreviousEasy", {"lag": 3}, r"env_kwargs\.lag: .* has num_decks, k"),
         ("popgym/StatelessCartPoleHard", {}, "mean 'popgym/PositionOnlyCartPoleHard'"),
         ("popgym/NoisyStatelessCartPoleEasy", {}, "mean 'popgym/NoisyPositionOnlyCartPoleEasy'"),
