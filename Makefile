@@ -39,7 +39,7 @@ test-adapters: $(VENV)-adapters/.installed
 
 # The checker of environments over every registered id: more than an hour on 2 cores.
 check-envs: $(VENV)-adapters/.installed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_check.py -k test_every_environment_keeps_the_protocol
+	$(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_check.py -k test_every_environment_keeps_the_protocol
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -27,8 +27,9 @@ from rlformers.experiment.leaves import fetch
 from rlformers.experiment.provenance import num_cores
 from rlformers.experiment.sharding import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
 
-# For what runs once: compiled well, the program of the first state takes 4 seconds longer, and more with more agents.
-IN_A_HURRY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# For what runs once: compiled well, the program of the first state takes seconds longer, and more with more agents. At
+# level 0 some simulators reset a thousand times slower.
+IN_A_HURRY = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 # States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
 States = list[TrainState]
