@@ -10,7 +10,7 @@ import numpy as np
 
 from rlformers.envs import spaces
 from rlformers.envs.checks.report import Point, require
-from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, to_numpy
+from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, nudged, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.host import on_host
@@ -177,34 +177,48 @@ def check_single_steps(runs: list[Run], key: Any) -> list[Point]:
         for t in times if again is None else range(times[-1] + 1):
             before, action = (jax.tree.map(lambda x, t=t: x[t], tree) for tree in (run.steps.before, run.steps.action))
             action = jax.tree.map(lambda x: x[0], action)
-            returned = step(run.steps.key[t], before if again is None else again, action, run.params)
+            state = before if again is None else again
+            returned = step(run.steps.key[t], state, action, run.params)
             if len(returned) != 6:
                 return [Point(same, f"step returns {len(returned)} values, need 6")]
-            obs, state, reward, terminated, truncated, info = returned
-
+            alone = near = _by_name(*returned)
             scanned = jax.tree.map(lambda x, t=t: x[t, 0], run.steps._replace(key=(), before=()))
-            pairs = [
-                (same, "reward", reward, scanned.reward),
-                (same, "terminated", terminated, scanned.terminated),
-                (same, "truncated", truncated, scanned.truncated),
-                (fresh if done[t] else same, "observation", obs, scanned.obs),
-                (last, "final_observation", info.get("final_observation", {}), scanned.final),
-            ]
+            expected = {
+                "reward": scanned.reward,
+                "terminated": scanned.terminated,
+                "truncated": scanned.truncated,
+                "observation": scanned.obs,
+                "final_observation": scanned.final,
+            }
             if again is not None:
-                again = state
-            elif t + 1 < len(done):
-                after = jax.tree.map(lambda x, t=t: x[t + 1], run.steps.before)
-                pairs.append((fresh if done[t] else same, "state", state, after))
-            for point, what, value, expected in pairs:
-                difference = first_difference(value, expected)
-                if difference:
-                    failures.setdefault(point, f"step {t}: {what}{difference}")
-            if "final_observation" not in info:
+                again = alone["state"]
+            else:
+                near = _by_name(*step(run.steps.key[t], nudged(state), action, run.params))
+                if t + 1 < len(done):
+                    expected["state"] = jax.tree.map(lambda x, t=t: x[t + 1], run.steps.before)
+            points = {"observation": fresh, "state": fresh} if done[t] else {}
+            points["final_observation"] = last
+            for what, value in expected.items():
+                if difference := first_difference(alone[what], value, near[what]):
+                    failures.setdefault(points.get(what, same), f"step {t}: {what}{difference}")
+            if "final_observation" not in returned[-1]:
                 failures[last] = "info has no final_observation"
             compared, ends = compared + 1, ends + int(done[t])
     note = f"{ends} ends" if ends else f"no episode ended in {len(runs[0].steps.reward)} steps"
     notes = {same: f"{compared} steps", fresh: note, last: note}
     return [Point(name, failures.get(name, ""), notes[name]) for name in (same, fresh, last)]
+
+
+def _by_name(obs: Any, state: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> dict[str, Any]:
+    """What a step returns."""
+    return {
+        "reward": reward,
+        "terminated": terminated,
+        "truncated": truncated,
+        "observation": obs,
+        "final_observation": info.get("final_observation", {}),
+        "state": state,
+    }
 
 
 def check_time_limit(free: Run, limited: Run | None) -> str:

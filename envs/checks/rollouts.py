@@ -104,20 +104,40 @@ def to_numpy(x: Array) -> Any:
     return x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
 
 
-def first_difference(left: Any, right: Any, exact: bool = False) -> str:
-    """Path and values of the first leaf in which two pytrees differ, by more than rounding unless `exact`, or ""."""
+def nudged(tree: Any) -> Any:
+    """Floating-point numbers changed in the last digit, up or down; those that are integers have none."""
+    rng = np.random.default_rng(0)
+
+    def nudge(x: Any) -> Any:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        towards = np.where(rng.random(x.shape) < 0.5, -np.inf, np.inf).astype(x.dtype)
+        return np.where(x == np.round(x), x, np.nextafter(x, towards))
+
+    return jax.tree.map(nudge, tree)
+
+
+def first_difference(left: Any, right: Any, near: Any = None, exact: bool = False) -> str:
+    """Path and values of the first leaf in which two pytrees differ, by more than rounding unless `exact`, or "".
+
+    Args:
+        left: A tree.
+        right: What it is compared with.
+        near: What `left` is when the numbers that it is made of are `nudged`: what they change is rounding.
+        exact: Whether every bit counts.
+    """
     structure: Any = jax.tree.structure(left)
     wanted: Any = jax.tree.structure(right)
     if structure != wanted:
         return f" is {structure}, not {wanted}"
-    pairs = zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True)
-    for (path, x), y in pairs:
+    leaves = (jax.tree.leaves(right), jax.tree.leaves(left if near is None else near))
+    for (path, x), y, z in zip(jax.tree_util.tree_leaves_with_path(left), *leaves, strict=True):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)
         x, y = np.asarray(x), np.asarray(y)
         if x.shape != y.shape or x.dtype != y.dtype:
             return f"{jax.tree_util.keystr(path)} is {x.dtype}{list(x.shape)}, not {y.dtype}{list(y.shape)}"
-        same = _close(x, y, exact) if x.dtype.kind == "f" else x == y
+        same = _close(x, y, np.asarray(z), exact) if x.dtype.kind == "f" else x == y
         if not same.all():
             where = tuple(int(i) for i in np.argwhere(~same)[0])
             place = jax.tree_util.keystr(path) + (str(list(where)) if where else "")
@@ -125,8 +145,9 @@ def first_difference(left: Any, right: Any, exact: bool = False) -> str:
     return ""
 
 
-def _close(x: np.ndarray, y: np.ndarray, exact: bool) -> np.ndarray:
-    """Entry by entry. A sum of forces that is nearly 0 is rounded as the largest of them are."""
-    largest = np.abs(y[np.isfinite(y)]).max(initial=0)
-    rtol, atol = (0, 0) if exact else (1e-3, max(1e-4, 1e-5 * largest))
+def _close(x: np.ndarray, y: np.ndarray, near: np.ndarray, exact: bool) -> np.ndarray:
+    """Entry by entry. Every operation of a step rounds as its input was: it may move numbers as far, a few times."""
+    both = np.isfinite(x) & np.isfinite(near)
+    moved = np.abs(x[both] - near[both]).max(initial=0)
+    rtol, atol = (0, 0) if exact else (1e-3, max(1e-4, 10 * moved))
     return np.asarray(np.isclose(x, y, rtol, atol, equal_nan=True))  # of scalars it makes no array

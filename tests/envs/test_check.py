@@ -11,6 +11,7 @@ import pytest
 from flax import struct
 
 from rlformers.envs import check, registry
+from rlformers.envs.checks.rollouts import first_difference, nudged
 from rlformers.envs.environment import Environment
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, make_env, names, register_env
@@ -244,6 +245,23 @@ def test_broken_environments_are_named(broken):
     assert not report and not report.ok and f"FAIL  {found[0]}" in str(report) and found[0] in repr(report)
     with pytest.raises(AssertionError, match=f"{broken.__name__}\n  .*{re.escape(found[0])}"):
         report.raise_for_failures()
+
+
+def test_rounding_is_told_from_differences():
+    numbers, whole, key = jnp.array([0.3, -50.7, 2.0]), jnp.int32(3), jax.random.key(0)
+    tree = {"numbers": numbers, "whole": whole, "key": key, "none": jnp.zeros(0)}
+    near = nudged(tree)
+    moved = np.abs(near["numbers"] - numbers)
+    assert (moved[:2] > 0).all() and (moved[:2] <= np.spacing(np.abs(numbers[:2]))).all()
+    assert moved[2] == 0 and near["whole"] == 3 and near["key"] == key, "these are not rounded"
+
+    other = {**tree, "numbers": numbers.at[0].add(1e-3)}
+    assert first_difference(other, tree) == first_difference(other, tree, near=other)
+    assert first_difference(other, tree).startswith("['numbers'][0] is 0.30")
+    sensitive = {**other, "numbers": other["numbers"].at[1].add(2e-4)}
+    assert not first_difference(other, tree, near=sensitive)
+    assert first_difference({**other, "whole": jnp.int32(4)}, tree, near=sensitive) == "['whole'] is 4, not 3"
+    assert first_difference(sensitive, other) == "" != first_difference(sensitive, other, exact=True)
 
 
 class Image(Walk):
