@@ -25,7 +25,7 @@ GYMNAX_IDS = {
     "MNISTBandit-bsuite": ("classify digits by trial; downloads MNIST", "1", "1"),
     "SimpleBandit-bsuite": ("bandit of 11 arms, always the same", "1", "1"),
     "FourRooms-misc": ("find a goal in four rooms", "<=500", "1"),
-    "MetaMaze-misc": ("meta-RL: a hidden goal in a maze, many visits per episode", "200", ""),
+    "MetaMaze-misc": ("meta-RL: a hidden goal in a maze, many visits per episode", "<=200", ""),
     "PointRobot-misc": ("meta-RL: a hidden goal on a half circle", "100", ""),
     "BernoulliBandit-misc": ("meta-RL: bandit of two arms, p or 1 - p", "100", "<90"),
     "GaussianBandit-misc": ("meta-RL: a safe and a gaussian arm", "100", ""),

@@ -189,12 +189,16 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
     """
     try:
         return constructor(**(entry.kwargs | env_kwargs))
-    except (TypeError, ValueError) as error:
+    except ImportError:  # says what to install
+        raise
+    except Exception as error:
         reason = str(error).partition("\n")[0]
         key = reason.partition(":")[0]
         named = key in ("env", *env_kwargs) or key.startswith("env_kwargs.")
         if not env_kwargs or (named and isinstance(error, ValueError)):
             raise
+        if not isinstance(error, TypeError | ValueError):  # of others the text alone says little: '9x9' of a KeyError
+            reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
         raise ValueError(f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}") from error
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from rlformers.envs.entry import Entry
+
 
 class Published(NamedTuple):
     """A return that somebody reported."""
@@ -66,7 +68,8 @@ def known_scores(
     """What is known about an environment in a configuration; None where nothing is.
 
     A catalogue's `scores` is a function of those arguments and parameters that change the returns in a known way. A
-    configuration that sets another one, or wraps the environment, has no scores.
+    configuration that sets another one to something else than its default, or any other field of its params, or wraps
+    the environment, has no scores.
 
     Args:
         env: An id; one that is not registered here has no scores.
@@ -79,17 +82,31 @@ def known_scores(
     entry = entries().get(env)
     if entry is None or wrap:
         return None
-    given = {key: value for key, value in (env_kwargs or {}).items() if entry.kwargs.get(key, ...) != value}
+    known = set(inspect.signature(entry.scores).parameters) if entry.scores else set()
+    given = {key: value for key, value in (env_kwargs or {}).items() if not _same(value, entry.kwargs.get(key, ...))}
+    if not set(given) <= known:
+        defaults = _defaults(entry) | entry.kwargs
+        given = {key: value for key, value in given.items() if not _same(value, defaults.get(key, ...))}
     given |= env_params or {}
-    scores = Scores()
-    if entry.scores is not None:
-        function = entry.scores
-        if not set(given) <= set(inspect.signature(function).parameters):
-            return None
-        scores = function(**given)
-    elif given:
+    if not set(given) <= known:
         return None
+    scores = entry.scores(**given) if entry.scores else Scores()
     stored = stored_random_returns().get(env)
     if scores.random is None and stored and not given:
         scores = scores._replace(random=stored["mean"])
     return None if scores == Scores() else scores
+
+
+def _same(given: Any, meant: Any) -> bool:
+    """Whether a value says what another one says; configurations have lists where the code has tuples."""
+    return list(given) == list(meant) if isinstance(given, list) and isinstance(meant, tuple) else given == meant
+
+
+def _defaults(entry: Entry) -> dict[str, Any]:
+    """Of the arguments of its constructor, which is imported; none where its package is not installed."""
+    from rlformers.envs.registry import load
+
+    try:
+        return {name: argument.default for name, argument in inspect.signature(load(entry)).parameters.items()}
+    except ValueError:
+        return {}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rlformers.envs.environment import Environment
+from rlformers.envs.meta.trial import Trial
 from rlformers.envs.pace import ActionRepeat, RewardDelay
 from rlformers.envs.partial import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TruncationTerminates
@@ -30,7 +31,8 @@ def wrap(
 
     What a default says is not added: a sensor first sees less (mask, noise), then is late (delay), then loses or blanks
     what it sends; all of them count the agent's steps, not those that an action is repeated for. What the agent is told
-    of the step before is of this step and never blank.
+    of the step before is of this step and never blank. Trials are played of what these wrappers make of the environment
+    inside, so that an episode is an attempt; from `truncation` on they are about the trial.
 
     Args:
         env: Any environment.
@@ -55,6 +57,9 @@ def wrap(
         raise ValueError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
     if truncation not in TRUNCATIONS:
         raise ValueError(f"wrap.truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
+    trial = env if isinstance(env, Trial) else None
+    if trial is not None:
+        env = trial.env
     if action_repeat != 1:
         env = ActionRepeat(env, action_repeat)
     if mask is not None:
@@ -71,6 +76,8 @@ def wrap(
         env = PeriodicObservation(env, period, flag)
     if reward_delay:
         env = RewardDelay(env, reward_delay)
+    if trial is not None:
+        env = trial.around(env)
     if truncation == "terminates":
         env = TruncationTerminates(env)
     if previous_action:

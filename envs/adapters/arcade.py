@@ -4,7 +4,10 @@ The package depends on stable-gymnax, whose files replace those of gymnax 1.x, w
 of which it uses the spaces only. So it has to be installed without its dependencies.
 """
 
+import dataclasses
 from typing import Any
+
+import jax
 
 from rlformers.envs.adapters.legacy_gymnax import LegacyGymnax
 
@@ -39,7 +42,13 @@ class Arcade(LegacyGymnax):
         env, _ = popgym_arcade.make(env_id, partial_obs=partial_obs, obs_size=obs_size)
         env.is_terminated = getattr(env, "is_terminal", None)  # gymnax 1.0 renamed it; `env.discount` asks for it
         super().__init__(env)
+        self._params = _read_by(env)
         self.folded = any(game in env_id for game in FOLDED)
+
+    @property
+    def default_params(self) -> Any:
+        """The package's, but for a limit of steps that the game does not read."""
+        return self._params
 
     def ends(self, state: Any, done: Any, info: dict[str, Any], params: Any) -> tuple[Any, Any]:
         """What the package's info says."""
@@ -47,3 +56,14 @@ class Arcade(LegacyGymnax):
         if self.folded:
             return terminated & ~truncated, truncated
         return terminated, truncated & ~terminated
+
+
+def _read_by(env: Any) -> Any:
+    """The params of a game. Some have a field, 1 by default, for a limit that they take from their constructor."""
+    params = env.default_params
+    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    if values.get("max_steps_in_episode") in (None, env.max_steps_in_episode):
+        return params
+    del values["max_steps_in_episode"]
+    others = dataclasses.make_dataclass("Params", values, frozen=True, namespace={"replace": dataclasses.replace})
+    return jax.tree_util.register_dataclass(others)(**values)

@@ -1,11 +1,12 @@
 """Brax and the DeepMind control suite of MuJoCo Playground: simulators whose `reset` and `step` return a State.
 
-Both have no time limit inside: what they call `done` is the physics (a fall, or numbers that are none), hence a
-termination, and the limit of 1000 steps is a truncation in our params. Resets are theirs, drawn anew each time; they do
-not cache a first state as their training wrappers do.
+Both have no time limit inside: what they call `done` is the physics (a fall), hence a termination, as are numbers that
+are none, for which Brax does not look, and the limit of 1000 steps is a truncation in our params. Resets are theirs,
+drawn anew each time; they do not cache a first state as their training wrappers do.
 """
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ from rlformers.envs.environment import Environment, TimedParams
 TIME_LIMIT = 1000
 
 # Options of Playground's configurations that change nothing here: our limit and wrappers stand in their place, and the
-# physics is always MJX in JAX.
-_NOT_OURS = ("impl", "vision", "vision_config", "episode_length", "action_repeat")
+# physics is always MJX in JAX, where `naconmax` and `njmax`, sizes of arrays of MuJoCo Warp, are not read.
+_NOT_OURS = ("impl", "vision", "vision_config", "episode_length", "action_repeat", "naconmax", "njmax")
 
 # Brax: observations that are positions, then all velocities.
 _BRAX_VELOCITIES_LAST = (
@@ -94,15 +95,18 @@ class BraxState(Environment):
     def step_env(
         self, key: PRNGKeyArray, state: SimulatorState, action: Float32[Array, " A"], params: Any
     ) -> tuple[Any, SimulatorState, Float32[Array, ""], Bool[Array, ""], dict]:
-        """Make a step, without automatic reset. A simulation that blows up ends with what is no number as 0."""
+        """Make a step, without automatic reset.
+
+        A simulation that blows up terminates; what is no number in its observation is shown as 0, and it is paid 0.
+        """
         # Brax and Playground write their metrics into the dict that they are given: let it be a copy.
         copy = jax.tree.map(lambda x: x, state.simulator)
         after = like(self.simulator.step(copy, action), state.simulator)
-        terminated = after.done > 0
-        obs, reward = jax.tree.map(
-            lambda x: jnp.where(terminated & ~jnp.isfinite(x), 0.0, x), _float32((after.obs, after.reward))
-        )
-        return obs, SimulatorState(after, state.time + 1), reward, terminated, {}
+        obs, reward = _float32((after.obs, after.reward))
+        finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves((obs, reward))]).all()
+        obs = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0.0), obs)
+        terminated = (after.done > 0) | ~finite
+        return obs, SimulatorState(after, state.time + 1), jnp.where(finite, reward, 0.0), terminated, {}
 
 
 def _float32(tree: Any) -> Any:
@@ -117,7 +121,8 @@ def make_brax(env_id: str, **kwargs: Any) -> BraxState:
         **kwargs: Of the task's constructor; `backend` is one of generalized, positional, spring, mjx.
 
     Raises:
-        ValueError: An argument that the constructor does not have, or a backend that it does not know.
+        ValueError: An argument that the constructor does not have, a backend that it does not know, or `n_frames` that
+            make no step of the physics.
     """
     envs = _import_brax()
     constructor = envs._envs[env_id]
@@ -129,6 +134,9 @@ def make_brax(env_id: str, **kwargs: Any) -> BraxState:
     backends = ("generalized", "positional", "spring", "mjx")
     if kwargs.get("backend", "mjx") not in backends:
         raise ValueError(f"env_kwargs.backend: need one of {', '.join(backends)}, got {kwargs['backend']!r}")
+    n_frames = kwargs.get("n_frames", 1)
+    if isinstance(n_frames, bool) or not isinstance(n_frames, int) or n_frames < 1:
+        raise ValueError(f"env_kwargs.n_frames: need an integer of at least 1, got {n_frames!r}")
     with warnings.catch_warnings():  # Brax recommends MJX for new work
         warnings.simplefilter("ignore")
         simulator = constructor(**kwargs)
@@ -154,7 +162,7 @@ def load_playground(env_id: str, **config: Any) -> Any:
         **config: Entries of its configuration, e.g. `ctrl_dt=0.02`.
 
     Raises:
-        ValueError: An entry that its configuration does not have.
+        ValueError: An entry that its configuration does not have, or times that make no whole steps of the physics.
     """
     with warnings.catch_warnings():  # Playground's training wrapper imports Brax and with it jaxopt
         warnings.simplefilter("ignore")
@@ -167,8 +175,22 @@ def load_playground(env_id: str, **config: Any) -> Any:
     for name in config:
         if name not in allowed:
             raise ValueError(f"env_kwargs.{name}: env 'playground/{env_id}' has {', '.join(allowed)}")
+    _check_times({name: default[name] for name in allowed} | config, given=config)
     overrides = {"impl": "jax", **config}
     return PointMassHard(default, overrides) if hard else suite.load(env_id, default, overrides)
+
+
+def _check_times(config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Playground rounds the number of physics steps per step, to 0 as well."""
+    for name in ("sim_dt", "ctrl_dt"):
+        value = config[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"env_kwargs.{name}: need a number above 0, got {value!r}")
+    ratio = config["ctrl_dt"] / config["sim_dt"]
+    if not math.isclose(ratio, max(1, round(ratio)), rel_tol=1e-6):
+        name = "ctrl_dt" if "ctrl_dt" in given else "sim_dt"
+        times = f"ctrl_dt={config['ctrl_dt']} and sim_dt={config['sim_dt']}"
+        raise ValueError(f"env_kwargs.{name}: need ctrl_dt that is a multiple of sim_dt, got {times}")
 
 
 def make_playground(env_id: str, **config: Any) -> BraxState:

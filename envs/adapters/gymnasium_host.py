@@ -9,6 +9,7 @@ environment keeps Gymnasium's promise that `reset(seed=...)` determines what fol
 import difflib
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
-from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves
+from rlformers.envs.adapters.gymnasium_spaces import assemble, convert, from_leaves, to_leaves
 from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
 from rlformers.envs.gymnax_catalogue import VELOCITIES
@@ -45,7 +46,8 @@ class GymnasiumHost(Environment):
     of an episode changes nothing, pays nothing and says again that it has ended.
 
     Args:
-        env_id: As Gymnasium has it, `CartPole-v1`, `namespace/Name-v0` or `module:Name-v0`.
+        env_id: As Gymnasium has it, `CartPole-v1`, `namespace/Name-v0` or `module:Name-v0`; without a version it is the
+            newest.
         max_copies: Copies at most that resets may make; automatic resets make none.
         **kwargs: Of `gymnasium.make`.
 
@@ -61,16 +63,14 @@ class GymnasiumHost(Environment):
         if "max_episode_steps" in kwargs:
             raise ValueError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
         self.env_id = env_id
-        # -1: without Gymnasium's own time limit, which comes with ours.
-        self.pool = Pool(
-            lambda: gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs), max_copies
-        )
-        env = _try_to_make(env_id, self.pool)
-        self._limit = gymnasium.spec(env_id).max_episode_steps or UNLIMITED
+        env, spec = _try_to_make(env_id, kwargs)
+        # Of the spec, not the id: a newer version may be registered between two copies.
+        self.pool = Pool(partial(_make, spec, kwargs), max_copies)
+        self._limit = spec.max_episode_steps or UNLIMITED
         self._theirs = env.observation_space, env.action_space
         self._observations = convert(env.observation_space, "observation")
         self._actions = convert(env.action_space, "action")
-        velocities = _velocities(env, env_id)
+        velocities = _velocities(env, spec.id)
         if velocities:
             self.velocities = velocities
         env.close()
@@ -135,8 +135,7 @@ class GymnasiumHost(Environment):
         dtypes = (jnp.float32, jnp.bool_, jnp.bool_, jnp.int32, jnp.int32)
         results = (shapes, *(jax.ShapeDtypeStruct((), dtype) for dtype in dtypes))
         parts, *rest = jax.pure_callback(_in_numpy(function), results, *args, vmap_method="broadcast_all")
-        remaining = iter(parts)
-        return spaces.map_leaves(lambda _: next(remaining), self._observations), *rest
+        return assemble(self._observations, iter(parts)), *rest
 
     def _reset(self, wanted: Any, handle: Any, clock: Any, seed: Any) -> Any:
         """On the host: reset the wanted among the copies [...]."""
@@ -170,7 +169,7 @@ class GymnasiumHost(Environment):
                     part[index] = value
         dtypes = (np.float32, np.bool_, np.bool_, np.int32, np.int32)
         columns: list[Any] = [numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes)]
-        return [part.reshape(*batch, *part.shape[1:]) for part in parts], *columns
+        return [part.reshape(batch + part.shape[1:]) for part in parts], *columns
 
 
 def _in_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,17 +177,26 @@ def _in_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: function(*map(np.asarray, args))
 
 
-def _try_to_make(env_id: str, pool: Pool) -> Any:
-    """One environment.
+def _make(env: Any, kwargs: dict[str, Any]) -> Any:
+    """An environment of an id or a spec, without Gymnasium's own time limit, which comes with ours."""
+    return gymnasium.make(env, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+
+
+def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """One environment, and the spec that its id stands for.
 
     Raises:
         ValueError: Gymnasium does not have it; one line, with the nearest id.
     """
     try:
-        return pool.make()
+        env = _make(env_id, kwargs)
+        return env, gymnasium.spec(env.unwrapped.spec.id)  # its own spec has no time limit
     except gymnasium.error.UnregisteredEnv as error:
-        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.4)
+        name = env_id.rpartition(":")[2]
+        near = difflib.get_close_matches(name, gymnasium.registry, n=1, cutoff=0.4)
         hint = f"; did you mean 'gymnasium/{near[0]}'?" if near else ""
+        if isinstance(error, gymnasium.error.NamespaceNotFound):
+            hint = f"; 'gymnasium/<module>:{name}' imports what registers it"
         raise ValueError(f"env: 'gymnasium/{env_id}' is none of the ids that Gymnasium has{hint}") from error
     except (gymnasium.error.Error, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -198,12 +206,14 @@ def _try_to_make(env_id: str, pool: Pool) -> Any:
 def _velocities(env: Any, env_id: str) -> tuple[int, ...]:
     """Which entries of the observation are velocities, where that is known.
 
-    The classic tasks observe what gymnax's copies do. Gymnasium's own MuJoCo tasks say of which positions and
-    velocities their observation is made.
+    The classic tasks observe what gymnax's copies do. Gymnasium's own MuJoCo tasks say of which parts their observation
+    is made. With parts besides positions, velocities and contact forces it is not known: those of the humanoids are
+    velocities too (cvel), or mix both.
     """
     if env_id in VELOCITIES:
         return VELOCITIES[env_id]
     structure = getattr(env.unwrapped, "observation_structure", {})
-    if list(structure)[:3] != ["skipped_qpos", "qpos", "qvel"]:
+    parts = {name: size for name, size in structure.items() if size and name != "skipped_qpos"}
+    if tuple(parts) not in (("qpos", "qvel"), ("qpos", "qvel", "cfrc_ext")):
         return ()
-    return tuple(range(structure["qpos"], structure["qpos"] + structure["qvel"]))
+    return tuple(range(parts["qpos"], parts["qpos"] + parts["qvel"]))

@@ -1,5 +1,6 @@
 """Between spaces of Gymnasium and ours: Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple, nested at will."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium.spaces as theirs
@@ -60,6 +61,15 @@ def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
     return [array if isinstance(space, theirs.Box) else array.ravel() if array.ndim else array]
 
 
+def assemble(space: spaces.Space, parts: Iterator[Any]) -> Any:
+    """A value of our space of its parts, which come in the order of `spaces.leaves`."""
+    if isinstance(space, spaces.Dict):
+        return {key: assemble(entry, parts) for key, entry in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(assemble(entry, parts) for entry in space.spaces)
+    return next(parts)
+
+
 def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
     """The reverse of `to_leaves`; takes its parts off the front of the list."""
     if isinstance(space, theirs.Dict):
@@ -71,4 +81,4 @@ def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
         return np.dtype(space.dtype).type(leaf + space.start)
     if isinstance(space, theirs.MultiDiscrete):
         return (leaf.reshape(space.shape) + space.start).astype(space.dtype)
-    return leaf.reshape(space.shape).astype(space.dtype)
+    return np.array(leaf, space.dtype).reshape(space.shape)  # an array also where there are no axes

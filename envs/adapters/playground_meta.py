@@ -126,7 +126,7 @@ def _fill(obs: Float32[Array, " n"]) -> Float32[Array, " 12"]:
 
 
 def make_meta12x2(
-    split: str = "train",
+    split: str | None = None,
     tasks: Sequence[str] | None = None,
     distribution: str = "orthogonal",
     inputs: Sequence[str] = ("previous_reward", "episode_end"),
@@ -134,18 +134,21 @@ def make_meta12x2(
     """Trials of one episode of a task behind a projection.
 
     Args:
-        split: "train", the six tasks that the paper trains on, "heldout", the five others, or "all".
+        split: "train", the six tasks that the paper trains on, "heldout", the five others, or "all". Default: "train",
+            if there are no `tasks`.
         tasks: Others instead, e.g. ["CartpoleSwingup", "PointMass"].
         distribution: Of the projections, see `RandomProjection`; the paper names none.
         inputs: What the agent sees of the step before, see `Trial`; by default what the paper appends.
 
     Raises:
-        ValueError: An unknown split or task, or a task that does not fit.
+        ValueError: An unknown split or task, a task that does not fit, or both a split and tasks.
     """
-    if split not in SPLITS:
+    if split is not None and split not in SPLITS:
         raise ValueError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
+    if split is not None and tasks is not None:
+        raise ValueError(f"env_kwargs.split: need null, or null for env_kwargs.tasks, got {split!r} and {tasks!r}")
     if tasks is None:
-        tasks = SPLITS[split]
+        tasks = SPLITS[split or "train"]
     known = {*PLAYGROUND_IDS, "PointMassHard"}
     if isinstance(tasks, str) or not tasks or not set(tasks) <= known:
         raise ValueError(f"env_kwargs.tasks: need a list of ids such as {', '.join(SPLITS['all'])}, got {tasks!r}")

@@ -4,6 +4,7 @@ The agent sees the `view_size` x `view_size` cells before it, walls included (it
 two layers: what is there and in which colour. What it carries is not in the view.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xminigrid
 from jaxtyping import Array, Int32, PRNGKeyArray, UInt8
-from xminigrid.core.constants import NUM_COLORS, NUM_TILES
+from xminigrid.core.constants import FREE_TO_PUT_DOWN, NUM_COLORS, NUM_TILES
 from xminigrid.rendering.rgb_render import render
 from xminigrid.types import RuleSet, StepType, TimeStep
 
@@ -95,13 +96,14 @@ class XLand(XMiniGrid, MetaEnvironment):
         max_rules: See `Rulesets`.
         num_distractors: See `Rulesets`.
         split: See `Rulesets`.
-        ruleset: Always this one instead: a mapping to the package's encoding of "goal" [5], "rules" [n, 7] and
-            "init_tiles" [m, 2].
+        ruleset: Always this one instead, whatever `max_rules` and `num_distractors`: a mapping to the package's
+            encoding of "goal" [5], "rules" [n, 7] and "init_tiles" [m, 2].
         max_steps: See `XMiniGrid`.
         direction: See `XMiniGrid`.
 
     Raises:
-        ValueError: What `XMiniGrid`, `Rulesets` and `ruleset_of` do not take.
+        ValueError: What `XMiniGrid`, `Rulesets` and `ruleset_of` do not take, more objects than there is room for, or
+            a ruleset and a split.
     """
 
     def __init__(
@@ -117,6 +119,13 @@ class XLand(XMiniGrid, MetaEnvironment):
         super().__init__(env_id, max_steps, direction)
         self.rulesets = Rulesets(max_rules, num_distractors, split)
         self.ruleset = None if ruleset is None else ruleset_of(ruleset)
+        if ruleset is not None and split != "all":
+            raise ValueError(f"env_kwargs.split: need all, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
+        laid_out = self.rulesets.num_laid_out if self.ruleset is None else len(self.ruleset.init_tiles)
+        most = _free_cells(env_id) - 1  # one is the agent's
+        if laid_out > most:
+            key = "num_distractors" if ruleset is None else "ruleset"
+            raise ValueError(f"env_kwargs.{key}: need at most {most} objects laid out in {env_id}, got {laid_out}")
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> RuleSet:
         """Draw a ruleset."""
@@ -129,6 +138,14 @@ class XLand(XMiniGrid, MetaEnvironment):
             params = self.sample_task(key_task, params)
         step = self.env.reset(self.env_params.replace(ruleset=params), key)
         return self._see(step.observation, step.state), step.state
+
+
+@functools.cache
+def _free_cells(env_id: str) -> int:
+    """Cells for objects and the agent. Of what the package draws, doors, all are in walls: any key has as many."""
+    env, params = xminigrid.make(env_id)
+    grid = jax.jit(lambda key: env.reset(params, key).state.grid)(jax.random.key(0))
+    return int(jnp.isin(grid[..., 0], FREE_TO_PUT_DOWN).sum())
 
 
 make_xland_trials = in_trials(XLand)

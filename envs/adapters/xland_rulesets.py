@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, PRNGKeyArray, UInt8
-from xminigrid.core.constants import Colors, Tiles
+from jaxtyping import Array, Int32, Integer, PRNGKeyArray, UInt8
+from xminigrid.core.constants import NUM_COLORS, NUM_TILES, Colors, Tiles
 from xminigrid.core.goals import MAX_GOAL_ENCODING_LEN, NUM_GOALS
 from xminigrid.core.rules import MAX_RULE_ENCODING_LEN, NUM_RULES
 from xminigrid.types import RuleSet
@@ -35,6 +35,8 @@ OBJECTS = np.array([(kind, color) for kind in KINDS for color in COLORS], np.uin
 GOALS = np.array([1, 3, 4])
 RULES = np.array([1, 2, 3])
 NEEDS_TWO_GOAL, NEEDS_TWO_RULE = 4, 3
+# Goals of these numbers have a position in these places; everything else after the number of a goal or rule is tiles.
+POSITIONS = {5: slice(3, 5), 6: slice(1, 3)}
 
 
 class Rulesets:
@@ -61,6 +63,7 @@ class Rulesets:
         self.num_distractors = num_distractors
         self.goal_objects = split_tasks(len(OBJECTS), split)
         self.num_objects = 2 * (max_rules + 1) + num_distractors
+        self.num_laid_out = max_rules + 2 + num_distractors  # at most; the package wants room for the padding, too
         if self.num_objects > len(OBJECTS):
             raise ValueError(
                 f"env_kwargs.max_rules: {max_rules} rules and {num_distractors} distractors need {self.num_objects} "
@@ -120,7 +123,7 @@ def ruleset_of(given: Any) -> RuleSet:
         ValueError: Something is missing or too much, has the wrong shape, or names what the package does not have.
     """
     shapes = {"goal": (MAX_GOAL_ENCODING_LEN,), "rules": (None, MAX_RULE_ENCODING_LEN), "init_tiles": (None, 2)}
-    most = {"goal": NUM_GOALS, "rules": NUM_RULES, "init_tiles": Tiles.STAR + 1}
+    most = {"goal": NUM_GOALS, "rules": NUM_RULES, "init_tiles": NUM_TILES}
     if not isinstance(given, Mapping) or set(given) != set(shapes):
         raise ValueError(f"env_kwargs.ruleset: need a mapping with {', '.join(shapes)}, got {given!r}")
     parts = {}
@@ -137,5 +140,20 @@ def ruleset_of(given: Any) -> RuleSet:
                 f"env_kwargs.ruleset: {name} needs {size} integers whose first is below {most[name]}, "
                 f"got {given[name]!r}"
             )
+        if (_tiles(name, array) >= (NUM_TILES, NUM_COLORS)).any():
+            raise ValueError(
+                f"env_kwargs.ruleset: {name} needs tiles below {NUM_TILES} of colours below {NUM_COLORS}, "
+                f"got {given[name]!r}"
+            )
         parts[name] = jnp.asarray(array, jnp.uint8)
     return RuleSet(**parts)
+
+
+def _tiles(name: str, array: Integer[np.ndarray, "..."]) -> Integer[np.ndarray, "n 2"]:
+    """The pairs of tile and colour [n, 2] in a part of a ruleset."""
+    if name == "init_tiles":
+        return array
+    array = array.copy()
+    if name == "goal":
+        array[POSITIONS.get(int(array[0]), slice(0))] = 0
+    return array[..., 1:].reshape(-1, 2)

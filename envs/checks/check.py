@@ -9,7 +9,7 @@ import jax
 from rlformers.envs.checks import play, types
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
-from rlformers.envs.environment import UNLIMITED, Environment, need_at_least, never_truncates
+from rlformers.envs.environment import UNLIMITED, Environment, need_at_least
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
@@ -56,7 +56,7 @@ def check(
     if isinstance(env, str):
         name = env
         env = _make(name, env_kwargs)
-        short = None if never_truncates(env) else _shorten(name, env_kwargs, params)
+        short = _shorten(name, env_kwargs, params)
     elif not isinstance(env, Environment):
         raise TypeError(f"check: need an id or an environment, got a {type(env).__name__}")
     elif env_kwargs:

@@ -14,6 +14,7 @@ from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_differ
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.host import on_host
+from rlformers.envs.meta.trial import Trial
 from rlformers.envs.pace import ActionRepeat
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
@@ -240,6 +241,11 @@ def check_time_limit(free: Run, limited: Run | None) -> str:
         f"{limited.limit} terminates episodes that would go on; leave it to is_truncated, or declare never_truncates "
         "if it belongs to the task",
     )
+    late = goes_on & ~truncated[at_limit]
+    require(
+        not late.any() or _plays_trials(limited.env),
+        f"{limited.limit} does not truncate episodes that go on until then",
+    )
     return f"{int(truncated.sum())} truncated with {limited.limit}"
 
 
@@ -250,6 +256,13 @@ def _has_default_limit(env: Environment) -> bool:
             return False
         env = env.env
     return type(env).is_truncated is Environment.is_truncated
+
+
+def _plays_trials(env: Environment) -> bool:
+    """Whether the limit is about attempts, of which a trial may have several."""
+    while isinstance(env, Wrapper) and not isinstance(env, Trial):
+        env = env.env
+    return isinstance(env, Trial)
 
 
 def check_never_truncates(runs: list[Run]) -> str:

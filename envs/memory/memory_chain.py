@@ -43,7 +43,7 @@ class MemoryChain(Probe):
     the bit and else -1, all others 0.
 
     Episodes terminate then and are never truncated: gymnax's port has a time limit of 1000 steps beside the length,
-    which cuts longer chains off before they pay. Optimal return 1, without memory 0.
+    which cuts longer chains off before they pay. Optimal return 1, without memory 0 (1 if L = 1, see above).
 
     Args:
         num_bits: Number of bits, of which one is asked for.

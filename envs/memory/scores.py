@@ -50,8 +50,8 @@ def _wander(corridor: np.ndarray, sides: float) -> tuple[np.ndarray, float]:
 
 
 def memory_chain(memory_length: int = 32, num_bits: int = 1) -> Scores:
-    """Right and wrong earn 1 and -1."""
-    return Scores(0.0, 0.0, 1.0)
+    """Right and wrong earn 1 and -1. After one step the bits are still in view."""
+    return Scores(0.0, 1.0 if memory_length == 1 else 0.0, 1.0)
 
 
 def copy(items: int = 8, delay: int = 0, num_symbols: int = 8) -> Scores:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import MetaEnvironment, NoParams, split_tasks
+from rlformers.envs.meta.task import MetaEnvironment, split_tasks
 from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Box, Discrete
 
@@ -163,11 +163,11 @@ class Alchemy(MetaEnvironment):
         """Nothing, and every stone with the cauldron or a potion."""
         return 1 + NUM_STONES * (NUM_POTIONS + 1)
 
-    def action_space(self, params: NoParams | None = None) -> Discrete:
+    def action_space(self, params: Any = None) -> Discrete:
         """Nothing, and every stone with the cauldron or a potion."""
         return Discrete(self.num_actions)
 
-    def observation_space(self, params: NoParams) -> Box:
+    def observation_space(self, params: Any) -> Box:
         """Features of stones, then of potions."""
         return Box(-1.0, 2.0, (NUM_STONES * len(NO_STONE) + NUM_POTIONS * len(NO_POTION),), jnp.float32)
 

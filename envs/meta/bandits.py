@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import SPLITS, MetaEnvironment, NoParams
+from rlformers.envs.meta.task import SPLITS, MetaEnvironment
 from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Box, Discrete
 
@@ -87,11 +87,11 @@ class Bandit(MetaEnvironment):
         """K."""
         return self.num_arms
 
-    def action_space(self, params: NoParams | None = None) -> Discrete:
+    def action_space(self, params: Any = None) -> Discrete:
         """The arms."""
         return Discrete(self.num_arms)
 
-    def observation_space(self, params: NoParams) -> Box:
+    def observation_space(self, params: Any) -> Box:
         """Fraction of the pulls made."""
         return Box(0.0, 1.0, (1,), jnp.float32)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import MetaEnvironment, NoParams, split_tasks
+from rlformers.envs.meta.task import MetaEnvironment, split_tasks
 from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 
@@ -45,11 +45,11 @@ class Room(MetaEnvironment):
         """Stay and four directions."""
         return len(MOVES)
 
-    def action_space(self, params: NoParams | None = None) -> Discrete:
+    def action_space(self, params: Any = None) -> Discrete:
         """Stay and four directions."""
         return Discrete(len(MOVES))
 
-    def observation_space(self, params: NoParams) -> MultiDiscrete:
+    def observation_space(self, params: Any) -> MultiDiscrete:
         """Column and row."""
         return MultiDiscrete((self.size, self.size))
 

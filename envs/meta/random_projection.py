@@ -54,7 +54,7 @@ class RandomProjection(Wrapper):
             positively; or "train", the others.
 
     Raises:
-        ValueError: A size that loses information, actions that cannot be projected, or an unknown name.
+        ValueError: A size that loses information, actions that cannot be projected, a mask of them, or an unknown name.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class RandomProjection(Wrapper):
             raise ValueError(f"env_kwargs.distribution: need one of {allowed}, got {distribution!r}")
         self.inner_space = env.observation_space(env.default_params)
         self.inner_actions = env.action_space(env.default_params)
+        if "action_mask" in getattr(self.inner_space, "spaces", ()):
+            raise ValueError(f"RandomProjection: {env.name} shows an action_mask, which a projection would hide")
         self.num_inputs = spaces.flat_size(self.inner_space)
         self.num_outputs = _at_least("observation_size", self.num_inputs, observation_size)
         self.project_actions = project_actions

@@ -32,7 +32,7 @@ def dark_key_to_door() -> Scores:
 
 def point_robot() -> Scores:
     """13.4 an attempt."""
-    return Scores(ceiling=67.0, ceiling_of="goal known")
+    return Scores(ceiling=66.9, ceiling_of="goal known")
 
 
 def projected_cartpole() -> Scores:

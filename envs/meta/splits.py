@@ -1,6 +1,7 @@
 """Whether an evaluation on held-out tasks is one: the split that environments are built with.
 
-An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table of them).
+An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table of them). Where
+that may be None, the constructor has an argument `tasks`, too: then those are played, and without them split=train.
 """
 
 import inspect
@@ -12,13 +13,16 @@ from rlformers.envs.registry import entries
 
 
 def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
-    """The split that an environment is built with; None if it has none, or is not registered by this id."""
+    """The split that an environment is built with; None if it has none or `tasks`, or is not registered by this id."""
     entry = entries().get(env)
     if entry is None:
         return None
     target = pkgutil.resolve_name(entry.target) if isinstance(entry.target, str) else entry.target
     parameter = inspect.signature(target).parameters.get("split")
-    return None if parameter is None else {"split": parameter.default, **entry.kwargs, **env_kwargs}["split"]
+    if parameter is None:
+        return None
+    given = {"split": parameter.default, **entry.kwargs, **env_kwargs}
+    return "train" if given["split"] is None and given.get("tasks") is None else given["split"]
 
 
 def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_kwargs: Mapping[str, Any]) -> str | None:
@@ -29,6 +33,8 @@ def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_k
     trained = split_of(trained_env, trained_kwargs)
     if split_of(env, env_kwargs) != "heldout" or trained == "train":
         return None
+    if trained is None:
+        return "env_kwargs.split: trained with env_kwargs.tasks, which may be tasks of split=heldout"
     return (
         f"env_kwargs.split: trained with split={trained}, which has the tasks of split=heldout too; "
         "train with env_kwargs.split=train to hold them out"

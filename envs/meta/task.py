@@ -22,7 +22,7 @@ class MetaEnvironment(Environment):
 
     `params` describe the distribution; `sample_task(key, params)` draws a task from it, any pytree of arrays; and
     `reset_env`, `step_env` and `is_truncated` take the task where a plain environment takes its params. Spaces are the
-    same for all tasks and are asked for with params. What draws tasks when is `trial.Trial`.
+    same for all tasks, and are asked for with params or a task. What draws tasks when is `trial.Trial`.
     """
 
     default_params: Any = NoParams()

@@ -10,6 +10,7 @@ Three ends, kept apart:
 To learners a trial is an episode like any other, inside the automatic reset, which also draws the next task.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.host import replacing
-from rlformers.envs.meta.task import sample_task
+from rlformers.envs.meta.task import distribution, sample_task
 from rlformers.envs.wrappers import extend, flag_space, null_action, reward_space, seen_action
 
 INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
@@ -52,7 +53,8 @@ class Trial(Wrapper):
 
     `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial, and
     `info["episode_attempt_count"]`, float32 [K], 1 for those and 0 for the others. K is `episodes`, or 10.
-    `info["episode_task"]`, float32 [n], has the numbers of the task one after the other, by which to tell trials apart.
+    `info["episode_task"]`, float32 [n], has the numbers of the task one after the other, by which to tell trials apart;
+    not where the environment draws none.
 
     Args:
         env: What to play.
@@ -96,6 +98,12 @@ class Trial(Wrapper):
         self.inner_reset = inner_reset
         self.inputs = tuple(name for name in INPUTS if name in inputs)
         self.num_recorded = episodes or RECORDED
+
+    def around(self, env: Environment) -> "Trial":
+        """The same kind of trials of another environment."""
+        other = copy.copy(self)
+        other.env = env
+        return other
 
     def inner_state(self, state: Any) -> Any:
         """The state of the wrapped environment."""
@@ -146,8 +154,9 @@ class Trial(Wrapper):
             **info,
             "episode_attempt_return": state.returns,
             "episode_attempt_count": (attempt < state.attempts).astype(jnp.float32),
-            "episode_task": _numbers(state.task),
         }
+        if distribution(self.env) is not None:
+            info["episode_task"] = _numbers(state.task)
         previous = seen_action(self.env.action_space(params), action)
         obs = self._see(obs, previous, reward, end.astype(jnp.float32), jnp.zeros((), jnp.float32))
         return obs, state, reward, self._is_over(state, truncate=False), info

@@ -12,7 +12,7 @@ from compare import assert_protocol, assert_trains
 from popgym_arcade.registration import REGISTERED_ENVIRONMENTS
 
 from rlformers.envs.adapters.catalogue import ENTRIES
-from rlformers.envs.registry import make_env
+from rlformers.envs.registry import make_env, replace_params
 
 IDS = [entry.name for entry in ENTRIES if entry.name.startswith("arcade/")]
 FAST = "arcade/CountRecallEasy"
@@ -26,6 +26,15 @@ def test_ids_are_those_of_the_package():
 
 def test_protocol():
     assert_protocol(FAST, num_steps=8)
+
+
+def test_a_limit_that_is_not_read_cannot_be_set():
+    for game in ("CartPoleEasy", "NoisyCartPoleHard", "SkittlesMedium"):
+        _, params = make_env(f"arcade/{game}")
+        with pytest.raises(ValueError, match=r"^env_params\.max_steps_in_episode: .* has (gravity|no params)"):
+            replace_params(params, max_steps_in_episode=5)
+    _, params = make_env("arcade/BreakoutEasy")
+    assert params.max_steps_in_episode == 2000 and replace_params(params, max_steps_in_episode=5)
 
 
 @pytest.mark.slow

@@ -85,6 +85,24 @@ def test_a_rollout_is_that_of_the_package(name):
     assert ends[0] >= 2 and ends[1] >= 1, ends
 
 
+@pytest.mark.parametrize("name", ["inverted_pendulum", "halfcheetah"])
+def test_a_simulation_that_blows_up_terminates_with_finite_numbers(name):
+    """The one would pay 1 for it, the other pays what is no number; neither is ever done with it."""
+    env = make_brax(name, backend="spring")
+    _, state = jax.jit(env.reset, compiler_options=COMPILE)(jax.random.key(0), env.default_params)
+
+    def blow_up(x):
+        return jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    broken = state.simulator.replace(pipeline_state=jax.tree.map(blow_up, state.simulator.pipeline_state))
+    arguments = state._replace(simulator=broken), jnp.zeros(env.simulator.action_size), env.default_params
+    step = jax.jit(env.step, compiler_options=COMPILE)
+    obs, after, reward, terminated, truncated, info = step(jax.random.key(1), *arguments)
+    assert terminated and not truncated and reward == 0
+    np.testing.assert_array_equal(info["final_observation"], 0)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((obs, after)) if x.dtype == jnp.float32) and obs.any()
+
+
 @pytest.mark.parametrize("name", BRAX_IDS)
 def test_velocities_are_those_of_the_simulator(name):
     env = make_brax(name, backend="generalized") if name != "fast" else make_brax(name)
@@ -115,6 +133,8 @@ def test_masks():
     [
         ({"backend": "bullet"}, r"env_kwargs\.backend: need one of generalized, .*'bullet'"),
         ({"gravity": 3}, r"env_kwargs\.gravity: env 'brax/ant' has .*ctrl_cost_weight"),
+        ({"n_frames": 0}, r"env_kwargs\.n_frames: need an integer of at least 1, got 0"),
+        ({"n_frames": "x"}, r"env_kwargs\.n_frames: need .*, got 'x'"),
     ],
 )
 def test_mistakes_are_named_in_one_line(kwargs, message):

@@ -1,6 +1,7 @@
 """Environments of Gymnasium on the host: what they do, and what their states refuse to do."""
 
 import json
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +51,38 @@ class Counter(gymnasium.Env):
         return np.array([self.seed, self.time, self.total, self.seed % 4], np.float64)
 
 
+class Parts(gymnasium.Env):
+    """Shows its seed, time and last action in a Dict with a Tuple; `order` is that of the keys of the Dict."""
+
+    action_space = gymnasium.spaces.Dict(
+        push=gymnasium.spaces.Discrete(3, start=1), turn=gymnasium.spaces.Box(-1, 1, (), np.float64)
+    )
+
+    def __init__(self, order="ab"):
+        scalar, whole = gymnasium.spaces.Box(-1, 1, (), np.float64), gymnasium.spaces.Discrete(4)
+        spaces = {"a": gymnasium.spaces.Tuple([scalar, whole]), "b": gymnasium.spaces.Box(0, 999, (2,), np.float32)}
+        self.observation_space = gymnasium.spaces.Dict(OrderedDict((key, spaces[key]) for key in order))
+
+    def reset(self, *, seed=None, options=None):
+        self.seed, self.time = seed % 1000, 0
+        return self._see({"push": 1, "turn": 0.0}), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        self.time += 1
+        return self._see(action), 0.0, self.time == 5, False, {}
+
+    def _see(self, action):
+        return {"b": np.array([self.seed, self.time], np.float32), "a": (np.asarray(action["turn"]), action["push"])}
+
+
 @pytest.fixture(autouse=True, scope="module")
 def registered():
     gymnasium.register("rlformers/Counter-v0", Counter)
+    gymnasium.register("rlformers/Parts-v0", Parts, max_episode_steps=20)
     yield
     del gymnasium.registry["rlformers/Counter-v0"]
+    del gymnasium.registry["rlformers/Parts-v0"]
 
 
 def rollout(env, params, key, num_envs, num_steps, seeds=1):
@@ -76,10 +104,53 @@ def rollout(env, params, key, num_envs, num_steps, seeds=1):
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(jax.random.split(key, seeds)))
 
 
-@pytest.mark.parametrize("name", ["gymnasium/CartPole-v1", "gymnasium/rlformers/Counter-v0"])
-def test_keeps_the_protocol(name):
-    report = check(name, num_steps=16)
+@pytest.mark.parametrize(
+    "name,kwargs",
+    [
+        ("CartPole-v1", {}),
+        ("rlformers/Counter-v0", {}),
+        ("FrozenLake-v1", {}),
+        ("Blackjack-v1", {}),
+        ("rlformers/Parts-v0", {"order": "ab"}),
+        ("rlformers/Parts-v0", {"order": "ba"}),
+    ],
+)
+def test_keeps_the_protocol(name, kwargs):
+    report = check(f"gymnasium/{name}", num_envs=2, num_steps=16, **kwargs)
     assert report.ok, report
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_observations_of_parts_are_those_of_the_host(order):
+    env, params = make_env("gymnasium/rlformers/Parts-v0", raw=True, order=order)
+    assert list(env.observation_space(params).spaces) == list(order)
+    seed = int(jax.random.bits(jax.random.key(0), (), jnp.uint32)) % 1000
+    obs, state = env.reset(jax.random.key(0), params)
+    assert jax.tree.map(lambda x: x.tolist(), obs) == {"a": (0.0, 1), "b": [seed, 0]}
+    action = {"turn": jnp.float32(-0.5), "push": jnp.int32(1)}  # the second of 1, 2, 3
+    obs, *_ = env.step_env(jax.random.key(1), state, action, params)
+    assert jax.tree.map(lambda x: x.tolist(), obs) == {"a": (-0.5, 2), "b": [seed, 1]}
+    flat, params = make_env("gymnasium/rlformers/Parts-v0", order=order)
+    vector, _ = flat.reset(jax.random.key(0), params)
+    a, b = [0, 0, 1, 0, 0], [seed, 0]  # a number and a one-hot, and two numbers
+    assert vector.tolist() == (a + b if order == "ab" else b + a)
+
+
+@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
+@pytest.mark.parametrize("env_id", ["gymnasium.envs.classic_control:CartPole-v1", "CartPole"])
+def test_ids_with_a_module_or_without_a_version(env_id):
+    env, params = make_env(f"gymnasium/{env_id}", raw=True)
+    assert params.max_steps_in_episode == gymnasium.spec("CartPole-v1").max_episode_steps == 500
+    assert env.pool.make().spec.id == "CartPole-v1" and env.velocities == (1, 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
+def test_every_copy_is_what_the_first_was(monkeypatch):
+    """An id without a version means the newest one when the environment is built, and from then on."""
+    env = GymnasiumHost("rlformers/Parts")
+    newer = gymnasium.envs.registration.EnvSpec("rlformers/Parts-v1", Counter)
+    monkeypatch.setitem(gymnasium.registry, newer.id, newer)
+    assert isinstance(env.pool.make().unwrapped, Parts)
 
 
 def test_every_copy_and_seed_is_the_environment_stepped_by_hand():
@@ -242,13 +313,31 @@ def test_masks():
         make_env("gymnasium/rlformers/Counter-v0", wrap={"mask": "velocities"})
 
 
-@pytest.mark.parametrize("name", ["Ant-v5", "HalfCheetah-v5", "Hopper-v5"])
-def test_velocities_of_mujoco_tasks(name):
+@pytest.mark.parametrize(
+    "name,kwargs",
+    [
+        ("Ant-v5", {}),
+        ("HalfCheetah-v5", {}),
+        ("Hopper-v5", {}),
+        ("InvertedPendulum-v5", {}),
+        ("Swimmer-v5", {"exclude_current_positions_from_observation": False}),
+    ],
+)
+def test_velocities_of_mujoco_tasks(name, kwargs):
     pytest.importorskip("mujoco", reason="pip install 'gymnasium[mujoco]'")
-    env = GymnasiumHost(name)
-    theirs = gymnasium.make(name)
+    env = GymnasiumHost(name, **kwargs)
+    theirs = gymnasium.make(name, **kwargs)
     obs, _ = theirs.reset(seed=0)
     np.testing.assert_allclose(obs[list(env.velocities)], theirs.unwrapped.data.qvel)
+
+
+@pytest.mark.parametrize("name", ["Humanoid-v5", "HumanoidStandup-v5", "Reacher-v5", "InvertedDoublePendulum-v5"])
+@pytest.mark.parametrize("mask", ["velocities", "positions"])
+def test_velocities_are_not_known_where_others_are_observed_too(name, mask):
+    """Humanoids observe those of bodies besides those of joints, and forces."""
+    pytest.importorskip("mujoco", reason="pip install 'gymnasium[mujoco]'")
+    with pytest.raises(ValueError, match=rf"wrap\.mask: the velocities of gymnasium/{name} are not known"):
+        make_env(f"gymnasium/{name}", wrap={"mask": mask})
 
 
 @pytest.mark.parametrize(
@@ -258,6 +347,9 @@ def test_velocities_of_mujoco_tasks(name):
         ("gymnasium/", {}, "env: 'gymnasium/' is none of the registered"),
         ("gymnasium/*", {}, r"env: 'gymnasium/\*' cannot be made: Malformed"),
         ("gymnasium/no_such_module:Env-v0", {}, "cannot be made: .*no_such_module"),
+        ("gymnasium/gymnasium.envs.classic_control:CartPol-v1", {}, "mean 'gymnasium/CartPole-v1'"),
+        ("gymnasium/ELA/Pong-v5", {}, "env: 'gymnasium/ELA/Pong-v5' .*'gymnasium/<module>:ELA/Pong-v5' imports"),
+        ("gymnasium/FrozenLake-v1", {"map_name": "9x9"}, r"env_kwargs: .*FrozenLake-v1.*'9x9'\}: KeyError: '9x9'"),
         ("gymnasium/CartPole-v1", {"max_episode_steps": 3}, "env_params.max_steps_in_episode"),
         ("gymnasium/CartPole-v1", {"sutton_bartow": 3}, "env_kwargs: .*sutton_bartow"),
         ("gymnasium/CartPole-v1", {"max_copies": 0}, "env_kwargs.max_copies: need at least 1, got 0"),

@@ -11,6 +11,7 @@ import pytest
 from rlformers.cli import main
 from rlformers.envs import check
 from rlformers.envs.checks.rollouts import first_difference
+from rlformers.envs.meta.splits import overlap, split_of
 from rlformers.envs.registry import make_env
 
 pytest.importorskip("mujoco_playground", reason="pip install 'rlformers[playground]'")
@@ -73,7 +74,7 @@ def test_a_simulation_that_blows_up_terminates_with_finite_numbers():
     broken = state.simulator.replace(data=state.simulator.data.replace(qvel=jnp.array([jnp.nan], jnp.float32)))
     arguments = jax.random.key(0), state._replace(simulator=broken), jnp.zeros(1), env.default_params
     obs, _, reward, terminated, _ = jit(env.step_env)(*arguments)
-    assert terminated and np.isfinite(obs).all() and np.isfinite(reward)
+    assert terminated and np.isfinite(obs).all() and reward == 0
 
 
 @pytest.mark.parametrize("name", PLAYGROUND_IDS)
@@ -214,6 +215,10 @@ def test_the_protocol_of_the_paper():
     "kwargs,message",
     [
         ({"split": "test"}, r"env_kwargs\.split: need one of train, heldout, all, got 'test'"),
+        (
+            {"split": "heldout"},
+            r"env_kwargs\.split: need null, .* env_kwargs\.tasks, got 'heldout' and \['PointMass'\]",
+        ),
         ({"tasks": ["CartPole"]}, r"env_kwargs\.tasks: need a list of ids .*\['CartPole'\]"),
         ({"tasks": []}, r"env_kwargs\.tasks"),
         ({"tasks": ["CheetahRun"]}, r"env_kwargs\.tasks: playground/CheetahRun has \(17, 6\)"),
@@ -225,6 +230,40 @@ def test_mistakes_are_named_in_one_line(kwargs, message):
         make_env("playground/Meta12x2", **({"tasks": ["PointMass"]} | kwargs))
     with pytest.raises(ValueError, match=r"env_kwargs\.impl: env 'playground/PointMass' has ctrl_dt"):
         make_env("playground/PointMass", impl="warp")
+
+
+@pytest.mark.parametrize(
+    "name,config,message",
+    [
+        (
+            "PointMass",
+            {"ctrl_dt": 0.005},
+            "ctrl_dt: need ctrl_dt .* multiple of sim_dt, got ctrl_dt=0.005 and sim_dt=0.02",
+        ),
+        ("PointMassHard", {"ctrl_dt": 0.03}, "ctrl_dt: need ctrl_dt .* multiple of sim_dt"),
+        ("PendulumSwingup", {"sim_dt": 0.05}, "sim_dt: need ctrl_dt .* multiple of sim_dt"),
+        ("PointMass", {"sim_dt": 0.0}, "sim_dt: need a number above 0, got 0.0"),
+        ("PointMass", {"ctrl_dt": "fast"}, "ctrl_dt: need a number above 0, got 'fast'"),
+        ("PointMass", {"njmax": 1}, "njmax: env 'playground/PointMass' has ctrl_dt, sim_dt$"),
+        ("PointMass", {"naconmax": 1}, "naconmax: env"),
+    ],
+)
+def test_configurations_without_physics_are_named_in_one_line(name, config, message):
+    with pytest.raises(ValueError, match=rf"^env_kwargs\.{message}"):
+        make_env(f"playground/{name}", **config)
+
+
+def test_times_that_the_physics_divides_are_taken():
+    assert load_playground("PointMass", ctrl_dt=0.06).n_substeps == 3
+    assert load_playground("PendulumSwingup", sim_dt=0.002).n_substeps == 10
+
+
+def test_a_split_is_that_of_training_unless_tasks_are_given():
+    name, tasks, held_out = "playground/Meta12x2", {"tasks": TWO}, {"split": "heldout"}
+    assert split_of(name, {}) == "train" and split_of(name, held_out) == "heldout" and split_of(name, tasks) is None
+    assert overlap(name, {}, name, held_out) is None
+    assert "trained with split=all," in overlap(name, {"split": "all"}, name, held_out)
+    assert "trained with env_kwargs.tasks," in overlap(name, tasks, name, held_out)
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ pytest.importorskip("xminigrid", reason="pip install 'rlformers[xland]'")
 
 import xminigrid
 from compare import assert_protocol, assert_trains
+from xminigrid.core.constants import Tiles
 from xminigrid.core.goals import check_goal
 from xminigrid.core.rules import check_rule
 from xminigrid.types import AgentState
 
 from rlformers.envs.adapters.catalogue import ENTRIES
-from rlformers.envs.adapters.xland_rulesets import OBJECTS, Rulesets
+from rlformers.envs.adapters.xland_rulesets import OBJECTS, Rulesets, ruleset_of
 from rlformers.envs.registry import make_env
 
 IDS = [entry.name for entry in ENTRIES if entry.name.startswith("xland/")]
@@ -106,6 +107,11 @@ def test_a_ruleset_can_be_given():
         (HOLD | {"rules": [[12] + [0] * 6]}, "below 12"),
         (HOLD | {"rules": []}, "n x 7"),
         (HOLD | {"init_tiles": [[1, 2], [3]]}, "n x 2"),
+        (HOLD | {"init_tiles": [[3, 50]]}, "init_tiles needs tiles below 13 of colours below 12, got"),
+        (HOLD | {"goal": [4, 3, 1, 13, 1]}, "goal needs tiles below 13"),
+        (HOLD | {"goal": [5, 3, 12, 20, 20]}, "goal needs tiles below 13 of colours below 12"),
+        (HOLD | {"rules": [[3, 3, 1, 4, 1, 5, 12]]}, "rules needs tiles below 13 of colours below 12"),
+        (HOLD | {"init_tiles": [[3, 1]] * 49}, "need at most 48 objects laid out in XLand-MiniGrid-R1-9x9, got 49"),
     ],
 )
 def test_impossible_rulesets_are_named(ruleset, word):
@@ -120,11 +126,29 @@ def test_impossible_rulesets_are_named(ruleset, word):
         ({"max_rules": 30}, "max_rules: 30 rules"),
         ({"split": "test"}, "split: need one of all, train, heldout"),
         ({"max_steps": 0}, "max_steps: need at least 1"),
+        ({"max_rules": 0, "num_distractors": 56}, "num_distractors: need at most 48 objects laid out in .*, got 58"),
+        ({"ruleset": HOLD, "split": "heldout"}, "split: need all, or null for env_kwargs.ruleset, got 'heldout'"),
     ],
 )
 def test_impossible_arguments_are_named(kwargs, word):
     with pytest.raises(ValueError, match=f"env_kwargs.{word}"):
         make_env("xland/Meta-R1-9x9", **kwargs)
+
+
+@pytest.mark.parametrize("goal", [[5, 3, 1, 20, 20], [6, 20, 20, 0, 0]])
+def test_positions_of_a_goal_are_no_tiles(goal):
+    assert (ruleset_of(HOLD | {"goal": goal}).goal == np.array(goal)).all()
+
+
+def test_a_full_grid_keeps_its_walls():
+    """As many objects as there is room for, with the agent on the last free cell."""
+    env, params = make_env("xland/XLand-MiniGrid-R4-9x9", raw=True, max_rules=0, num_distractors=33)
+    _, state = jax.jit(env.reset)(jax.random.key(0), params)
+    inside = np.ones((9, 9), bool)
+    inside[::4] = inside[:, ::4] = False
+    tiles, agent = np.array(state.inner.grid)[..., 0], tuple(np.array(state.inner.agent.position))
+    assert np.isin(tiles[~inside], (Tiles.WALL, Tiles.DOOR_CLOSED)).all()
+    assert inside.sum() == 33 + 2 + 1 and inside[agent] and tiles[agent] == Tiles.FLOOR
 
 
 @functools.cache

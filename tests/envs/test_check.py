@@ -204,6 +204,18 @@ class WrongMask(Walk):
         return Dict({"place": Box(-1.0, 1.0, (1,)), "action_mask": Box(0, 1, (2,), jnp.bool_)})
 
 
+class IgnoresTheLimit(Walk):
+    """Of its own, whatever its params say."""
+
+    def is_truncated(self, state, params):
+        return state.time >= 30
+
+
+class NoticesTheLimitLate(Walk):
+    def is_truncated(self, state, params):
+        return state.time > params.max_steps_in_episode
+
+
 BROKEN = {
     UnknownSpace: "spaces are known ones: action_space has a Space",
     Branches: "reset and step can be traced: TracerBoolConversionError",
@@ -224,6 +236,8 @@ BROKEN = {
     FiveValues: "single steps equal the scan: step returns 5 values, need 6",
     FoldedLimit: "a time limit truncates: max_steps_in_episode=7 terminates episodes that would go on",
     NoClock: "a time limit truncates: an episode of ",
+    IgnoresTheLimit: "a time limit truncates: max_steps_in_episode=7 does not truncate episodes that go on until then",
+    NoticesTheLimitLate: "a time limit truncates: max_steps_in_episode=7 does not truncate ",
     FalseDeclaration: "never_truncates is honest: declared, and ",
     StaleFlag: "start flags are 1 at starts: 'start' is not 0 in final_observation",
 }
@@ -296,8 +310,8 @@ class LimitedWalk(Walk):
 
     default_params = Speed()
 
-    def __init__(self, max_steps_in_episode: int = 50, folded: bool = False):
-        self.limit, self.folded = max_steps_in_episode, folded
+    def __init__(self, max_steps_in_episode: int = 50, folded: bool = False, declared: bool = False):
+        self.limit, self.folded, self.never_truncates = max_steps_in_episode, folded, declared
 
     def step_env(self, key, state, action, params):
         obs, state, reward, terminated, info = super().step_env(key, state, action, params)
@@ -314,6 +328,8 @@ def test_the_limit_of_a_constructor_is_looked_at(monkeypatch):
     assert failure.startswith(
         "a time limit truncates: env_kwargs.max_steps_in_episode=7 terminates episodes that would"
     )
+    (failure,) = check("mine/Walk", num_envs=2, num_steps=32, max_steps_in_episode=500, declared=True).failures
+    assert failure.startswith("never_truncates is honest: declared, and ")
 
 
 def test_params_and_arguments_can_be_given_and_others_are_refused():

@@ -225,7 +225,7 @@ def test_attempts_that_no_trial_completed_have_no_mean():
 def test_splits_are_a_quarter_and_the_rest():
     train, heldout, every = (split_tasks(80, split).tolist() for split in ("train", "heldout", "all"))
     assert (len(train), len(heldout)) == (60, 20) and sorted(train + heldout) == every == list(range(80))
-    assert heldout[:5] == split_tasks(80, "heldout").tolist()[:5]
+    assert heldout == [0, 2, 5, 10, 13, 18, 23, 26, 31, 34, 39, 44, 47, 52, 57, 60, 65, 68, 73, 78], "for ever"
     with pytest.raises(ValueError, match="env_kwargs.split: need one of all, train, heldout, got 'test'"):
         split_tasks(80, "test")
 
@@ -240,7 +240,9 @@ def test_shapes_are_those_of_the_space_and_survive_a_step(name):
         env.step, jax.random.key(0), state, action, params
     )
     assert (obs.shape, obs.dtype) == (tuple(env.observation_space(params).shape), jnp.float32)
-    assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), (obs, state), (next_obs, next_state))
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), (obs, state), (next_obs, next_state))
+    )
     assert (reward.dtype, terminated.dtype, truncated.dtype) == (jnp.float32, jnp.bool_, jnp.bool_)
     assert info["episode_attempt_return"].shape == info["episode_attempt_count"].shape
 

@@ -195,7 +195,7 @@ def test_places_are_split_by_arcs():
     arcs = [np.arctan2(goal[:, 1], goal[:, 0]) * 20 / np.pi for goal in (train, heldout)]
     assert all((arc >= 0).all() and (arc <= 20).all() for arc in arcs)
     train, heldout = (set(np.floor(arc).astype(int).tolist()) for arc in arcs)
-    assert (len(train), len(heldout)) == (15, 5) and not train & heldout
+    assert heldout == {1, 3, 8, 13, 16} and train == {*range(20)} - heldout, "each between arcs of training, for ever"
 
 
 @pytest.mark.slow
@@ -211,11 +211,12 @@ def test_thompson_sampling_returns_77_of_100_pulls():
         assert float(best.mean()) == pytest.approx(1000 / 11, abs=1.5)
 
 
-def test_gaussian_thompson_beats_chance_and_not_the_best_arm():
+def test_gaussian_thompson_returns_116_of_100_pulls():
     env = GaussianBandit()
     returns, best = jax.jit(lambda key: bandit_returns(env, thompson(env), key, 400))(jax.random.key(0))
     assert float(best.mean()) == pytest.approx(153.9, abs=9)  # E max of 10 standard normals = 1.5388
-    assert 90 < float(returns.mean()) < float(best.mean()) - 10
+    # Its regret varies less than what it earns does. Greedy earns 96.7.
+    assert float((returns - best).mean()) + 153.9 == pytest.approx(115.9, abs=4)
 
 
 def test_known_goals():

@@ -163,6 +163,15 @@ def test_impossible_projections_are_refused(actions, kwargs, message):
         RandomProjection(Point(actions), **kwargs)
 
 
+def test_a_mask_of_actions_is_not_projected_away():
+    env = Point(spaces.Discrete(3))
+    env.observation_space = lambda params: spaces.Dict(
+        {"a": spaces.Box(0, 1, (2,)), "action_mask": spaces.Box(0, 1, (3,))}
+    )
+    with pytest.raises(ValueError, match="Point shows an action_mask"):
+        RandomProjection(env)
+
+
 def test_projections_are_split_and_stay_what_they_were():
     shares = {"train": 0, "heldout": 1, "all": 0.25}
     for share, drawn in zip(shares.values(), splits(projected_cartpole, shares), strict=True):

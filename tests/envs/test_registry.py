@@ -82,6 +82,42 @@ def test_register(monkeypatch):
         make_env("mine/Absent")
 
 
+@pytest.mark.parametrize(
+    "error,reason",
+    [
+        (KeyError("9x9"), "KeyError: '9x9'"),
+        (NotImplementedError(), "NotImplementedError"),
+        (AttributeError("no shape\nof it"), "AttributeError: no shape"),
+        (FileNotFoundError("no such map"), "FileNotFoundError: no such map"),
+        (TypeError("need less"), "need less"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_constructor_raises_of_arguments_is_one_line(monkeypatch, error, reason):
+    def construct(size: int = 3):
+        raise error
+
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("mine/Failing", construct)
+    with pytest.raises(ValueError) as caught:
+        make_env("mine/Failing", size=4)
+    assert str(caught.value) == f"env_kwargs: env 'mine/Failing' cannot be built with {{'size': 4}}: {reason}"
+    assert caught.value.__cause__ is error
+    with pytest.raises(type(error)) as caught:
+        make_env("mine/Failing")
+    assert caught.value is error, "nobody gave arguments that could be wrong"
+
+
+def test_a_missing_module_is_not_blamed_on_arguments(monkeypatch):
+    def construct(size: int = 3):
+        raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
+
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("mine/Needy", construct)
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        make_env("mine/Needy", size=4)
+
+
 def test_replace_params():
     _, params = make_env("popgym/PositionOnlyCartPoleEasy")
     assert replace_params(params, gravity=5, max_steps_in_episode=7) == params.replace(

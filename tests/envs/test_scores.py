@@ -115,6 +115,11 @@ def test_scores_hold_for_the_configuration_or_are_not_stated():
     for nodes in ({"env_kwargs": {"k": 5}}, {"wrap": {"noise": 0.1}}):
         assert known_scores("popgym/RepeatPreviousEasy", **nodes) is None
     assert known_scores("meta/DarkRoom", {"episodes": 9}) is None
+    assert known_scores("meta/DarkRoom", {"split": "train", "episode_length": 20}) == known_scores("meta/DarkRoom")
+    assert known_scores("meta/DarkRoom", {"split": "heldout"}) is None
+    own = {"inputs": ["previous_reward", "episode_end"], "rescale": False}
+    assert known_scores("meta/ProjectedCartPoleLu2023", own).ceiling == 16
+    assert known_scores("meta/ProjectedCartPoleLu2023", {"rescale": True}) is None, "a default that the id overrides"
     assert known_scores("memory/TMaze", {"active": True}) is None
     assert known_scores("nobody/Knows") is None
 
