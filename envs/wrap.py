@@ -77,7 +77,7 @@ def wrap(
     if reward_delay:
         env = RewardDelay(env, reward_delay)
     if trial is not None:
-        env = trial.around(env)
+        env = trial if env is trial.env else trial.around(env)
     if truncation == "terminates":
         env = TruncationTerminates(env)
     if previous_action:

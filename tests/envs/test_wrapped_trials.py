@@ -1,22 +1,26 @@
 """`wrap.*` of trials: sensors, actions and rewards are those of an attempt, and the agent is told what happened."""
 
+from dataclasses import asdict
+
 import jax
 import numpy as np
 import pytest
 
+from rlformers.config import WrapConfig
 from rlformers.envs import check
 from rlformers.envs.meta.trial import Trial
 from rlformers.envs.pace import ActionRepeat
 from rlformers.envs.registry import make_env
+from rlformers.envs.wrap import wrap
 from rlformers.envs.wrappers import RewardInput
 
 EVERYTHING = {"action_repeat": 2, "delay": 1, "frame_drop": 0.2, "flicker": 0.2, "period": 2, "flag": True}
 EVERYTHING |= {"reward_delay": 2, "reward_input": True, "episode_start": True}
 
 
-def play(name, num_steps, **wrap):
+def play(name, num_steps, **wraps):
     """Observations (the first included), rewards, and `terminated | truncated` of random play."""
-    env, params = make_env(name, raw=True, wrap=wrap)
+    env, params = make_env(name, raw=True, wrap=wraps)
 
     def step(state, key):
         action = env.action_space(params).sample(key)
@@ -62,6 +66,8 @@ def test_what_is_told_is_about_the_trial():
     assert isinstance(env, RewardInput) and isinstance(env.env, Trial) and not isinstance(env.env.env, Trial)
     env, _ = make_env("meta/DarkRoom", raw=True, wrap={"action_repeat": 2})
     assert isinstance(env, Trial) and isinstance(env.env, ActionRepeat) and env.episodes == 5
+    trial = Trial(env.env, episodes=2)
+    assert wrap(trial, **asdict(WrapConfig())) is trial
 
 
 @pytest.mark.parametrize(
