@@ -10,12 +10,13 @@ import numpy as np
 
 from rlformers.envs import spaces
 from rlformers.envs.checks.report import Point, require
-from rlformers.envs.checks.rollouts import COMPILE, Rollouts, Step, first_difference, nudged, to_numpy
+from rlformers.envs.checks.rollouts import Rollouts, Step, first_difference, nudged, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.host import on_host
 from rlformers.envs.meta.trial import Trial
 from rlformers.envs.pace import ActionRepeat
+from rlformers.hurry import IN_A_HURRY
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
 MOST_SCANS = 32  # until an episode ends, where there is no such limit
@@ -129,7 +130,7 @@ def check_contained(run: Run) -> None:
     flatten = jax.vmap(jax.vmap(lambda obs: flat.flatten(obs, run.params)))
     first, *later = (jax.tree.map(lambda x: x[:FLATTENED], values) for _, values in _everything(run))
     together = jax.tree.map(lambda *parts: np.concatenate(parts), first, *later)  # for one program
-    seen = jax.tree.map(to_numpy, jax.jit(flatten, compiler_options=COMPILE)(together))
+    seen = jax.tree.map(to_numpy, jax.jit(flatten, compiler_options=IN_A_HURRY)(together))
     half = (len(jax.tree.leaves(seen)[0]) - 1) // 2
     for (what, _), part in zip(_everything(run), (slice(1), slice(1, 1 + half), slice(1 + half, None)), strict=True):
         _compare(flat_space, jax.tree.map(lambda x, part=part: x[part], seen), f"flattened {what}")
@@ -163,7 +164,7 @@ def check_single_steps(runs: list[Run], key: Any) -> list[Point]:
     An environment on the host cannot go back to a state: it plays its episodes again, from the key of their reset.
     """
     env = runs[0].env
-    step = jax.jit(env.step, compiler_options=COMPILE)
+    step = jax.jit(env.step, compiler_options=IN_A_HURRY)
     same, fresh, last = (
         "single steps equal the scan",
         "the automatic reset shows a first observation",

@@ -11,10 +11,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment
 from rlformers.envs.wrappers import EpisodeStatistics
-
-# Programs run for a moment here, so that compiling is most of the work. Level 0 would save some more, but what a fused
-# loop uses twice it computes twice, and so on: a step of playground/SwimmerSwimmer6 took 2000 times as long (14 s).
-COMPILE = {"xla_backend_optimization_level": 1}
+from rlformers.hurry import IN_A_HURRY
 
 
 class Step(NamedTuple):
@@ -52,8 +49,8 @@ class Rollouts:
         self.env = EpisodeStatistics(env)
         self.num_envs = num_envs
         self.num_steps = num_steps
-        self._reset = jax.jit(jax.vmap(self.env.reset_env, (0, None)), compiler_options=COMPILE)
-        self._scan = jax.jit(self._trace, compiler_options=COMPILE)
+        self._reset = jax.jit(jax.vmap(self.env.reset_env, (0, None)), compiler_options=IN_A_HURRY)
+        self._scan = jax.jit(self._trace, compiler_options=IN_A_HURRY)
 
     def keys(self, key: PRNGKeyArray) -> Key[Array, " B"]:
         """Of the first resets."""

@@ -26,10 +26,7 @@ from rlformers.experiment.guard import debugged
 from rlformers.experiment.leaves import fetch
 from rlformers.experiment.provenance import num_cores
 from rlformers.experiment.sharding import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
-
-# For what runs once: compiled well, the program of the first state takes seconds longer, and more with more agents. At
-# level 0 some simulators reset a thousand times slower.
-IN_A_HURRY = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+from rlformers.hurry import IN_A_HURRY
 
 # States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
 States = list[TrainState]
@@ -75,10 +72,12 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
     template = jax.eval_shape(init, keys[groups[0]])
     numbers = [{name: jnp.array(column[group]) for name, column in columns.items()} for group in groups]
     if mesh is None:
+        # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, compiler_options=IN_A_HURRY), partial(jax.device_put, may_alias=False)
         jitted = jax.jit(jax.vmap(update), donate_argnums=0)
     else:
         everywhere, states = everywhere_on(mesh), layout(template, mesh)
+        # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, out_shardings=states), partial(jax.device_put, device=states)
         one, numbers = with_layout(one, mesh), jax.device_put(numbers, everywhere)
         inputs = outputs = (states, everywhere)
