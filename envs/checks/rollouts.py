@@ -114,27 +114,41 @@ def nudged(tree: Any) -> Any:
     return jax.tree.map(nudge, tree)
 
 
-def first_difference(left: Any, right: Any, near: Any = None, exact: bool = False) -> str:
+def moved(left: Any, near: Any) -> Any:
+    """By how much at most each leaf differs between two results, of which one is made of `nudged` numbers."""
+
+    def most(x: Any, z: Any) -> float:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return 0.0
+        x, z = np.asarray(x), np.asarray(z)
+        both = np.isfinite(x) & np.isfinite(z)
+        return float(np.abs(x[both] - z[both]).max(initial=0))
+
+    return jax.tree.map(most, left, near)
+
+
+def first_difference(left: Any, right: Any, slack: Any = None, exact: bool = False) -> str:
     """Path and values of the first leaf in which two pytrees differ, by more than rounding unless `exact`, or "".
 
     Args:
         left: A tree.
         right: What it is compared with.
-        near: What `left` is when the numbers that it is made of are `nudged`: what they change is rounding.
+        slack: What is rounding in each leaf, see `moved`; ten times as much is forgiven.
         exact: Whether every bit counts.
     """
     structure: Any = jax.tree.structure(left)
     wanted: Any = jax.tree.structure(right)
     if structure != wanted:
         return f" is {structure}, not {wanted}"
-    leaves = (jax.tree.leaves(right), jax.tree.leaves(left if near is None else near))
-    for (path, x), y, z in zip(jax.tree_util.tree_leaves_with_path(left), *leaves, strict=True):
+    slacks = [0.0] * structure.num_leaves if slack is None else jax.tree.leaves(slack)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), slacks, strict=True)
+    for (path, x), y, rounding in pairs:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)
         x, y = np.asarray(x), np.asarray(y)
         if x.shape != y.shape or x.dtype != y.dtype:
             return f"{jax.tree_util.keystr(path)} is {x.dtype}{list(x.shape)}, not {y.dtype}{list(y.shape)}"
-        same = _close(x, y, np.asarray(z), exact) if x.dtype.kind == "f" else x == y
+        same = _close(x, y, rounding, exact) if x.dtype.kind == "f" else x == y
         if not same.all():
             where = tuple(int(i) for i in np.argwhere(~same)[0])
             place = jax.tree_util.keystr(path) + (str(list(where)) if where else "")
@@ -142,13 +156,8 @@ def first_difference(left: Any, right: Any, near: Any = None, exact: bool = Fals
     return ""
 
 
-def _close(x: np.ndarray, y: np.ndarray, near: np.ndarray, exact: bool) -> np.ndarray:
-    """Entry by entry. Every operation of a step rounds as its input was: it may move numbers as far, a few times.
-
-    What a reset simulates out of a key cannot be nudged: a sum of forces near 0 is rounded as the largest are.
-    """
-    both = np.isfinite(x) & np.isfinite(near)
-    moved = np.abs(x[both] - near[both]).max(initial=0)
+def _close(x: np.ndarray, y: np.ndarray, rounding: float, exact: bool) -> np.ndarray:
+    """Entry by entry. Every operation of a step rounds as its input was: it may move numbers as far, a few times."""
     largest = np.abs(y[np.isfinite(y)]).max(initial=0)
-    rtol, atol = (0, 0) if exact else (1e-3, max(1e-4, 10 * moved, 1e-5 * largest))
+    rtol, atol = (0, 0) if exact else (1e-3, max(1e-4, 10 * rounding, 1e-5 * largest))
     return np.asarray(np.isclose(x, y, rtol, atol, equal_nan=True))  # of scalars it makes no array

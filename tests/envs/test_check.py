@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 
 from rlformers.envs import check, registry
-from rlformers.envs.checks.rollouts import first_difference, nudged
+from rlformers.envs.checks.rollouts import first_difference, moved, nudged
 from rlformers.envs.environment import Environment
 from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, make_env, names, register_env
@@ -265,16 +265,16 @@ def test_rounding_is_told_from_differences():
     numbers, whole, key = jnp.array([0.3, -50.7, 2.0]), jnp.int32(3), jax.random.key(0)
     tree = {"numbers": numbers, "whole": whole, "key": key, "none": jnp.zeros(0)}
     near = nudged(tree)
-    moved = np.abs(near["numbers"] - numbers)
-    assert (moved[:2] > 0).all() and (moved[:2] <= np.spacing(np.abs(numbers[:2]))).all()
-    assert moved[2] == 0 and near["whole"] == 3 and near["key"] == key, "these are not rounded"
+    change = np.abs(near["numbers"] - numbers)
+    assert (change[:2] > 0).all() and (change[:2] <= np.spacing(np.abs(numbers[:2]))).all()
+    assert change[2] == 0 and near["whole"] == 3 and near["key"] == key, "these are not rounded"
 
     other = {**tree, "numbers": numbers.at[0].add(1e-3)}
-    assert first_difference(other, tree) == first_difference(other, tree, near=other)
+    assert first_difference(other, tree) == first_difference(other, tree, moved(other, other))
     assert first_difference(other, tree).startswith("['numbers'][0] is 0.30")
     sensitive = {**other, "numbers": other["numbers"].at[1].add(2e-4)}
-    assert not first_difference(other, tree, near=sensitive)
-    assert first_difference({**other, "whole": jnp.int32(4)}, tree, near=sensitive) == "['whole'] is 4, not 3"
+    assert not first_difference(other, tree, moved(other, sensitive))
+    assert first_difference({**other, "whole": jnp.int32(4)}, tree, moved(other, sensitive)) == "['whole'] is 4, not 3"
     assert first_difference(sensitive, other) == "" != first_difference(sensitive, other, exact=True)
 
 
