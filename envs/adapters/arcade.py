@@ -62,7 +62,8 @@ def _read_by(env: Any) -> Any:
     """The params of a game. Some have a field, 1 by default, for a limit that they take from their constructor."""
     params = env.default_params
     values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    if values.get("max_steps_in_episode") in (None, env.max_steps_in_episode):
+    limit = values.get("max_steps_in_episode")
+    if limit is None or limit == env.max_steps_in_episode:
         return params
     del values["max_steps_in_episode"]
     others = dataclasses.make_dataclass("Params", values, frozen=True, namespace={"replace": dataclasses.replace})

@@ -28,6 +28,13 @@ def test_protocol():
     assert_protocol(FAST, num_steps=8)
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_every_id_can_be_built(name):
+    env, params = make_env(name)
+    obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    assert obs.shape == env.observation_space(params).shape
+
+
 def test_a_limit_that_is_not_read_cannot_be_set():
     for game in ("CartPoleEasy", "NoisyCartPoleHard", "SkittlesMedium"):
         _, params = make_env(f"arcade/{game}")
