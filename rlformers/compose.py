@@ -25,17 +25,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.annotations import in_words
 from rlformers.config import (
-    NUMBER_KEYS,
     CheckpointConfig,
     CoreConfig,
     EvalConfig,
     ExperimentConfig,
     ModelConfig,
-    PPOConfig,
     WandbConfig,
     WrapConfig,
 )
 from rlformers.cores import registry
+from rlformers.ppo_config import NUMBER_KEYS, PPOConfig
 from rlformers.presets import CONFIGS, experiments
 from rlformers.schema import FREE_NODES, core_node, in_free_node, leaves, store_schema, typed_config
 

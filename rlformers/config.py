@@ -4,30 +4,28 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rlformers.ppo_config import PPOConfig, require
+
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
-COMPUTE_DTYPES = ("float32", "bfloat16")
+COMPUTE_DTYPES = ("float32", "tfloat32", "bfloat16")
+FINAL_NORMS = ("layer", "rms", "none")
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
+CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 # Keys that say how a run is run rather than what it computes.
 RUN_KEYS = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
 
 
-def _require(ok: bool, key: str, allowed: str, value: object) -> None:
-    if not ok:
-        raise ValueError(f"{key}: need {allowed}, got {value!r}")
-
-
 def _require_seed(seed: int) -> None:
-    _require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
+    require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
 
 
 def _require_checkpoint(which: str) -> None:
     known = which in ("last", "best") or which.isdecimal()
-    _require(known, "checkpoint", "last, best or the number of an update", which)
+    require(known, "checkpoint", "last, best or the number of an update", which)
 
 
 @dataclass(frozen=True)
@@ -42,103 +40,41 @@ class CoreConfig:
 class ModelConfig:
     """The agent around the core."""
 
-    width: int = 64  # D: encoder output, core, and hidden layers of actor and critic
+    width: int = 64  # D: encoder, core, and hidden layers of actor and critic
     num_layers: int = 1  # L: depth of the core
+    encoder_layers: int = 1  # dense layers before the core
+    head_layers: int = 1  # hidden layers of actor and critic
+    activation: str = "relu"  # of encoder, actor and critic
+    final_norm: str = "layer"  # between core and heads, the same for every core: layer, rms or none
     policy: str = "auto"  # auto: categorical for discrete actions, gaussian for boxes
+    log_std: float = -0.5  # initial log standard deviation of a gaussian policy
+    log_std_min: float = -20.0  # bounds that it cannot leave
+    log_std_max: float = 2.0
+    critic: str = "scalar"  # hl_gauss: a distribution over bins, learned by cross-entropy (Farebrother et al. 2024)
+    value_bins: int = 101  # of hl_gauss, evenly spaced in symlog(value)
+    value_limit: float = 1000.0  # the largest value that the bins of hl_gauss cover
     compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
 
     def __post_init__(self) -> None:
-        _require(self.width >= 1, "model.width", "at least 1", self.width)
-        _require(self.num_layers >= 1, "model.num_layers", "at least 1", self.num_layers)
-        _require(self.policy in POLICIES, "model.policy", f"one of {', '.join(POLICIES)}", self.policy)
-        _require(
-            self.compute_dtype in COMPUTE_DTYPES,
-            "model.compute_dtype",
-            f"one of {', '.join(COMPUTE_DTYPES)}",
-            self.compute_dtype,
+        for name in ("width", "num_layers", "encoder_layers"):
+            require(getattr(self, name) >= 1, f"model.{name}", "at least 1", getattr(self, name))
+        require(self.head_layers >= 0, "model.head_layers", "0 or more", self.head_layers)
+        require(self.value_bins >= 3, "model.value_bins", "at least 3", self.value_bins)
+        require(0 < self.value_limit < float("inf"), "model.value_limit", "a positive number", self.value_limit)
+        for name, allowed in (
+            ("policy", POLICIES),
+            ("compute_dtype", COMPUTE_DTYPES),
+            ("final_norm", FINAL_NORMS),
+            ("activation", ACTIVATIONS),
+            ("critic", CRITICS),
+        ):
+            value = getattr(self, name)
+            require(value in allowed, f"model.{name}", f"one of {', '.join(allowed)}", value)
+        low, high = self.log_std_min, self.log_std_max
+        require(
+            -100 <= low <= high <= 100, "model.log_std_min", f"-100 to model.log_std_max={high}, itself <= 100", low
         )
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """Proximal policy optimisation (Schulman et al. 2017) over whole sequences."""
-
-    lr: float = 1e-3
-    anneal_lr: bool = True  # linearly to 0 over total_steps
-    num_envs: int = 64  # B
-    num_steps: int = 128  # T: steps of each environment between two updates
-    num_minibatches: int = 8
-    update_epochs: int = 4
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip_eps: float = 0.2
-    clip_value: bool = False  # clip the value's change to clip_eps as well; off: it stops critics with large targets
-    ent_coef: float = 0.05
-    anneal_ent: bool = True  # linearly to 0 over total_steps
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    normalize_advantages: bool = True  # per minibatch
-    target_kl: float = 0.0  # skip the rest of an iteration's minibatches above this KL; 0: never
-    reward_scale: float = 1.0
-    normalize_rewards: bool = True  # divide by a running standard deviation of the discounted return
-    normalize_observations: bool = False  # running mean and variance, of observations that are vectors
-    bptt_length: int = 0  # gradients flow through this many steps; 0: through all num_steps
-    burn_in: int = 0  # the first steps of a sequence only warm the memory up: no loss on them
-    refresh_memory: bool = False  # recompute the memories that sequences start from before every epoch
-    core_lr_scale: float = 1.0  # learning rate of state-space parameters, relative to lr
-
-    def __post_init__(self) -> None:
-        for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
-            _require(getattr(self, name) >= 1, f"ppo.{name}", "at least 1", getattr(self, name))
-        for name in ("gamma", "gae_lambda"):
-            _require(0 <= getattr(self, name) <= 1, f"ppo.{name}", "0 to 1", getattr(self, name))
-        for name in ("lr", "clip_eps", "max_grad_norm", "reward_scale"):
-            _require(0 < getattr(self, name) < float("inf"), f"ppo.{name}", "a positive number", getattr(self, name))
-        for name in ("ent_coef", "vf_coef", "target_kl", "core_lr_scale"):
-            _require(0 <= getattr(self, name) < float("inf"), f"ppo.{name}", "0 or more", getattr(self, name))
-        _require(self.bptt_length >= 0, "ppo.bptt_length", "0 or more", self.bptt_length)
-        length = self.bptt_length or self.num_steps
-        if self.num_steps % length:
-            raise ValueError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
-        if self.refresh_memory and length == self.num_steps:
-            raise ValueError("ppo.refresh_memory: there is nothing to refresh unless ppo.bptt_length < ppo.num_steps")
-        _require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (a sequence less one)", self.burn_in)
-        sequences = self.num_envs * (self.num_steps // length)
-        if sequences % self.num_minibatches:
-            raise ValueError(
-                f"ppo.num_envs: {self.num_envs} environments make {sequences} sequences, "
-                f"which ppo.num_minibatches={self.num_minibatches} does not divide"
-            )
-
-
-# Fields of PPOConfig that decide neither a shape nor what is computed: they may be traced, and differ between the runs
-# of one program.
-NUMBERS = (
-    *("lr", "gamma", "gae_lambda", "clip_eps", "ent_coef", "vf_coef"),
-    *("max_grad_norm", "target_kl", "reward_scale", "core_lr_scale"),
-)
-NUMBER_KEYS = tuple(f"ppo.{name}" for name in NUMBERS)
-
-
-def with_numbers(config: PPOConfig, numbers: Mapping[str, Any]) -> PPOConfig:
-    """The same with other values of some `NUMBERS`. Traced ones cannot be compared with their limits, so none are."""
-    new = copy.copy(config)
-    for name, value in numbers.items():
-        object.__setattr__(new, name, value)
-    return new
-
-
-def numbers_of(configs: Sequence[PPOConfig]) -> dict[str, list[float]]:
-    """The `NUMBERS`, with the value of each configuration.
-
-    Raises:
-        ValueError: They differ in something else.
-    """
-    columns = {item.name: [getattr(config, item.name) for config in configs] for item in fields(PPOConfig)}
-    for name, column in columns.items():
-        alike = name in NUMBERS or len(set(column)) == 1
-        _require(alike, f"ppo.{name}", "one value for all runs of a program", column)
-    return {name: columns[name] for name in NUMBERS}
+        require(low <= self.log_std <= high, "model.log_std", f"{low} to {high}", self.log_std)
 
 
 @dataclass(frozen=True)
@@ -172,7 +108,7 @@ class WandbConfig:
     checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
-        _require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
+        require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
 
 
 @dataclass(frozen=True)
@@ -184,10 +120,10 @@ class CheckpointConfig:
     keep_every: float = 0.0  # environment steps: keep those at multiples of it for ever; 0: none
 
     def __post_init__(self) -> None:
-        _require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
-        _require(self.keep >= 1, "checkpoint.keep", "at least 1", self.keep)
+        require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
+        require(self.keep >= 1, "checkpoint.keep", "at least 1", self.keep)
         whole = self.keep_every >= 0 and self.keep_every == int(self.keep_every)
-        _require(whole, "checkpoint.keep_every", "a whole number of environment steps", self.keep_every)
+        require(whole, "checkpoint.keep_every", "a whole number of environment steps", self.keep_every)
 
 
 @dataclass(frozen=True)
@@ -203,9 +139,9 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         whole = self.every >= 0 and self.every == int(self.every)
-        _require(whole, "eval.every", "a whole number of environment steps", self.every)
-        _require(self.episodes >= 1, "eval.episodes", "at least 1", self.episodes)
-        _require(self.num_envs >= 0, "eval.num_envs", "0 or more", self.num_envs)
+        require(whole, "eval.every", "a whole number of environment steps", self.every)
+        require(self.episodes >= 1, "eval.episodes", "at least 1", self.episodes)
+        require(self.num_envs >= 0, "eval.num_envs", "0 or more", self.num_envs)
 
 
 @dataclass(frozen=True)
@@ -220,12 +156,12 @@ class EvaluateConfig:
     name: str | None = None  # of the file in RUN_DIR/evaluations; default: what was asked for
 
     def __post_init__(self) -> None:
-        _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
         _require_seed(self.seed)
         _require_checkpoint(self.checkpoint)
-        _require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
-        _require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
-        _require("/" not in (self.name or ""), "name", "a file name", self.name)
+        require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
+        require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
+        require("/" not in (self.name or ""), "name", "a file name", self.name)
 
 
 @dataclass(frozen=True)
@@ -243,8 +179,8 @@ class WatchConfig:
     def __post_init__(self) -> None:
         _require_seed(self.seed)
         _require_checkpoint(self.checkpoint)
-        _require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        _require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
+        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
 
 
 @dataclass(frozen=True)
@@ -255,7 +191,7 @@ class PlayConfig(WatchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
+        require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
 
 
 @dataclass(frozen=True)
@@ -290,10 +226,12 @@ class ExperimentConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
-        _require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
+        if self.ppo.clip_value and self.model.critic == "hl_gauss":
+            raise ValueError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
+        require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
-        _require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
-        _require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
+        require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+        require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
             raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")
         if self.total_steps < self.batch_size:

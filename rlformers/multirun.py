@@ -23,13 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.complaints import named_line
 from rlformers.compose import choices, compose, flatten, one_line, parse, session, to_dict
-from rlformers.config import NUMBER_KEYS
 from rlformers.experiment.resume import computation
 from rlformers.experiment.run_dir import locked
 from rlformers.experiment.sinks.wandb_mode import agent_trial
 from rlformers.experiment.stop import StopRequest
 from rlformers.experiment.sweep import Job, Result, create, find, results, summary_of
 from rlformers.experiment.sweep_program import run
+from rlformers.ppo_config import NUMBER_KEYS
 
 
 class Outcome(NamedTuple):
