@@ -50,7 +50,7 @@ def build(config: ExperimentConfig) -> Built:
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model)
 
     def learner_with(numbers: Mapping[str, Any], divide: Divide | None = None) -> Learner:
         learner = ppo(with_numbers(config.ppo, numbers), env, params, make_agent, config.num_updates, divide)
@@ -104,12 +104,7 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
 
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
-        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
-        return obs, (
-            type(policy).__name__,
-            policy.num_outputs,
-            getattr(policy, "sizes", getattr(policy, "shape", None)),
-        )
+        return obs, jax.eval_shape(which.make_agent, jax.random.key(0)).policy
 
     (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
     complaint = mismatch(obs, describe(new_obs))

@@ -220,7 +220,7 @@ def test_influence_of_a_linear_memory_is_known():
     agent = SimpleNamespace(
         encoder=lambda obs, num_leading: obs,
         core=SimpleNamespace(initial_state=lambda: jnp.zeros(2), scan=scan),
-        output=lambda ys, mask: Output(ys, 3 * ys[:, 0]),
+        output=lambda ys, mask: Output(ys, 3 * ys[:, 0], ys[:, :0]),
         policy=CategoricalPolicy((2,), scalar=True),
     )
     found = influence.__wrapped__(agent, jnp.ones((8, 2)), jnp.asarray(starts))
