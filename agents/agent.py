@@ -1,5 +1,6 @@
 """The agent: encoder, memory core, and separate actor and critic heads."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -78,17 +79,17 @@ class Agent(eqx.Module):
         seen, mask = without_mask(obs)
         check_mask(mask, policy)
         key_encoder, key_core, key_actor, key_critic = jax.random.split(key, 4)
-        depth = {"num_layers": model.head_layers, "activation": model.activation}
+        head = functools.partial(Head, width, num_layers=model.head_layers, activation=model.activation)
         self.policy = policy
         self.encoder = Encoder(
             seen, width, key=key_encoder, num_layers=model.encoder_layers, activation=model.activation
         )
         self.core = make_core(key_core)
         self.final_norm = NORMS[model.final_norm](width)
-        self.actor = Head(width, policy.num_outputs, 0.01, key=key_actor, **depth)
+        self.actor = head(policy.num_outputs, 0.01, key=key_actor)
         # Small logits: all bins are alike at first, and the value is about 0.
         num_values, gain = (model.value_bins, 0.01) if model.critic == "hl_gauss" else (1, 1.0)
-        self.critic = Head(width, num_values, gain, key=key_critic, **depth)
+        self.critic = head(num_values, gain, key=key_critic)
         self.critic_kind, self.value_limit = model.critic, model.value_limit
         self.log_std = jnp.full(policy.num_scales, model.log_std)
         self.log_std_bounds = (model.log_std_min, model.log_std_max)

@@ -1,15 +1,15 @@
 """Values as distributions: a critic that classifies.
 
-HL-Gauss (Farebrother et al. 2024, "Stop Regressing", section 3.1) has a logit for each of K bins. They are evenly spaced
-in symlog(v) = sign(v) log(1 + |v|) (as in DreamerV3, Hafner et al. 2023) between the outer edges symlog(±limit). A target
-y is spread over the bins as a Gaussian around symlog(y) of standard deviation σ = 0.75 bin widths ("histogram loss", Imani
-& White 2018), cut off at the outer edges e_0 and e_K:
+HL-Gauss (Farebrother et al. 2024, "Stop Regressing", section 3.1) has a logit for each of K bins, evenly spaced in
+symlog(v) = sign(v) log(1 + |v|) (as in DreamerV3, Hafner et al. 2023) between the outer edges symlog(±limit). A target
+y is spread over the bins as a Gaussian around symlog(y) of standard deviation σ = 0.75 bin widths ("histogram loss",
+Imani & White 2018), cut off at the outer edges e_0 and e_K:
 
     p_i = (Φ((e_{i+1} - symlog y) / σ) - Φ((e_i - symlog y) / σ)) / (Φ((e_K - symlog y) / σ) - Φ((e_0 - symlog y) / σ))
 
-The loss is the cross-entropy, and the value is symexp(Σ_i p_i c_i) with the bins' centres c_i. What comes out of a target's
-own distribution is the target to within 0.004 bin widths, except within 3σ of the outer edges, where the Gaussian is cut:
-there it comes out nearer to 0, at the very edge by 0.7 bin widths (1000 as 910, with 101 bins up to 1000).
+The loss is the cross-entropy, and the value is symexp(Σ_i p_i c_i) with the bins' centres c_i. Of a target's own
+distribution it is the target to within 0.004 bin widths, except within 3σ of the outer edges, where the Gaussian is
+cut: there it is nearer to 0, at the very edge by 0.7 bin widths (910 for 1000, with 101 bins up to 1000).
 """
 
 import math

@@ -103,31 +103,33 @@ class CategoricalPolicy:
         return parts[0] if self.scalar else jnp.stack(parts, axis=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class GaussianPolicy:
     """A diagonal Gaussian around 0; `into_box` maps it into the box, by clipping or after a tanh.
 
     Raw actions are stored before the squashing: log-probabilities of clipped actions are biased, those of saturated
     tanh actions are NaN, and the Jacobian cancels in the importance ratio.
-
-    Raises:
-        ValueError: Bounds that allow nothing, or with a tanh none.
     """
 
-    low: tuple[float, ...]  # [A]; numbers and arrays that broadcast to `shape` become this
+    low: tuple[float, ...]  # [A], in row-major order, -inf where there is no bound
     high: tuple[float, ...]
     shape: tuple[int, ...]  # of the environment's action, A entries
     squash: bool
-    dtype: str = "float32"  # of the environment's action: an integer type, or all else
+    dtype: str  # of the environment's action: an integer type or float32
 
-    def __post_init__(self) -> None:
-        shape = tuple(map(int, self.shape))
-        dtype = jax.dtypes.canonicalize_dtype(self.dtype).name if is_integer(self.dtype) else "float32"
-        low, high = bounds_inside(self.low, self.high, shape, dtype)
-        if self.squash and max(map(abs, low + high), default=0) > HUGE:
+    def __init__(self, low: Any, high: Any, shape: tuple[int, ...], squash: bool, dtype: Any = "float32"):
+        """Keep the bounds, numbers or arrays that broadcast to `shape`, as values.
+
+        Raises:
+            ValueError: Bounds that allow no action, or with a tanh any.
+        """
+        dtype = jax.dtypes.canonicalize_dtype(dtype).name if is_integer(dtype) else "float32"
+        low, high = bounds_inside(low, high, shape, dtype)
+        if squash and max(map(abs, low + high), default=0) > HUGE:
             raise ValueError("model.policy: tanh_gaussian needs an action space with finite bounds; use gaussian")
-        for name, value in (("low", low), ("high", high), ("shape", shape), ("dtype", dtype)):
+        for name, value in {"low": low, "high": high, "shape": tuple(map(int, shape)), "squash": squash}.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "dtype", dtype)
         _distrax()
 
     @property
