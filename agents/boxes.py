@@ -26,8 +26,7 @@ def bounds_inside(
     """
     low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape).ravel() for bound in (low, high))
     if is_integer(dtype):
-        least, most = _limits(dtype)
-        floor, ceiling = np.maximum(np.ceil(low), least), np.minimum(np.floor(high), most)
+        floor, ceiling = _within(dtype, np.ceil(low), np.floor(high))
     else:
         floor, ceiling = _toward(low, np.inf), _toward(high, -np.inf)
         narrow = (low <= high) & (floor > ceiling)  # nothing of float32 is between
@@ -36,6 +35,8 @@ def bounds_inside(
     if empty.any():
         index = int(np.argmax(empty))
         raise ValueError(f"env: no action of type {dtype} lies between the bounds {low[index]} and {high[index]}")
+    if is_integer(dtype):  # the limits of a type are no bounds of the space
+        floor, ceiling = np.where(low < -HUGE, low, floor), np.where(high > HUGE, high, ceiling)
     return tuple(floor.tolist()), tuple(ceiling.tolist())
 
 
@@ -53,22 +54,25 @@ def into_box(
         high: Upper bounds [A].
         dtype: Of the actions: integers are rounded to, all else is float32.
     """
-    floor, ceiling = np.array(low), np.array(high)
-    below, above = np.abs(floor) <= HUGE, np.abs(ceiling) <= HUGE
-    floor, ceiling = np.where(below, floor, 0.0), np.where(above, ceiling, 0.0)
+    lowest, highest = np.array(low), np.array(high)
+    below, above = np.abs(lowest) <= HUGE, np.abs(highest) <= HUGE
     both = below & above
-    anchor = np.where(both, floor / 2 + ceiling / 2, floor + ceiling)  # of which one is 0, or both
+    floor, ceiling = np.where(below, lowest, 0.0), np.where(above, highest, 0.0)
+    anchor = np.where(both, floor / 2 + ceiling / 2, floor + ceiling)  # of a single bound, the other is 0
     unit = np.where(both, ceiling / 2 - floor / 2, 1.0)
-    shift = np.where(both, 0.0, below * 1.0 - above * 1.0)
+    shift = np.where(both, 0.0, 1.0 * below - 1.0 * above)
     y = _float32(anchor) + _float32(unit) * (x + _float32(shift))
-    y = jnp.where(below & (x <= -1), _float32(floor), y)
-    y = jnp.where(above & (x >= 1), _float32(ceiling), y)
-    if not is_integer(dtype):
-        return jnp.clip(y, _float32(low), _float32(high))
-    # Casts of what an integer cannot hold are undefined, so bounds that are rounded inwards come before; float32 lacks
-    # integers beyond 2^24, so the exact bounds come after.
-    y = jnp.clip(jnp.round(y), _toward(np.array(low), np.inf), _toward(np.array(high), -np.inf)).astype(dtype)
-    return jnp.minimum(jnp.maximum(y, np.array(low).astype(y.dtype)), np.array(high).astype(y.dtype))
+    if is_integer(dtype):
+        lowest, highest = _within(dtype, lowest, highest)
+        # Rounded inwards, for a cast of what the type cannot hold is undefined.
+        y = jnp.clip(jnp.round(y), _toward(lowest, np.inf), _toward(highest, -np.inf)).astype(dtype)
+        lowest, highest = lowest.astype(dtype), highest.astype(dtype)
+    else:
+        lowest, highest = _float32(lowest), _float32(highest)
+    # Bounds are met exactly, also those that float32 cannot tell from their neighbours.
+    y = jnp.where(below & (x <= -1), lowest, y)
+    y = jnp.where(above & (x >= 1), highest, y)
+    return jnp.minimum(jnp.maximum(y, lowest), highest)
 
 
 def is_integer(dtype: Any) -> bool:
@@ -76,11 +80,10 @@ def is_integer(dtype: Any) -> bool:
     return np.dtype(dtype).kind in "biu"
 
 
-def _limits(dtype: Any) -> tuple[int, int]:
-    if np.dtype(dtype).kind == "b":
-        return 0, 1
-    limits = np.iinfo(np.dtype(dtype))
-    return limits.min, limits.max
+def _within(dtype: Any, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds within the limits of an integer type."""
+    least, most = (0, 1) if np.dtype(dtype).kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return np.maximum(low, least), np.minimum(high, most)
 
 
 def _toward(bound: np.ndarray, direction: float) -> np.ndarray:

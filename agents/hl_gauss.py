@@ -32,8 +32,8 @@ def symexp(x: Float[Array, "*T"]) -> Float[Array, "*T"]:
     return jnp.where(x < 0, -jnp.expm1(-x), jnp.expm1(x))
 
 
-def edges(num_bins: int, limit: float) -> Float[np.ndarray, " K+1"]:
-    """The edges of K bins, in symlog."""
+def edges(num_bins: int, limit: float) -> Float[np.ndarray, " E"]:
+    """The E = K + 1 edges of K bins, in symlog."""
     return np.linspace(-math.log1p(limit), math.log1p(limit), num_bins + 1)
 
 
