@@ -29,6 +29,7 @@ class Moments(NamedTuple):
 
     def add(self, samples: Float[Array, " N *F"]) -> "Moments":
         """Join the statistics of a batch."""
+        samples = samples.astype(self.mean.dtype)  # from then on, whatever half precision they had
         n = jnp.asarray(samples.shape[0], self.num.dtype)
         # From the first sample, so that the mean of a constant is the constant, which a sum of 1e6's would miss.
         mean = samples[0] + (samples - samples[0]).mean(0)
