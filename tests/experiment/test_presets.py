@@ -132,7 +132,9 @@ def test_settings_are_the_papers_but_for_the_deviations_of_the_header(name):
 
 
 def test_no_setting_of_the_protocol_is_left_to_a_default():
-    keys = {f"{node}.{item.name}" for node, kind in (("ppo", PPOConfig), ("model", ModelConfig)) for item in fields(kind)}
+    keys = {
+        f"{node}.{item.name}" for node, kind in (("ppo", PPOConfig), ("model", ModelConfig)) for item in fields(kind)
+    }
     assert keys - WITHOUT_EFFECT <= set(LU_POPGYM)
     options = {f"core.{name}" for name in compose(["core=s5"]).core.options}
     assert options - {"core.scan"} <= set(LU_S5), "scan: another order of the same sums"
