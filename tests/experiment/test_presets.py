@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,6 +15,8 @@ from rlformers.envs.scores import known_scores
 from rlformers.experiment.build import build
 from rlformers.ppo_config import PPOConfig
 from rlformers.presets import CONFIGS
+
+DOCS = Path(__file__).parents[2] / "docs" / "meta-rl.md"
 
 # key: (the paper's value, its source). Files of luchris429/popjaxrl at commit d23294f; lines as in the experiment.
 LU_POPGYM = {
@@ -160,6 +163,12 @@ def test_the_environment_of_the_paper_is_what_a_header_says():
     assert {key: kwargs[key.removeprefix("env_kwargs.")] for key in LU_META} == {k: v for k, (v, _) in LU_META.items()}
 
 
+def documented(env, whose):
+    """The number in the table of docs/meta-rl.md; tests/envs/test_meta_tasks.py plays it."""
+    row = next(line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{env}`"))
+    return float(re.search(rf"{whose} ([\d.]+)", row)[1])
+
+
 def published(name, who):
     return next(row.value for row in known_scores(name, {}).published if who in row.who)
 
@@ -171,10 +180,13 @@ def published(name, who):
         ("popgym_lu2023", "env_kwargs.k={} of RepeatPreviousHard", 65, lambda c: find(c.env).kwargs["k"] + 1),
         ("meta_cartpole", "{} of at most 50 steps", 8, lambda c: find(c.env).kwargs["episodes"]),
         ("meta_cartpole", "Trials last 64 to {} steps", 400, lambda c: 50 * find(c.env).kwargs["episodes"]),
+        ("meta_bandit", "Thompson sampling returns {}", 77.1, lambda c: documented(c.env, "Thompson sampling")),
+        ("meta_bandit", "Greedy on the posterior mean returns {}", 79.6, lambda c: documented(c.env, "greedy.*?mean")),
         ("meta_bandit", "the best arm {}", 90.9, lambda c: round(known_scores(c.env, {}).ceiling, 1)),
         ("meta_bandit", "10 arms in {} pulls", 100, lambda c: int(find(c.env).length)),
         ("meta_dark_room", "is at most {}", 6.4, lambda c: math.ceil(sum(c.ppo.gamma**t for t in range(100))) / 10),
         ("memory_chain", "last in view {} observations ago", 63, lambda c: c.env_params["memory_length"] - 1),
+        ("repeat_previous_easy", "card shown {} observations ago", 3, lambda c: find(c.env).kwargs["k"] - 1),
         ("repeat_previous_medium", "card shown {} observations ago", 31, lambda c: find(c.env).kwargs["k"] - 1),
         ("repeat_previous_medium", "scored {} (LMU", 0.788, lambda c: published(c.env, "LMU")),
         ("tmaze", "{} steps long", 20, lambda c: c.env_params["length"]),
