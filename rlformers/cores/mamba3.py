@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.layers import NORMS, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
@@ -38,7 +38,7 @@ class Config:
     rotating: float = 0.5  # fraction of the state that rotates
     dt_min: float = 1e-3
     dt_max: float = 1.0
-    final_norm: bool = True
+    norm: str = "rms"  # of x; those of B and C stay
     scan: str = "auto"
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Config:
         if not 0 <= self.rotating <= 1:
             raise ValueError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
         check_time_steps(self.dt_min, self.dt_max)
-        check_choices(self, scan=FUSED_METHODS)
+        check_choices(self, norm=NORMS, scan=FUSED_METHODS)
 
 
 class Mamba3State(NamedTuple):
@@ -188,5 +188,4 @@ def trapezoidal_scan(
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba-3 layers."""
     keys = jax.random.split(key, num_layers)
-    layers = tuple(Residual(RMSNorm(width), Mamba3(width, config, key=k)) for k in keys)
-    return Stack(layers, RMSNorm(width) if config.final_norm else None)
+    return Stack(tuple(Residual(make_norm(config.norm, width), Mamba3(width, config, key=k)) for k in keys))

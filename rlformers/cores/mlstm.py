@@ -22,9 +22,9 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.chunked import check_chunk, decay_sums, memory_step, read_and_write, visible, weights_of
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
+from rlformers.cores.layers import NORMS, LayerNorm, Linear, lecun_normal, make_norm
 from rlformers.cores.linear_scan import scan_chunks
-from rlformers.cores.options import check_least, check_spread
+from rlformers.cores.options import check_choices, check_least, check_spread
 from rlformers.cores.stack import Residual, Stack
 
 NEVER = -1e30  # m of an empty memory; -∞ would make -∞ - (-∞)
@@ -38,9 +38,11 @@ class Config:
     expand: int = 2  # E / D
     conv_size: int = 4  # tokens that the convolution sees
     block_size: int = 4  # of W_q, W_k, W_v
+    norm: str = "layer"  # of x; that of h stays
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
+        check_choices(self, norm=NORMS)
         check_least(self, heads=1, expand=1, conv_size=1, block_size=1)
         check_chunk(self.chunk)
 
@@ -176,4 +178,4 @@ def divide(reads: Float[Array, "*T H V"], m: Float[Array, "*T H"]) -> Float[Arra
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of mLSTM blocks."""
     keys = jax.random.split(key, num_layers)
-    return Stack(tuple(Residual(LayerNorm(width), MLSTM(width, config, key=k)) for k in keys), LayerNorm(width))
+    return Stack(tuple(Residual(make_norm(config.norm, width), MLSTM(width, config, key=k)) for k in keys))
