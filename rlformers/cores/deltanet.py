@@ -56,7 +56,7 @@ class Config:
 class DeltaNetState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memories of the heads."""
 
-    conv: Float[Array, "B C"]
+    conv: Float[Array, "k C"]
     S: Float[Array, "H K V"]
 
 
@@ -165,13 +165,13 @@ def delta_scan(
 
 
 def news(
-    weights: Float[Array, "H L C"],
-    seen: Bool[Array, "L C"],
-    k: Float[Array, "L H K"],
-    v: Float[Array, "L H V"],
-    betas: Float[Array, "L H"],
+    weights: Float[Array, "H c w"],
+    seen: Bool[Array, "c w"],
+    k: Float[Array, "c H K"],
+    v: Float[Array, "c H V"],
+    betas: Float[Array, "c H"],
     S: Float[Array, "H K V"],
-) -> Float[Array, "L H V"]:
+) -> Float[Array, "c H V"]:
     """The w of a chunk."""
     k, v, betas = jnp.swapaxes(k, 0, 1), jnp.swapaxes(v, 0, 1), betas.T[..., None]
     A = betas * jnp.where(jnp.tril(seen[:, 1:], -1), weights[..., 1:] * (k @ jnp.swapaxes(k, 1, 2)), 0)
@@ -184,16 +184,16 @@ def news(
     return jnp.swapaxes(jnp.where(spoilt[..., None], jnp.nan, ws), 0, 1)
 
 
-def inverse(A: Float[Array, "H L L"]) -> Float[Array, "H L L"]:
+def inverse(A: Float[Array, "H c c"]) -> Float[Array, "H c c"]:
     """(I + A)⁻¹ of strictly lower triangular A: that of its diagonal blocks of 1, 2, 4, ... tokens.
 
     [[P, 0], [Q, R]]⁻¹ = [[P⁻¹, 0], [-R⁻¹ Q P⁻¹, R⁻¹]] for all pairs of blocks at once. As accurate as substitution,
     which XLA runs row by row; the powers of A, of which the inverse is a sum too, may be very large.
     """
-    L, size = A.shape[-1], 1
-    M = jnp.broadcast_to(jnp.eye(L, dtype=A.dtype), A.shape)
-    while size < L:
-        block = np.arange(L) // size
+    c, size = A.shape[-1], 1
+    M = jnp.broadcast_to(jnp.eye(c, dtype=A.dtype), A.shape)
+    while size < c:
+        block = np.arange(c) // size
         below = (block[:, None] % 2 == 1) & (block == block[:, None] - 1)
         M -= M @ jnp.where(below, A, 0) @ M
         size *= 2

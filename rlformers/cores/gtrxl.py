@@ -52,8 +52,8 @@ class Config:
 class Gate(eqx.Module):
     """g(x, y): how a branch y joins the stream x (the paper, section 3.2)."""
 
-    W: Any  # of y: Float[Array, "D G"] or None
-    U: Any  # of x: Float[Array, "D K"] or None
+    W: Any  # of y: Float[Array, "D G"], or None
+    U: Any  # of x: Float[Array, "D G"], or None
     b: Any  # Float[Array, " D"] or None; large: the stream passes, the branch does not
     kind: str = eqx.field(static=True)
 

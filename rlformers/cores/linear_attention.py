@@ -52,7 +52,7 @@ class Config:
 class LinearAttentionState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memories of the heads."""
 
-    conv: Float[Array, "B C"]  # B = K - 1
+    conv: Float[Array, "k C"]  # k = K - 1
     S: Float[Array, "H K V"]
     n: Float[Array, "H K"]
 

@@ -129,9 +129,9 @@ class ParallelLMU(Core[MemoryState]):
         self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MemoryState, Float[Array, "T D"]]:
         """Consume a segment."""
-        A, B = (jnp.asarray(a, xs.dtype) for a in delay_memory(self.order, self.thetas))
+        A, B = delay_memory(self.order, self.thetas)
         us = ACTIVATIONS[self.f_u](self.W_u(xs))
-        m, ms = matrix_scan(A, us[..., None] * B, starts, state.m, self.method)
+        m, ms = matrix_scan(A, us[..., None] * jnp.asarray(B, xs.dtype), starts, state.m, self.method)
         features = jnp.concatenate([ms.reshape(len(xs), -1), xs], axis=-1)
         return MemoryState(m), ACTIVATIONS[self.f_o](self.W_o(features))
 

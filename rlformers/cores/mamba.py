@@ -46,7 +46,7 @@ class Config:
 class MambaState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the state of the linear system."""
 
-    conv: Float[Array, "B E"]  # B = K - 1
+    conv: Float[Array, "k E"]  # k = K - 1
     h: Float[Array, "E N"]
 
 

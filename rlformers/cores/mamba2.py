@@ -50,7 +50,7 @@ class Config:
 class Mamba2State(NamedTuple):
     """The last inputs of the convolution, oldest first, and the states of the heads."""
 
-    conv: Float[Array, "B C"]  # B = K - 1
+    conv: Float[Array, "k C"]  # k = K - 1
     h: Float[Array, "H N P"]
 
 

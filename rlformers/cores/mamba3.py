@@ -54,15 +54,15 @@ class Config:
 class Mamba3State(NamedTuple):
     """The state of the linear system and the last input, which the trapezoidal rule needs again."""
 
-    h: Complex[Array, "H P M"]  # M = N / 2
-    k: Complex[Array, "H M"]
+    h: Complex[Array, "H P n"]  # n = N / 2
+    k: Complex[Array, "H n"]
     v: Float[Array, "H P"]
 
 
 class Steps(NamedTuple):
     """What discretises the system, per head."""
 
-    decay: Complex[Array, "T H M"]  # d
+    decay: Complex[Array, "T H n"]  # d
     dt: Float[Array, "T H"]  # Δ
     mix: Float[Array, "T H"]  # λ
 
@@ -131,7 +131,7 @@ class Mamba3(Core[Mamba3State]):
         return (self.project(xs)[-1].decay.reshape(len(xs), -1),)
 
 
-def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T M"]:
+def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T n"]:
     """Neighbours as real and imaginary parts."""
     return jax.lax.complex(x[..., ::2], x[..., 1::2])
 
@@ -145,10 +145,10 @@ def discretize(
     log_decays: Float[Array, "T H"],
     dts: Float[Array, "T H"],
     mixes: Float[Array, "T H"],
-    phis: Float[Array, " T #H R"],
+    phis: Float[Array, " T #H r"],
     num_pairs: int,
 ) -> Steps:
-    """The decays d = exp(A Δ - i θ), of which the first R rotate, from A Δ, Δ, λ' and φ."""
+    """The decays d = exp(A Δ - i θ), of which the first r rotate, from A Δ, Δ, λ' and φ."""
     thetas = jnp.pi * jnp.tanh(phis) * dts[..., None]
     thetas = jnp.pad(thetas, ((0, 0), (0, 0), (0, num_pairs - thetas.shape[-1])))
     radii = jnp.exp(log_decays)[..., None]
@@ -157,8 +157,8 @@ def discretize(
 
 def trapezoidal_scan(
     steps: Steps,
-    ks: Complex[Array, "T H M"],
-    qs: Complex[Array, "T H M"],
+    ks: Complex[Array, "T H n"],
+    qs: Complex[Array, "T H n"],
     vs: Float[Array, "T H P"],
     starts: Bool[Array, " T"],
     state: Mamba3State,

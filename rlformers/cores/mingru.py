@@ -44,8 +44,8 @@ class Config:
 class MinGRUState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the hidden state."""
 
-    conv: Float[Array, "B D"]  # B = K - 1
-    h: Float[Array, " H"]
+    conv: Float[Array, "k D"]  # k = K - 1
+    h: Float[Array, " E"]
 
 
 class MinGRU(Core[MinGRUState]):
@@ -87,8 +87,8 @@ class MinGRU(Core[MinGRUState]):
         return (jax.nn.sigmoid(-z).astype(complex),)
 
     def recur(
-        self, h: Float[Array, " H"], us: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, " H"], Float[Array, "T H"]]:
+        self, h: Float[Array, " E"], us: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, " E"], Float[Array, "T E"]]:
         """The recurrent unit alone."""
         z, a = jnp.split(self.W(us), 2, axis=-1)
         g = jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))

@@ -58,7 +58,7 @@ class Memory(NamedTuple):
 class MLSTMState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memory."""
 
-    conv: Float[Array, "B E"]
+    conv: Float[Array, "k E"]
     memory: Memory
 
 
@@ -67,9 +67,9 @@ class MLSTM(Core[MLSTMState]):
 
     W_up: Linear  # x -> (u, z)
     conv: DepthwiseConv
-    W_q: Float[Array, "N b b"]  # the N = E / b blocks
-    W_k: Float[Array, "N b b"]
-    W_v: Float[Array, "N b b"]
+    W_q: Float[Array, "n b b"]  # the n = E / b blocks
+    W_k: Float[Array, "n b b"]
+    W_v: Float[Array, "n b b"]
     W_if: Linear
     skip: Float[Array, " E"]  # s
     norm: LayerNorm
@@ -131,7 +131,7 @@ class MLSTM(Core[MLSTMState]):
         return (jax.nn.sigmoid(self.tokens(state, xs, starts)[-1]).astype(complex),)
 
 
-def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "N b b"]) -> Float[Array, "T E"]:
+def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "n b b"]) -> Float[Array, "T E"]:
     """The product with the block-diagonal matrix of these blocks."""
     return jnp.einsum("tni,nio->tno", xs.reshape(len(xs), *W.shape[:2]), W).reshape(xs.shape)
 
@@ -168,7 +168,7 @@ def mlstm_scan(
     return scan_chunks(advance, memory, (q, k, v, i, jax.nn.log_sigmoid(f), starts), chunk)
 
 
-def divide(reads: Float[Array, "*T H V"], m: Float[Array, "*T H"]) -> Float[Array, "*T H W"]:
+def divide(reads: Float[Array, "*T H _"], m: Float[Array, "*T H"]) -> Float[Array, "*T H V"]:
     """h out of (Cᵀ q, nᵀ q)."""
     # Below -80 the result is 0 either way, and exp(-m) would overflow.
     least = jnp.exp(-jnp.maximum(m, -80.0))[..., None]

@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 class SLSTMState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the units."""
 
-    conv: Float[Array, "B D"]
+    conv: Float[Array, "k D"]
     cell: Cell
 
 
@@ -61,8 +61,8 @@ class SLSTM(Core[SLSTMState]):
     """What stands on the residual path."""
 
     conv: DepthwiseConv
-    W_if: Float[Array, "H d I"]  # I = 2 d
-    W_zo: Float[Array, "H d I"]
+    W_if: Float[Array, "H d g"]  # g = 2 d
+    W_zo: Float[Array, "H d g"]
     R: Float[Array, "H d G"]  # h -> (i, f, z, o), G = 4 d
     b: Float[Array, "H G"]
     norm: LayerNorm

@@ -54,7 +54,7 @@ class Config:
 
 
 @jax.custom_jvp
-def spike(excess: Float[Array, "*N"]) -> Float[Array, "*N"]:
+def spike(excess: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """1 where a membrane is not below its threshold."""
     return (excess >= 0).astype(excess.dtype)
 
@@ -66,8 +66,8 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 
 
 def lif(
-    v: Float[Array, "*N"], x: Float[Array, "*N"], tau: float, threshold: float = 1.0
-) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
+    v: Float[Array, "*batch"], x: Float[Array, "*batch"], tau: float, threshold: float = 1.0
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Leaky integrate and fire: the next membrane and the spikes."""
     v = v + (x - v) / tau
     s = spike(v - threshold)
@@ -95,7 +95,7 @@ class CellState(NamedTuple):
 
     v_u: Float[Array, " C"]
     m: Float[Array, "C N"]
-    v_m: Float[Array, " M"]
+    v_m: Float[Array, " Q"]
     v_h: Float[Array, " D"]
 
 
@@ -113,11 +113,11 @@ class SpikingLMU(eqx.Module):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_u, key_h = jax.random.split(key)
-        M = config.channels * config.order
+        Q = config.channels * config.order
         self.W_u = Linear(width, config.channels, key=key_u)
         self.norm_u = make_norm(config.norm, config.channels)
-        self.norm_m = make_norm(config.norm, M)
-        self.W_h = Linear(M + width, width, key=key_h)
+        self.norm_m = make_norm(config.norm, Q)
+        self.W_h = Linear(Q + width, width, key=key_h)
         self.norm_h = make_norm(config.norm, width)
         self.thetas = log_spaced_windows(config.theta_min, config.theta_max, config.channels)
         self.order, self.tau = config.order, config.tau

@@ -60,7 +60,7 @@ class Stack(Core[StackState]):
 
     def attention(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """Those of all layers."""
         return tuple(
             weights for layer, *inputs in self._inputs(state, xs, starts) for weights in layer.attention(*inputs)
@@ -119,7 +119,7 @@ class Residual(Core[Any]):
 
     def attention(
         self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """Those of the core."""
         return self.core.attention(state, self.norm(xs), starts)
 

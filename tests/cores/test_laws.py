@@ -58,7 +58,10 @@ CORES = {
     "lmu-voelker": ("lmu", {"cell": "voelker", "order": 6, "theta_max": 20.0}),
     "lmu-keras": ("lmu", {"cell": "keras", "channels": 2, "order": 6, "theta_max": 20.0, "learn_theta": True}),
     "lmuformer": ("lmuformer", {"channels": 2, "order": 6, "theta_max": 20.0, "ffn_ratio": 2}),
-    "lmuformer-frozen": ("lmuformer", {"channels": 1, "order": 6, "theta_max": 20.0, "norm": "frozen_bn", "ffn_ratio": 1}),
+    "lmuformer-frozen": (
+        "lmuformer",
+        {"channels": 1, "order": 6, "theta_max": 20.0, "norm": "frozen_bn", "ffn_ratio": 1},
+    ),
     "spiking_lmuformer": ("spiking_lmuformer", {"channels": 3, "order": 4, "theta_max": 20.0, "ffn_ratio": 1}),
     "mamba": ("mamba", {"state_size": 5, "scan": "sequential"}),
     "mamba-chunked": ("mamba", {"state_size": 4, "conv_size": 2, "norm": "none", "scan": "chunked"}),
