@@ -79,6 +79,10 @@ CORES = {
     "slstm": ("slstm", {"heads": 2}),
     "slstm-heads": ("slstm", {"heads": 4, "conv_size": 1, "ffn_ratio": 0.5}),
     "deltanet": ("deltanet", {"heads": 2, "expand": 1}),
+    "stack": (
+        "stack",
+        {"layers": ("mamba", "transformer"), "options": {"mamba": {"state_size": 5}, "transformer": {"memory": 8}}},
+    ),
     "deltanet-ungated": ("deltanet", {"heads": 2, "head_size": 3, "decay": False, "chunk": 9}),
 }
 
