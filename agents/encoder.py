@@ -22,7 +22,7 @@ class Conv(eqx.Module):
         self.weight = flat.reshape(3, 3, in_channels, out_channels)
         self.bias = jnp.zeros(out_channels)
 
-    def __call__(self, x: Float[Array, "N H W i"]) -> Float[Array, "N h w o"]:
+    def __call__(self, x: Float[Array, "N rows columns i"]) -> Float[Array, "N _ _ o"]:
         """Apply to a batch."""
         y = jax.lax.conv_general_dilated(x, self.weight, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return y + self.bias

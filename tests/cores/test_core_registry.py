@@ -120,7 +120,7 @@ def test_unknown_option_names_the_options():
         ("lstm", {"forget_bias": "x"}, "core.forget_bias: need a float, got 'x'"),
         ("lstm", {"forget_bias": True}, "core.forget_bias: need a float, got True"),
         ("lstm", {"forget_bias": 10**400}, "core.forget_bias: need a finite number, got 1000"),
-        ("slstm", {"ffn": float("inf")}, "core.ffn: need a finite number, got inf"),
+        ("slstm", {"ffn_ratio": float("inf")}, "core.ffn_ratio: need a finite number, got inf"),
         ("spiking_lmuformer", {"tau": float("nan")}, "core.tau: need a finite number, got nan"),
         ("transformer", {"memory_per_layer": 3}, "core.memory_per_layer: need a list [...] of ints, got 3"),
         ("transformer", {"memory_per_layer": "3"}, "core.memory_per_layer: need a list [...] of ints, got '3'"),

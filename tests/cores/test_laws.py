@@ -30,7 +30,7 @@ CORES = {
     "s5": ("s5", {"state_size": 8, "scan": "sequential"}),
     "s5-associative": ("s5", {"state_size": 12, "blocks": 2, "activation": "full_glu", "scan": "associative"}),
     "gtrxl": ("gtrxl", {"memory": 8, "heads": 2}),
-    "gtrxl-long": ("gtrxl", {"memory": 50, "heads": 2, "head_size": 4, "share_uv": False, "gate": "sigtanh"}),
+    "gtrxl-long": ("gtrxl", {"memory": 50, "heads": 2, "head_size": 4, "gate": "sigtanh"}),
     "gtrxl-learned": ("gtrxl", {"memory": 8, "heads": 2, "positions": "learned"}),
     "transformer": ("transformer", {"memory": 8, "heads": 2}),
     "transformer-everything": (
@@ -39,7 +39,7 @@ CORES = {
             "memory": 40,
             "heads": 4,
             "positions": "alibi",
-            "norm": "rmsnorm",
+            "norm": "rms",
             "ffn": "swiglu",
             "qk_norm": True,
             "attention_gate": True,
@@ -57,11 +57,14 @@ CORES = {
     "lmu-doubling": ("lmu", {"channels": 2, "order": 6, "theta_max": 20.0, "scan": "doubling"}),
     "lmu-voelker": ("lmu", {"cell": "voelker", "order": 6, "theta_max": 20.0}),
     "lmu-keras": ("lmu", {"cell": "keras", "channels": 2, "order": 6, "theta_max": 20.0, "learn_theta": True}),
-    "lmuformer": ("lmuformer", {"channels": 2, "order": 6, "theta_max": 20.0, "ffn": 2}),
-    "lmuformer-frozen": ("lmuformer", {"channels": 1, "order": 6, "theta_max": 20.0, "norm": "frozen_bn", "ffn": 1}),
-    "spiking_lmuformer": ("spiking_lmuformer", {"channels": 3, "order": 4, "theta_max": 20.0, "ffn": 1}),
+    "lmuformer": ("lmuformer", {"channels": 2, "order": 6, "theta_max": 20.0, "ffn_ratio": 2}),
+    "lmuformer-frozen": (
+        "lmuformer",
+        {"channels": 1, "order": 6, "theta_max": 20.0, "norm": "frozen_bn", "ffn_ratio": 1},
+    ),
+    "spiking_lmuformer": ("spiking_lmuformer", {"channels": 3, "order": 4, "theta_max": 20.0, "ffn_ratio": 1}),
     "mamba": ("mamba", {"state_size": 5, "scan": "sequential"}),
-    "mamba-chunked": ("mamba", {"state_size": 4, "conv_size": 2, "final_norm": False, "scan": "chunked"}),
+    "mamba-chunked": ("mamba", {"state_size": 4, "conv_size": 2, "norm": "none", "scan": "chunked"}),
     "mamba-associative": ("mamba", {"state_size": 4, "expand": 1, "scan": "associative"}),
     "mamba3": ("mamba3", {"state_size": 8, "head_size": 8, "scan": "sequential"}),
     "mamba3-chunked": ("mamba3", {"state_size": 6, "head_size": 4, "rotating": 1.0, "scan": "chunked"}),
@@ -74,9 +77,13 @@ CORES = {
     "mlstm": ("mlstm", {"heads": 2}),
     "mlstm-chunk": ("mlstm", {"heads": 4, "block_size": 2, "conv_size": 2, "chunk": 9}),
     "slstm": ("slstm", {"heads": 2}),
-    "slstm-heads": ("slstm", {"heads": 4, "conv_size": 1, "ffn": 0.5}),
+    "slstm-heads": ("slstm", {"heads": 4, "conv_size": 1, "ffn_ratio": 0.5}),
     "deltanet": ("deltanet", {"heads": 2, "expand": 1}),
-    "deltanet-ungated": ("deltanet", {"heads": 2, "head_size": 3, "gate": False, "chunk": 9}),
+    "stack": (
+        "stack",
+        {"layers": ("mamba", "transformer"), "options": {"mamba": {"state_size": 5}, "transformer": {"memory": 8}}},
+    ),
+    "deltanet-ungated": ("deltanet", {"heads": 2, "head_size": 3, "decay": False, "chunk": 9}),
 }
 
 

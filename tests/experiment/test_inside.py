@@ -271,7 +271,7 @@ def test_every_core_can_be_looked_into(core, tmp_path):
     found = examine(Trained(InspectConfig(max_steps=16), config, built, None, agents, None))
     names = {file.stem for file in draw(found, core, tmp_path)}
     assert {"influence", "horizon"} <= names
-    assert ("attention" in names) == (core in ("gtrxl", "transformer"))
+    assert ("attention" in names) == (core in ("gtrxl", "transformer", "stack"))
     assert ("state" in names) == (core != "mlp")
 
 
