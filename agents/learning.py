@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 from rlformers.agents import losses
 from rlformers.agents.agent import Agent
 from rlformers.agents.finite import finite_learning, first_failure
+from rlformers.agents.hl_gauss import hl_gauss_loss
 from rlformers.agents.optimizer import adam, descend
 from rlformers.agents.schedules import linear_decay, linear_warmup
 from rlformers.agents.sequences import Cut, scan_chunks, sequences, trained
@@ -142,7 +143,9 @@ def loss(
     advantage = losses.whiten(batch.advantage, is_trained) if config.normalize_advantages else batch.advantage
     log_ratio = agent.policy.log_prob(output.policy, batch.action) - batch.log_prob
     surrogate = losses.clipped_surrogate(log_ratio, advantage, numbers.clip_eps, numbers.clip_eps_high)
-    if config.clip_value:
+    if agent.critic_kind == "hl_gauss":
+        value_error = hl_gauss_loss(output.value_logits, batch.target, agent.value_limit)
+    elif config.clip_value:
         value_error = losses.clipped_squared_error(output.value, batch.value, batch.target, numbers.clip_eps)
     else:
         value_error = losses.squared_error(output.value, batch.target)
