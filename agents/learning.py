@@ -84,9 +84,9 @@ def learn(
         metrics["finite"] = finite_learning(grads, metrics)
         stopped = (numbers.target_kl > 0) & (metrics["approx_kl"] > numbers.target_kl)
         directions, opt_state = optimizer.update(grads, student.opt_state)
-        changed = descend(student.agent, directions, lr, numbers), opt_state
-        kept = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (student.agent, student.opt_state), changed)
-        return Student(*kept, stopped), metrics
+        changed = Student(descend(student.agent, directions, lr, numbers), opt_state, stopped)
+        kept = student._replace(stopped=stopped)
+        return jax.tree.map(lambda old, new: jnp.where(stopped, old, new), kept, changed), metrics
 
     def epoch(student: Student, key: PRNGKeyArray) -> tuple[Student, Metrics]:
         key_permutation, key_loss = jax.random.split(key)
