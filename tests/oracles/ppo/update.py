@@ -12,8 +12,7 @@ from autograd.numpy import exp, maximum, minimum
 from autograd.tracer import getval
 
 from .networks import step
-
-LIMIT = 10.0  # of normalised observations
+from .rollout import act, estimate, normalized, vector, with_returns
 
 
 class State(NamedTuple):
@@ -31,31 +30,8 @@ class State(NamedTuple):
     updates: int
 
 
-class World(NamedTuple):
-    """What B environments did in T steps, [T][B] each; `last` is the observation after them, [B]."""
-
-    obs: Any
-    action: Any
-    reward: Any
-    terminated: Any
-    truncated: Any
-    final_obs: Any
-    last: Any
-
-
-class Acted(NamedTuple):
-    """What the agent makes of it, [T][B]; `last_value` [B]."""
-
-    memory: Any  # before the observation
-    start: Any
-    log_prob: Any
-    value: Any
-    final_value: Any
-    last_value: Any
-
-
 def update(state, world, orders, build, decays, config, num_updates):
-    """The state after an update, its metrics, and what it computed of the rollout.
+    """The state after an update, and its metrics.
 
     Args:
         state: Before it.
@@ -83,44 +59,12 @@ def update(state, world, orders, build, decays, config, num_updates):
     lr = config.lr * warm * (decay if config.anneal_lr else 1)
     ent_coef = config.ent_coef * (decay if config.anneal_ent else 1)
     state, metrics = learn(state, seen, acted, advantages, targets, orders, build, decays, lr, ent_coef, config)
-    metrics |= {"lr": lr, "ent_coef": ent_coef, "explained_variance": 1 - np.var(targets - acted.value) / np.var(targets)}
-    return state._replace(memory=memory, start=start, updates=state.updates + 1), metrics, (acted, advantages, targets)
-
-
-def act(agent, memory, start, seen, config):
-    """Log-probabilities and values; a final observation is seen with the memory before the reset, which forgets it."""
-    T, B = config.num_steps, config.num_envs
-    memories, starts = [[None] * B for _ in range(T)], np.zeros((T, B), bool)
-    log_prob, value, final_value, last_value = np.zeros((T, B)), np.zeros((T, B)), np.zeros((T, B)), np.zeros(B)
-    memory, start = list(memory), list(start)
-    for b in range(B):
-        for t in range(T):
-            memories[t][b], starts[t, b] = memory[b], start[b]
-            memory[b], log_pi, value[t, b] = step(agent, memory[b], seen.obs[t][b], start[b])
-            log_prob[t, b] = log_pi[seen.action[t, b]]
-            if seen.truncated[t, b]:
-                _, _, final_value[t, b] = step(agent, memory[b], seen.final_obs[t][b], False)
-            start[b] = seen.terminated[t, b] or seen.truncated[t, b]
-        _, _, last_value[b] = step(agent, memory[b], seen.last[b], start[b])
-    return Acted(memories, starts, log_prob, value, final_value, last_value), memory, start
-
-
-def estimate(rewards, acted, world, gamma_lambda, gamma):
-    """A_t = Σ_l (γλ)^l δ_{t+l} up to the end of the episode (Schulman et al. 2016, equation 16)."""
-    T, B = rewards.shape
-    delta, advantages = np.zeros((T, B)), np.zeros((T, B))
-    for b in range(B):
-        for t in range(T):
-            follows = acted.value[t + 1, b] if t + 1 < T else acted.last_value[b]
-            follows = acted.final_value[t, b] if world.truncated[t, b] else follows
-            follows = 0 if world.terminated[t, b] else follows
-            delta[t, b] = rewards[t, b] + gamma * follows - acted.value[t, b]
-        for t in range(T):
-            for l in range(T - t):
-                advantages[t, b] += gamma_lambda**l * delta[t + l, b]
-                if world.terminated[t + l, b] or world.truncated[t + l, b]:
-                    break
-    return advantages
+    metrics |= {
+        "lr": lr,
+        "ent_coef": ent_coef,
+        "explained_variance": 1 - np.var(targets - acted.value) / np.var(targets),
+    }
+    return state._replace(memory=memory, start=start, updates=state.updates + 1), metrics
 
 
 def learn(state, seen, acted, advantages, targets, orders, build, decays, lr, ent_coef, config):
@@ -191,34 +135,6 @@ def descend(state, g, decays, lr, config):
     direction = m / (1 - config.adam_b1**steps) / (np.sqrt(v / (1 - config.adam_b2**steps)) + config.adam_eps)
     direction = direction + config.weight_decay * decays * state.params
     return state._replace(params=state.params - lr * direction, m=m, v=v, steps=steps)
-
-
-def normalized(world, observations):
-    """By mean and deviation of the observations before this rollout, if there were any."""
-    mean = np.mean(observations, 0) if observations else 0.0
-    std = np.sqrt(np.var(observations, 0) + 1e-8) if observations else 1.0
-
-    def see(obs):
-        x = np.clip((vector(obs) - mean) / std, -LIMIT, LIMIT)
-        return obs | {"obs": x} if isinstance(obs, dict) else x
-
-    obs, final_obs = ([[see(o) for o in row] for row in rows] for rows in (world.obs, world.final_obs))
-    return world._replace(obs=obs, final_obs=final_obs, last=[see(o) for o in world.last])
-
-
-def vector(obs):
-    """The part of an observation that is normalised."""
-    return obs["obs"] if isinstance(obs, dict) else obs
-
-
-def with_returns(state, rewards, done, gamma):
-    """With the discounted returns G_t = r_t + γ G_{t-1} of a rollout, which begin anew after an episode."""
-    returns, discounted = list(state.returns), list(state.discounted)
-    for t, b in np.ndindex(rewards.shape):
-        discounted[b] = rewards[t, b] + gamma * discounted[b]
-        returns.append(discounted[b])
-        discounted[b] = 0.0 if done[t, b] else discounted[b]
-    return state._replace(returns=returns, discounted=discounted)
 
 
 def averages(looked_at):
