@@ -1,4 +1,4 @@
-"""Learning: epochs over minibatches of whole sequences, recomputed from the memories that acting had at their starts."""
+"""Learning: epochs over minibatches of whole sequences, recomputed from the memories that acting began them with."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
