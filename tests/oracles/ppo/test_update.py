@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -10,75 +9,23 @@ import numpy as np
 import optax
 import pytest
 
+from rlformers.agents import acting
 from rlformers.agents.agent import Agent
+from rlformers.agents.gae import gae
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import ppo
+from rlformers.agents.sequences import Cut
 from rlformers.cores.registry import make_core
 from rlformers.envs.spaces import Discrete
-from rlformers.ppo_config import Numbers, PPOConfig
+from rlformers.ppo_config import Numbers
 
+from .cases import CASES, CORES, FAST, OPTIONS, PLAIN, split, static
 from .networks import empty
 from .probe import ACTIONS, Probe
-from .rollout import World
+from .rollout import World, act, estimate
 from .update import State, update
 
 WIDTH, NUM_UPDATES = 4, 4
-CORES = {"gru": {}, "gtrxl": {"memory": 3, "heads": 2}}
-# Everything that can be off is off. The ratio is clipped after the first steps.
-PLAIN = PPOConfig(
-    num_envs=4,
-    num_steps=9,
-    num_minibatches=2,
-    update_epochs=2,
-    lr=3e-3,
-    gamma=0.9,
-    gae_lambda=0.8,
-    clip_eps=0.01,
-    normalize_rewards=False,
-    normalize_advantages=False,
-    anneal_lr=False,
-    anneal_ent=False,
-    max_grad_norm=100.0,
-)
-CHUNKS = {"bptt_length": 3}
-OPTIONS = {
-    "clip_value": {"clip_value": True},
-    "bptt_length": CHUNKS,
-    "burn_in, one sequence": {"burn_in": 2},
-    "burn_in": CHUNKS | {"burn_in": 2},
-    "refresh_memory": CHUNKS | {"refresh_memory": True},
-    "target_kl": {"target_kl": 1e-5},
-    "normalize_rewards": {"normalize_rewards": True, "reward_scale": 3.0},
-    "normalize_observations": {"normalize_observations": True},
-    "normalize_advantages": {"normalize_advantages": True},
-    "anneal_lr": {"anneal_lr": True},
-    "anneal_ent": {"anneal_ent": True},
-    "warmup": {"warmup": 0.6},
-    "weight_decay": {"weight_decay": 0.1},
-    "clip_eps_high": {"clip_eps_high": 0.03},
-    "adam": {"adam_b1": 0.8, "adam_b2": 0.99, "adam_eps": 1e-4},
-    "max_grad_norm": {"max_grad_norm": 0.5},
-    "masks": {"masked": True},
-}
-ALL = functools.reduce(dict.__or__, OPTIONS.values())
-CASES = OPTIONS | {
-    "none": {},
-    "burn_in, refresh_memory": OPTIONS["burn_in"] | OPTIONS["refresh_memory"],
-    "all but target_kl": ALL | {"target_kl": 0.0},
-    "all but refresh_memory": ALL | {"refresh_memory": False},
-    "all but target_kl, refresh_memory": ALL | {"target_kl": 0.0, "refresh_memory": False},
-}
-FAST = [
-    ("gru", "none"),
-    ("gru", "all but refresh_memory"),  # one program with the next
-    ("gru", "all but target_kl, refresh_memory"),
-    ("gtrxl", "all but target_kl"),
-]
-
-
-def static(config):
-    """The configuration of which programs are compiled: numbers are arguments."""
-    return replace(PLAIN, **{k: v for k, v in vars(config).items() if k not in Numbers._fields})
 
 
 def make_agent(core, env):
@@ -140,49 +87,55 @@ class Comparison(NamedTuple):
     worlds: list
 
 
-@functools.cache
-def compared(core, case):
-    options = {"masked": False} | CASES[case]
-    masked = options.pop("masked")
-    config = replace(PLAIN, **options)
-    ours = initial(core, masked)
-    leaves, structure = jax.tree.flatten(ours.agent)
+def oracle(agent):
+    """The agent of a vector of parameters, the oracle's state before the first update, and which of them decay."""
+    leaves, structure = jax.tree.flatten(agent)
     ends = np.cumsum([x.size for x in leaves])
 
     def build(params):
         parts = [params[end - x.size : end].reshape(x.shape) for x, end in zip(leaves, ends, strict=True)]
         return jax.tree.unflatten(structure, parts)
 
-    decays = np.concatenate([np.full(x.size, x.ndim >= 2) for x in leaves])
-    params, B = flat(ours.agent), PLAIN.num_envs
-    theirs = State(params, 0 * params, 0 * params, 0, [empty(ours.agent)] * B, [True] * B, [], [], [0.0] * B, 0)
+    params, B = flat(agent), PLAIN.num_envs
+    state = State(params, 0 * params, 0 * params, 0, [empty(agent)] * B, [True] * B, [], [], [0.0] * B, 0)
+    return build, state, np.concatenate([np.full(x.size, x.ndim >= 2) for x in leaves])
+
+
+@functools.cache
+def compared(core, case):
+    masked, config = split(case)
+    ours = initial(core, masked)
+    build, theirs, decays = oracle(ours.agent)
     result = Comparison({}, [], [], [])
-
-    def compare(name, x, y):
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        assert x.shape == y.shape
-        difference = np.max(np.abs(x - y) / np.maximum(1, np.abs(y)))
-        result.differences[name] = np.maximum(result.differences.get(name, 0.0), difference)  # NaN, if there is one
-
     for _ in range(2):
         order = orders(ours.key, config)
         ours, metrics = program(core, masked, static(config))(ours, Numbers.of(config, NUM_UPDATES))
         result.worlds.append(world(ours))
         theirs, expected = update(theirs, result.worlds[-1], order, build, decays, config, NUM_UPDATES)
-        compare("parameters", flat(ours.agent), theirs.params)
-        compare("Adam m", flat(optax.tree.get(ours.opt_state, "mu")), theirs.m)
-        compare("Adam v", flat(optax.tree.get(ours.opt_state, "nu")), theirs.v)
-        compare("Adam steps", optax.tree.get(ours.opt_state, "count"), theirs.steps)
         moments, reward, discounted = ours.normalizers
-        compare("reward moments", flat(reward), joined(theirs.returns, 1))
-        compare("discounted returns", discounted, theirs.discounted)
-        compare("observation moments", flat(moments), joined(theirs.observations, 3))
+        pairs = {
+            "parameters": (flat(ours.agent), theirs.params),
+            "Adam m": (flat(optax.tree.get(ours.opt_state, "mu")), theirs.m),
+            "Adam v": (flat(optax.tree.get(ours.opt_state, "nu")), theirs.v),
+            "Adam steps": (optax.tree.get(ours.opt_state, "count"), theirs.steps),
+            "reward moments": (flat(reward), joined(theirs.returns, 1)),
+            "discounted returns": (discounted, theirs.discounted),
+            "observation moments": (flat(moments), joined(theirs.observations, 3)),
+        }
         assert {f"ppo/{name}" for name in expected} == {name for name in metrics if name.startswith("ppo/")}
-        for name, value in expected.items():
-            compare(name, metrics[f"ppo/{name}"], value)
+        pairs |= {name: (metrics[f"ppo/{name}"], value) for name, value in expected.items()}
+        for name, pair in pairs.items():
+            worst = result.differences.get(name, 0.0)
+            result.differences[name] = np.maximum(worst, difference(*pair))  # NaN, if there is one
         result.metrics.append(expected)
         result.steps.append(theirs.steps)
     return result
+
+
+def difference(x, y):
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    assert x.shape == y.shape
+    return np.max(np.abs(x - y) / np.maximum(1, np.abs(y)))
 
 
 def joined(samples, size):
@@ -202,6 +155,51 @@ def joined(samples, size):
 )
 def test_two_updates(core, case):
     assert {name: x for name, x in compared(core, case).differences.items() if not x < 1e-5} == {}
+
+
+@pytest.mark.slow  # what it gives is part of the above
+@pytest.mark.parametrize("core", CORES)
+def test_what_a_rollout_is_worth(core):
+    """Values, those of final observations and advantages, and the memories at the starts of sequences."""
+    masked, config = split("burn_in")
+    before = initial(core, masked)
+    cut = Cut(config.num_steps, config.sequence_length, config.burn_in)
+
+    @jax.jit
+    def run(state):
+        key_act = jax.random.split(state.key)[1]
+        before = acting.World(state.env_state, state.obs, state.start, state.memory)
+        env = Probe(config.num_steps, masked)
+        after, memories, rollout, last = acting.act(
+            state.agent, before, env, None, lambda obs: obs, cut, False, key_act
+        )
+        final, ends = rollout.final_value, (rollout.terminated, rollout.truncated)
+        advantages = gae(rollout.reward, rollout.value, final, last, *ends, config.gamma, config.gae_lambda)
+        return state._replace(env_state=after.env_state, obs=after.obs), memories, rollout, last, advantages
+
+    after, memories, rollout, last, advantages = run(before)
+    seen = world(after)
+    build, theirs, _ = oracle(before.agent)
+    acted, _, _ = act(build(theirs.params), theirs.memory, theirs.start, seen, config)
+    expected = estimate(seen.reward, acted, seen, config.gamma * config.gae_lambda, config.gamma)
+    final = np.where(seen.truncated, rollout.final_value, 0.0)
+    pairs = {
+        "log_prob": (rollout.log_prob, acted.log_prob),
+        "value": (rollout.value, acted.value),
+        "final_value": (final, acted.final_value),
+        "last_value": (last, acted.last_value),
+        "advantages": (advantages, expected),
+    }
+    assert {name: x for name, x in ((name, difference(*pair)) for name, pair in pairs.items()) if not x < 1e-5} == {}
+    for n in range(cut.K * config.num_envs):
+        k, b = divmod(n, config.num_envs)
+        (ours,) = jax.tree.map(lambda x, n=n: x[n], memories).layers
+        (theirs,) = acted.memory[max(0, k * cut.L - cut.burn_in)][b]
+        if core == "gru":
+            assert difference(ours.h, theirs) < 1e-5
+        else:
+            assert int(ours.valid) == len(theirs)
+            assert not theirs or difference(ours.mem[-len(theirs) :], theirs) < 1e-5
 
 
 def test_what_happens_is_what_is_tested():
