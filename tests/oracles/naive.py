@@ -1,13 +1,13 @@
 """The papers' recurrences, one token at a time, in float64 NumPy: no batches, no masks, no caches.
 
-Parameters are read from our modules by name; nothing else of the library is used.
+Parameters are read from our modules by name; nothing else of the library is used. autograd can differentiate it.
 """
 
-import numpy as np
+import autograd.numpy as np
 
 
 def f64(x):
-    return np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64)
+    return np.array(x, np.complex128 if np.iscomplexobj(x) else np.float64)
 
 
 def sigmoid(x):
@@ -145,8 +145,8 @@ def gtrxl_layer(layer, tokens):
         for j, c_j in enumerate(c):
             r = position(len(c) - 1 - j, D) @ f64(layer.r.W.weight)[:, columns]
             scores.append(((q + u[i]) @ (c_j @ W_k[:, columns]) + (q + w[i]) @ r) / np.sqrt(d_h))
-        weights = np.exp(scores - np.max(scores))
-        weights /= weights.sum()
+        weights = np.exp(np.array(scores) - np.max(np.array(scores)))
+        weights = weights / weights.sum()
         heads.append(sum(p * (c_j @ W_v[:, columns]) for p, c_j in zip(weights, c, strict=True)))
     o = gate(layer.gate1, tokens[-1], np.maximum(dense(layer.W_o, np.concatenate(heads)), 0))
     f = dense(layer.W_2, np.maximum(dense(layer.W_1, layer_norm(layer.norm2, o)), 0))
