@@ -52,13 +52,12 @@ def program(core, masked, config):
 
 
 def orders(key, config):
-    """Of the sequences of every minibatch of every epoch."""
-    _, key_learn = jax.random.split(jax.random.split(key)[0])
+    """Of the sequences of every minibatch of every epoch, and the key of the next iteration."""
+    key, key_learn = jax.random.split(jax.random.split(key)[0])
     N = config.num_envs * config.num_steps // config.sequence_length
-    permutations = [
-        jax.random.permutation(jax.random.split(k)[0], N) for k in jax.random.split(key_learn, config.update_epochs)
-    ]
-    return [np.asarray(p).reshape(config.num_minibatches, -1) for p in permutations]
+    keys = [jax.random.split(key_epoch)[0] for key_epoch in jax.random.split(key_learn, config.update_epochs)]
+    permutations = [np.asarray(jax.random.permutation(key_permutation, N)) for key_permutation in keys]
+    return [permutation.reshape(config.num_minibatches, -1) for permutation in permutations], key
 
 
 def world(state):
@@ -106,9 +105,10 @@ def compared(core, case):
     masked, config = split(case)
     ours = initial(core, masked)
     build, theirs, decays = oracle(ours.agent)
+    key = ours.key
     result = Comparison({}, [], [], [])
     for _ in range(2):
-        order = orders(ours.key, config)
+        order, key = orders(key, config)
         ours, metrics = program(core, masked, static(config))(ours, Numbers.of(config, NUM_UPDATES))
         result.worlds.append(world(ours))
         theirs, expected = update(theirs, result.worlds[-1], order, build, decays, config, NUM_UPDATES)
