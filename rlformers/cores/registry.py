@@ -83,7 +83,7 @@ _entries = {
         Entry("mlstm", "Beck et al. 2024", "xLSTM's matrix memory, exponential gates", "rlformers.cores.mlstm"),
         Entry("slstm", "Beck et al. 2024", "xLSTM's mixing memory, exponential gates", "rlformers.cores.slstm"),
         Entry("deltanet", "Yang et al. 2024", "matrix memory that erases, gated", "rlformers.cores.deltanet"),
-        Entry("stack", "Lieber et al. 2024, De et al. 2024", "layers of several cores by turns", "rlformers.cores.hybrid"),
+        Entry("stack", "Lieber et al. 2024", "layers of several cores by turns", "rlformers.cores.hybrid"),
     )
 }
 
