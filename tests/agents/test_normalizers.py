@@ -81,7 +81,7 @@ def test_parameters_of_the_dynamics_have_a_learning_rate_of_their_own(name):
 @pytest.mark.parametrize("obs", [jnp.zeros(3), {"vector": jnp.zeros(2), "image": jnp.zeros((10, 9, 4), jnp.uint8)}])
 def test_encoder(obs):
     encoder = Encoder(obs, 16, key=jax.random.key(0))
-    batch = jax.tree.map(lambda x: jnp.ones((5, *x.shape), x.dtype), obs)
+    batch = jax.tree.map(lambda x: jnp.arange(5, dtype=x.dtype).reshape(5, *[1] * x.ndim) + x, obs)
     many = encoder(batch, num_leading=1)
     assert many.shape == (5, 16)
     np.testing.assert_allclose(many[2], encoder(jax.tree.map(lambda x: x[2], batch)), atol=1e-5)

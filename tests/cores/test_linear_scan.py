@@ -127,9 +127,14 @@ def test_nothing_before_a_start_survives(scan, method, arguments):
             np.testing.assert_array_equal(dirty[1][t:], clean[1][t:])
 
 
-def test_auto_is_one_of_the_methods():
-    for scan, arguments in ((linear_scan, elementwise(7, True, "f")), (matrix_scan, matrices(7, (), "f"))):
-        assert_close(run(scan, *arguments, "auto"), run(scan, *arguments, "sequential"), 1e-6)
+@pytest.mark.parametrize(("backend", "methods"), [("cpu", ("sequential",) * 2), ("gpu", ("associative", "doubling"))])
+def test_auto_picks_by_backend(backend, methods, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    scans = ((linear_scan, elementwise(7, True, "f")), (matrix_scan, matrices(7, (), "f")))
+    for (scan, arguments), method in zip(scans, methods, strict=True):
+        names = MATRIX_METHODS if scan is matrix_scan else METHODS
+        programs = {name: str(jax.make_jaxpr(functools.partial(scan, method=name))(*arguments)) for name in names}
+        assert {name for name in names if programs[name] == programs["auto"]} == {"auto", method}
 
 
 def test_unknown_methods_are_refused():

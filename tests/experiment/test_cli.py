@@ -100,7 +100,9 @@ def test_what_a_row_holds_is_documented(trained):
 def test_views_hold_the_rows_of_a_training(trained):
     run_dir, _ = trained
     rows = read_rows(run_dir / "metrics.jsonl")
-    for seed, run_id in enumerate(json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()):
+    ids = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"]
+    assert list(ids) == ["0", "1"]
+    for seed, run_id in enumerate(ids.values()):
         (file,) = (run_dir / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
         assert [(row["env_steps"], row["ppo/entropy"]) for row, _ in history(file)] == [
             (row["step"], row["ppo/entropy"]) for row in rows if row["seed"] == seed
