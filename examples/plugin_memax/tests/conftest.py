@@ -1,4 +1,4 @@
-"""The laws of cores lie in the tests of rlformers."""
+"""The laws of cores are in the tests of rlformers."""
 
 import sys
 from pathlib import Path
