@@ -198,7 +198,7 @@ def _doubling(
         b = b.at[distance:].set(jnp.where(mask, b[distance:], b[distance:] + old))
         blocked = blocked.at[distance:].set(blocked[distance:] | blocked[:-distance])
         if varying:
-            a = a.at[distance:].multiply(a[:-distance])
+            a = jnp.asarray(a).at[distance:].multiply(a[:-distance])
         else:
             a = a * a if product is jnp.multiply else a @ a
         distance *= 2

@@ -247,6 +247,21 @@ def test_what_a_plugin_costs_is_counted(plugins, capsys):
     assert "list cores: no name begins with 'nothing'; cores are other, mlp" in capsys.readouterr().err
 
 
+def test_a_slash_in_a_name_makes_a_family(plugins, capsys):
+    plugins(("family/gru", "rlformers.cores.gru"), ("family/s5", "rlformers.cores.s5"))
+    core = compose(["core=family/s5", "core.state_size=8"]).core
+    assert (core.name, core.options["state_size"]) == ("family/s5", 8)
+    assert main(["train", "core=family/gtrxl"]) == 2
+    assert "core: 'family/gtrxl' is none of family/gru, family/s5, mlp" in capsys.readouterr().err
+    assert main(["list", "cores"]) == 0
+    listed = capsys.readouterr().out
+    assert f"\nfamily/gru {'-':>18}" in listed
+    assert listed.endswith("\nFor what the cores family/... cost: rlformers list cores family\n")
+    assert main(["list", "cores", "family"]) == 0
+    counted = capsys.readouterr().out
+    assert f"\nfamily/gru {'64':>18}" in counted and "For what" not in counted
+
+
 GOOD = """
 from dataclasses import dataclass
 import rlformers.cores.mlp

@@ -235,6 +235,7 @@ def test_step_equals_scan(setup, pattern):
 def test_chain(setup):
     for T in setup.case.lengths[1:]:
         xs, starts = setup.tokens(T), starts_of("random", T)
+        starts[T // 2] = False  # else nothing would be carried from the first segment to the second
         whole, ys_whole = SCAN(setup.core, setup.dirty, xs, starts)
         for k in range(1, T) if T < 10 else (T // 2,):  # every k where that is few programs
             state, ys_1 = SCAN(setup.core, setup.dirty, xs[:k], starts[:k])
@@ -277,11 +278,35 @@ def test_causal(setup, form):
         assert t == T - 1 or not np.array_equal(other_ys[t:], ys[t:])  # one token may change no spike
 
 
+# How many tokens back each layer looks, where that ends.
+REACHES = {
+    "mlp": (0,),
+    "framestack": (4,),
+    "gtrxl": (8,),
+    "gtrxl-long": (50,),
+    "gtrxl-learned": (8,),
+    "transformer": (8,),
+    "transformer-everything": (40,),
+    "transformer-sinusoidal": (16,),  # two loops of 8
+    "transformer-learned": (8,),
+    "transformer-relative": (3, 40, 8),
+}
+
+
+def test_the_window_is_the_sum_of_what_the_layers_reach(setup):
+    reaches = REACHES.get(setup.case.row)
+    expected = sum((reaches * setup.case.depth)[: setup.case.depth]) if reaches else None
+    assert setup.core.window == expected
+
+
+ENDING = [marked(c) for c in FAST if c.row in REACHES]
+ENDING += [marked(c, pytest.mark.slow) for c in SLOW if c.row in REACHES]
+
+
+@pytest.mark.parametrize("setup", ENDING, indirect=True, ids=str)
 def test_window(setup):
     """Tokens further back than the window do not matter, and some token as far back as it does."""
     window, T = setup.core.window, setup.case.lengths[-1]
-    if window is None or window >= T - 1:
-        return
     xs, starts = setup.tokens(T), np.zeros(T, bool)
     _, ys = SCAN(setup.core, setup.dirty, xs, starts)
     before = np.arange(T)[:, None] < T - 1 - window

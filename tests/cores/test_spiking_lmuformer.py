@@ -54,14 +54,15 @@ def test_step_and_scan_spike_alike(B, x64, lengths):
         core = build(1)
         empty = jax.tree.map(lambda a: jnp.broadcast_to(a, (B, *a.shape)), core.initial_state())
         xs, starts = tokens(lengths[-1], B)
-        states, ys = empty, []
-        for t in range(lengths[-1]):
-            states, y = STEP(core, states, xs[t], starts[t])
+        states, ys = [empty], []
+        for x, start in zip(xs, starts, strict=True):
+            state, y = STEP(core, states[-1], x, start)
+            states.append(state)
             ys.append(y)
-            if (T := t + 1) in lengths:
-                scanned, ys_scanned = SCAN(core, empty, xs[:T], starts[:T])
-                jax.tree.map(np.testing.assert_array_equal, scanned, states)
-                np.testing.assert_array_equal(ys_scanned, np.stack(ys))
+        for T in lengths:
+            scanned, ys_scanned = SCAN(core, empty, xs[:T], starts[:T])
+            jax.tree.map(np.testing.assert_array_equal, scanned, states[T])
+            np.testing.assert_array_equal(ys_scanned, np.stack(ys[:T]))
 
 
 @pytest.mark.parametrize("B", [1, 3])
