@@ -184,9 +184,7 @@ def _scan(
     raise ValueError(f"unknown method {method!r}")
 
 
-def _doubling(
-    a: Array | np.ndarray, b: Array, starts: Array, h: Array, product: Product, varying: bool
-) -> tuple[Array, Array]:
+def _doubling(a: Any, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:
     """After level l, b_t is the state that the last 2^l inputs of its episode have left."""
     T = len(b)
     b = b.at[0].set(jnp.where(starts[0], b[0], product(a[0] if varying else a, h) + b[0]))

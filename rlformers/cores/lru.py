@@ -96,7 +96,7 @@ class LRU(Core[LRUState]):
 
     def recur(
         self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[LRUState, Float[Array, "T D"]]:
+    ) -> tuple[LRUState, Float[Array, "T o"]]:
         """The recurrence alone: Re(C h)."""
         B = jnp.exp(self.gamma_log)[:, None] * jax.lax.complex(self.B[..., 0], self.B[..., 1])
         h, hs = linear_scan(self.decay(), complex_product(xs, B), starts, state.h, self.config.scan)
