@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -67,6 +68,8 @@ def learn(
     """
     B = batch.start.shape[1]
     cut = Cut(config.num_steps, config.sequence_length, config.burn_in)
+    chex.assert_tree_shape_prefix(batch, (cut.T, B))
+    chex.assert_tree_shape_prefix(memories, (cut.K * B,))
     whole, is_trained = sequences(batch, cut), trained(cut, B)
     decay = linear_decay(update, numbers.num_updates)
     warmup = linear_warmup(update, numbers.warmup, numbers.num_updates)
