@@ -25,7 +25,8 @@ from .probe import ACTIONS, Probe
 from .rollout import World, act, estimate
 from .update import State, update
 
-WIDTH, NUM_UPDATES = 4, 4
+WIDTH, NUM_UPDATES = 6, 4
+ONE_WORKER = {core: pytest.mark.xdist_group(f"oracle of PPO, {core}") for core in CORES}  # programs are shared
 
 
 def make_agent(core, env):
@@ -36,11 +37,15 @@ def make_agent(core, env):
 
 @functools.cache
 def initial(core, masked):
-    """Before the first update, at parameters none of which is 0 or 1."""
-    env = Probe(PLAIN.num_steps, masked)
-    state = jax.jit(ppo(PLAIN, env, None, make_agent(core, env), NUM_UPDATES).init)(jax.random.key(3))
-    noise, rng = lambda x: x + 0.3 * rng.normal(size=x.shape).astype(x.dtype), np.random.default_rng(0)
-    return state._replace(agent=jax.tree.map(noise, state.agent))
+    """Before the first update, at parameters none of which is 0 or 1; with this key the world does all that it can."""
+    env, rng = Probe(PLAIN.num_steps, masked), np.random.default_rng(0)
+    state = jax.jit(ppo(PLAIN, env, None, make_agent(core, env), NUM_UPDATES).init)(jax.random.key(7))
+
+    def away(x):
+        """Biases upwards: where all ReLUs are off, a LayerNorm makes its input's rounding error 300 times larger."""
+        return x + (0.3 * rng.normal(size=x.shape) + 0.5 * (x.ndim == 1)).astype(x.dtype)
+
+    return state._replace(agent=jax.tree.map(away, state.agent))
 
 
 @functools.cache
@@ -148,7 +153,7 @@ def joined(samples, size):
 @pytest.mark.parametrize(
     ("core", "case"),
     [
-        pytest.param(core, case, marks=[] if (core, case) in FAST else pytest.mark.slow)
+        pytest.param(core, case, marks=ONE_WORKER[core] if (core, case) in FAST else pytest.mark.slow)
         for case in CASES
         for core in CORES
     ],
@@ -202,15 +207,15 @@ def test_what_a_rollout_is_worth(core):
             assert not theirs or difference(ours.mem[-len(theirs) :], theirs) < 1e-5
 
 
+@ONE_WORKER["gru"]
 def test_what_happens_is_what_is_tested():
     """The cases above would prove little if nothing ended, nothing was clipped, and nothing stopped."""
     plain, limited = compared("gru", "none"), compared("gru", "all but refresh_memory")
     first = plain.worlds[0]
+    terminated, truncated = first.terminated & ~first.truncated, first.truncated & ~first.terminated
     early = slice(PLAIN.num_steps - 2)  # the agent sees what comes after it
-    for ended in (first.terminated & ~first.truncated, first.truncated & ~first.terminated):
-        assert ended[early].any()
-    last = first.terminated[-1] | first.truncated[-1]
-    assert not last.all()
+    assert all(ended[early].any() for ended in (terminated, truncated, first.terminated & first.truncated))
+    assert all(ended[-1].any() for ended in (terminated, truncated, ~first.terminated & ~first.truncated))
     assert all(0.1 < metrics["clip_fraction"] < 0.9 for metrics in plain.metrics)
     assert 0 < limited.steps[1] - limited.steps[0] < 4
     assert all(metrics["grad_norm"] > OPTIONS["max_grad_norm"]["max_grad_norm"] for metrics in limited.metrics)
@@ -225,6 +230,8 @@ def table():
             kinds = [kind for kind in parts if kind in name] or ["moments" if "returns" in name else "metrics"]
             parts[kinds[0]].append(x)
         print(f"{core:5} | {case}", *(f"{max(x):.1e}" for x in parts.values()), sep=" | ", flush=True)
+        program.cache_clear()  # all at once, they take more mappings than Linux allows a process
+        jax.clear_caches()
 
 
 if __name__ == "__main__":
