@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rlformers.cores.layers import Linear, orthogonal
+from rlformers.cores.products import conv
 
 
 class Conv(eqx.Module):
@@ -23,8 +24,7 @@ class Conv(eqx.Module):
 
     def __call__(self, x: Float[Array, "N H W i"]) -> Float[Array, "N h w o"]:
         """Apply to a batch."""
-        y = jax.lax.conv_general_dilated(x, self.weight, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return jax.nn.relu(y + self.bias)
+        return jax.nn.relu(conv(x, self.weight, stride=2) + self.bias)
 
 
 class Encoder(eqx.Module):

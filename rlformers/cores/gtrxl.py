@@ -21,9 +21,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from rlformers.cores.attention import Positions
 from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, Linear, matmul, per_gate, xavier_uniform
+from rlformers.cores.layers import LayerNorm, Linear, per_gate, xavier_uniform
 from rlformers.cores.options import check_choices, check_least, size_of_heads
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
+from rlformers.cores.products import matmul
 from rlformers.cores.stack import Stack, StackState
 
 POSITIONS = ("relative", "learned")

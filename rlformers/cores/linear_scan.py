@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, PyTree
 
+from rlformers.cores.products import einsum
+
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
 FUSED_METHODS = ("auto", "sequential", "associative", "chunked")
@@ -70,7 +72,7 @@ def matrix_scan(
     """
     if method == "auto":
         method = "sequential" if jax.default_backend() == "cpu" else "doubling"
-    return _scan(A, b, starts, h, method, partial(jnp.einsum, "...ij,...j->...i"), inner=None)
+    return _scan(A, b, starts, h, method, partial(einsum, "...ij,...j->...i"), inner=None)
 
 
 def fused_scan(
