@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-adapters check-envs check
+.PHONY: demo test test-all test-adapters check-envs mutants check
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ test-adapters: $(VENV)-adapters/.installed
 # The checker of environments over every registered id: more than an hour on 2 cores.
 check-envs: $(VENV)-adapters/.installed
 	$(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_check.py -k test_every_environment_keeps_the_protocol
+
+# Faults are put into the learner, one at a time, and its tests must notice each of them: tests/mutants/caught.md.
+mutants: $(VENV)/.installed
+	$(BIN)/python tests/mutants/mutate.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -89,7 +89,6 @@ class Numbers(NamedTuple):
     """
 
     lr: Any
-    warmup: Any
     gamma: Any
     gae_lambda: Any
     clip_eps: Any
@@ -104,6 +103,7 @@ class Numbers(NamedTuple):
     target_kl: Any
     reward_scale: Any
     core_lr_scale: Any
+    warmup: Any
     num_updates: Any  # of the whole training, over which the schedules run
 
     @classmethod

@@ -1,6 +1,6 @@
 """From a configuration to the objects it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -10,13 +10,14 @@ from jaxtyping import PRNGKeyArray
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
-from rlformers.config import ExperimentConfig, with_numbers
+from rlformers.config import ExperimentConfig
 from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.experiment.leaves import describe, mismatch
 from rlformers.experiment.sinks.tensorboard import require_tensorboard
+from rlformers.ppo_config import Numbers
 
 
 class Built(NamedTuple):
@@ -26,7 +27,7 @@ class Built(NamedTuple):
     env_params: Any
     make_agent: Callable[[PRNGKeyArray], Agent]
     learner: Learner
-    # With other values of `config.NUMBERS`, which may be traced, and with a `Divide` among devices, if there is one.
+    # With other numbers, which may be traced, and further keywords of `ppo`.
     learner_with: Callable[..., Learner]
 
 
@@ -52,11 +53,11 @@ def build(config: ExperimentConfig) -> Built:
     def make_agent(key: PRNGKeyArray) -> Agent:
         return Agent(obs, policy, core, config.model.width, key=key)
 
-    def learner_with(numbers: Mapping[str, Any], divide: Divide | None = None) -> Learner:
-        learner = ppo(with_numbers(config.ppo, numbers), env, params, make_agent, config.num_updates, divide)
+    def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
+        learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
         return Learner(in_precision(config, learner.init), in_precision(config, learner.update))
 
-    return Built(env, params, make_agent, learner_with({}), learner_with)
+    return Built(env, params, make_agent, learner_with(Numbers.of(config.ppo, config.num_updates)), learner_with)
 
 
 def in_precision(config: ExperimentConfig, function: Callable) -> Callable:

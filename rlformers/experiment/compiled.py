@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from rlformers.agents.ppo import TrainState
-from rlformers.config import ExperimentConfig, numbers_of
+from rlformers.config import ExperimentConfig
 from rlformers.envs.host import on_host
 from rlformers.experiment.build import Built, build
 from rlformers.experiment.guard import debugged
@@ -27,6 +27,7 @@ from rlformers.experiment.leaves import fetch
 from rlformers.experiment.provenance import num_cores
 from rlformers.experiment.sharding import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
 from rlformers.hurry import IN_A_HURRY
+from rlformers.ppo_config import Numbers, check_alike
 
 # States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
 States = list[TrainState]
@@ -49,39 +50,48 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
     """Build what the runs name and compile their update, for all devices that can share their environments.
 
     Args:
-        configs: Of runs that differ in `config.NUMBERS` and in places only.
+        configs: Of runs that differ in `Numbers` and in places only.
     """
     started = time.perf_counter()
-    # Arguments of the program, also of a single run: another learning rate finds it compiled.
-    values = numbers_of([each.ppo for each in configs])
+    check_alike([each.ppo for each in configs])
     config = configs[0]
     built = build(config)
     devices = choose_devices(config, built.env)
     mesh = make_mesh(devices) if len(devices) > 1 else None
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
-    columns = {name: np.repeat(np.asarray(column, np.float32), config.seeds) for name, column in values.items()}
+    # Arguments of the program, also of a single run: another learning rate finds it compiled.
+    each = [Numbers.of(each.ppo, each.num_updates) for each in configs]
+    columns = Numbers(*(np.repeat(np.asarray(column, np.float32), config.seeds) for column in zip(*each, strict=True)))
     init = jax.vmap(built.learner.init)
     one = jax.eval_shape(init, keys[: config.seeds])
 
-    def update(state: Any, numbers: dict[str, Any]) -> Any:
-        step = built.learner_with(numbers, divider(mesh) if mesh else None).update
+    alone = one_by_one(devices, built.env)
+
+    def update(state: Any, numbers: Numbers) -> Any:
+        step = built.learner_with(numbers, divider(mesh) if mesh else None, vmapped=not alone).update
         return (debugged(step) if config.debug else step)(state)
 
-    size = 1 if one_by_one(devices, built.env) else len(keys)
+    def update_alone(states: Any, numbers: Numbers) -> Any:
+        """Of a group of one: under `vmap` conditions would be computed on both sides."""
+        one = jax.tree.map(lambda x: x[0], (states, numbers))
+        return jax.tree.map(lambda x: x[None], update(*one))
+
+    update_group = update_alone if alone else jax.vmap(update)
+    size = 1 if alone else len(keys)
     groups = [slice(at, at + size) for at in range(0, len(keys), size)]
     template = jax.eval_shape(init, keys[groups[0]])
-    numbers = [{name: jnp.array(column[group]) for name, column in columns.items()} for group in groups]
+    numbers = [jax.tree.map(lambda column, group=group: jnp.array(column[group]), columns) for group in groups]
     if mesh is None:
         # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, compiler_options=IN_A_HURRY), partial(jax.device_put, may_alias=False)
-        jitted = jax.jit(jax.vmap(update), donate_argnums=0)
+        jitted = jax.jit(update_group, donate_argnums=0)
     else:
         everywhere, states = everywhere_on(mesh), layout(template, mesh)
         # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, out_shardings=states), partial(jax.device_put, device=states)
         one, numbers = with_layout(one, mesh), jax.device_put(numbers, everywhere)
         inputs = outputs = (states, everywhere)
-        jitted = jax.jit(jax.vmap(update), donate_argnums=0, in_shardings=inputs, out_shardings=outputs)
+        jitted = jax.jit(update_group, donate_argnums=0, in_shardings=inputs, out_shardings=outputs)
     program = jitted.lower(template, numbers[0]).compile()
     seconds = time.perf_counter() - started
 

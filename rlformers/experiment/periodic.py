@@ -25,7 +25,7 @@ from rlformers.experiment.statistics import over_seeds
 
 
 def make_player(config: ExperimentConfig) -> Player:
-    """What plays the evaluations of a run, and of those that differ from it in `config.NUMBERS` only.
+    """What plays the evaluations of a run, and of those that differ from it in `Numbers` only.
 
     Says on stderr if their held-out tasks are not held out.
     """

@@ -64,7 +64,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
 def train_together(
     configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
 ) -> list[dict[str, Any] | Failed]:
-    """Train runs that differ in numbers only (`config.NUMBERS`) in one program; each has its directory as in `train`.
+    """Train runs that differ in `Numbers` only in one program; each has its directory as in `train`.
 
     A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
     their last digits.

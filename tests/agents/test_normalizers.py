@@ -13,8 +13,6 @@ from rlformers.agents.normalizers import (
     update_observation,
     update_reward,
 )
-from rlformers.agents.optimizer import learning_rates
-from rlformers.cores.registry import make_core
 
 
 def test_moments_of_batches_are_those_of_all_samples():
@@ -44,38 +42,6 @@ def test_returns_restart_after_the_last_step_of_an_episode():
     np.testing.assert_allclose(normalizers.reward.mean, np.mean(returns))
     np.testing.assert_allclose(normalizers.reward.std(), np.std(returns), rtol=1e-5)
     np.testing.assert_allclose(normalizers.discounted_return, [1.0])
-
-
-# Of the second layer.
-SLOW = {
-    "s5": {".Lambda_re", ".Lambda_im", ".B", ".log_step"},
-    "s4d": {".core.log_dt", ".core.log_A_real", ".core.A_imag"},
-    "lru": {".core.nu_log", ".core.theta_log", ".core.gamma_log", ".core.B"},
-    "ffm": {".alpha", ".omega"},
-    "lmu": {".log_theta"},
-    "mamba": {".core.A_log", ".core.D", ".core.W_dt.bias"},
-    "mamba2": {".core.A_log", ".core.D", ".core.dt_bias"},
-    "mamba3": {".core.D", ".core.dt_bias"},
-    "deltanet": {".core.A_log", ".core.W_alpha.bias"},
-    "linear_attention": {".core.log_rate"},
-    "gru": set(),
-    "transformer": set(),
-}
-
-
-@pytest.mark.parametrize("name", SLOW)
-def test_parameters_of_the_dynamics_have_a_learning_rate_of_their_own(name):
-    options = {"cell": "keras", "learn_theta": True} if name == "lmu" else {}
-    shapes = jax.eval_shape(lambda: make_core(name, 16, 2, key=jax.random.key(0), **options))
-    core = jax.tree.map(lambda _: jnp.zeros(()), shapes)  # whose numbers do not matter
-    rates = learning_rates({"core": core, "rest": [jnp.ones(2)]}, 0.25)
-    assert rates["rest"] == [1.0]
-    leaves = {jax.tree_util.keystr(path): rate for path, rate in jax.tree_util.tree_leaves_with_path(rates["core"])}
-    assert set(leaves.values()) <= {1.0, 0.25}
-    prefix = ".layers[1]"
-    assert {path.removeprefix(prefix) for path in leaves if leaves[path] == 0.25 and path.startswith(prefix)} == SLOW[
-        name
-    ]
 
 
 @pytest.mark.parametrize("obs", [jnp.zeros(3), {"vector": jnp.zeros(2), "image": jnp.zeros((10, 9, 4), jnp.uint8)}])

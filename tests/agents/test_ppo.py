@@ -11,11 +11,11 @@ from flax import struct
 
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
-from rlformers.agents.ppo import _sequences, ppo
-from rlformers.config import PPOConfig, with_numbers
+from rlformers.agents.ppo import ppo
 from rlformers.cores.registry import make_core
 from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
+from rlformers.ppo_config import Numbers, PPOConfig
 
 
 class State(NamedTuple):
@@ -202,14 +202,6 @@ def test_one_step_of_memory(core, config, low, high):
     assert low <= float(sum(right)) / 2 <= high
 
 
-def test_sequences_are_contiguous_pieces_of_time():
-    T, B, K = 6, 2, 3
-    x = jnp.arange(T)[:, None] * 10 + jnp.arange(B)  # x[t, b] = 10 t + b
-    pieces = _sequences(x, K)
-    assert pieces.shape == (T // K, K * B)
-    np.testing.assert_array_equal(pieces[:, 2 * B + 1], [41, 51])  # the third piece of environment 1
-
-
 @pytest.mark.slow
 def test_a_kl_limit_skips_the_rest_of_the_iteration():
     config = {"lr": 0.05, "update_epochs": 8}
@@ -224,8 +216,8 @@ def test_hyper_parameters_can_be_vmapped():
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2)
 
     def train(lr, ent_coef):
-        numbers = with_numbers(config, {"lr": lr, "ent_coef": ent_coef})
-        learner = ppo(numbers, Probe(), Params.of("cued", n=2), make_agent("gru", 8), 3)
+        numbers = Numbers.of(config, 3)._replace(lr=lr, ent_coef=ent_coef)
+        learner = ppo(config, Probe(), Params.of("cued", n=2), make_agent("gru", 8), 3, numbers=numbers, vmapped=True)
         state = learner.init(jax.random.key(0))
         return jax.lax.scan(lambda s, _: learner.update(s), state, None, 3)[0].agent
 

@@ -14,12 +14,12 @@ import pytest
 
 from rlformers.cli import main
 from rlformers.compose import compose
-from rlformers.config import NUMBERS
 from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import saved_updates
 from rlformers.experiment.member import Member
 from rlformers.experiment.run_dir import create_run_dir
 from rlformers.experiment.train import train, train_together
+from rlformers.ppo_config import Numbers, PPOConfig
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "ppo.update_epochs=1", "model.width=8"]
 SMALL += ["core=gru", "seeds=2", "total_steps=640", "log_every=1", "chunk_seconds=0.001", "wandb.mode=disabled"]
@@ -130,7 +130,7 @@ def test_an_accelerator_takes_all_agents_at_once(whole, tmp_path, monkeypatch):
 def test_every_number_can_be_traced():
     built = build(compose(SMALL))
     state = jax.eval_shape(built.learner.init, jax.random.key(0))
-    numbers = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in NUMBERS}
+    numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.float32), Numbers.of(PPOConfig(), 1))
     after, metrics = jax.eval_shape(lambda state, numbers: built.learner_with(numbers).update(state), state, numbers)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert metrics["ppo/lr"].shape == ()
@@ -148,7 +148,8 @@ def test_all_numbers_at_once(tmp_path):
     base = compose([*SMALL, "core=s5", "total_steps=64"])
     numbers = dict(lr=2e-2, gamma=0.8, gae_lambda=0.7, clip_eps=0.1, ent_coef=0.02, vf_coef=0.9)
     numbers |= dict(max_grad_norm=0.1, target_kl=0.01, reward_scale=0.5, core_lr_scale=0.3)
-    assert set(numbers) == set(NUMBERS)
+    numbers |= dict(warmup=0.5, clip_eps_high=0.4, adam_b1=0.8, adam_b2=0.9, adam_eps=1e-3, weight_decay=0.1)
+    assert set(numbers) | {"num_updates"} == set(Numbers._fields)
     other = dataclasses.replace(base, ppo=dataclasses.replace(base.ppo, **numbers))
     configs = [dataclasses.replace(c, run_dir=str(tmp_path / name)) for c, name in ((base, "a"), (other, "b"))]
     train_together(configs, [create_run_dir(config) for config in configs])

@@ -1,0 +1,167 @@
+"""Acting: T steps of an agent in B environments, and what they are worth to learning."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PRNGKeyArray
+
+from rlformers.agents.agent import Agent, Output
+from rlformers.agents.sequences import Cut, scan_chunks
+
+See = Callable[[Any], Any]  # from what environments show to what the agent gets
+
+
+class World(NamedTuple):
+    """B environments and their agent's memories between two steps; leading axis B."""
+
+    env_state: Any
+    obs: Any
+    start: Bool[Array, " B"]  # whether obs is the first of a new memory
+    memory: Any  # before obs is consumed
+
+
+class Rollout(NamedTuple):
+    """What acting produced; leading axes [T, B]."""
+
+    obs: Any  # as the environments show it
+    start: Array
+    action: Array  # raw, before squashing
+    log_prob: Array
+    value: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    final_value: Array  # of info["final_observation"]; means something only where truncated
+    episodes: dict[str, Array]  # sums over the episodes that ended in this step, [T, ...]
+
+
+class _Carry(NamedTuple):
+    world: World
+    final_obs: Any  # of the step before
+    truncated: Bool[Array, " B"]  # by the step before
+
+
+def act(
+    agent: Agent,
+    world: World,
+    env: Any,
+    env_params: Any,
+    see: See,
+    cut: Cut,
+    vmapped: bool,
+    key: PRNGKeyArray,
+) -> tuple[World, Any, Rollout, Array]:
+    """T steps in B environments.
+
+    V(final_observation) of a step that truncates takes one more step of the memory before the reset, which is not
+    committed. It is computed with the step after, where the memory is at hand, and not at all in environments that
+    declare that they never truncate.
+
+    Args:
+        agent: With the parameters to act with.
+        world: Where it is.
+        env: A gymnax 1.x environment.
+        env_params: Its params.
+        see: Normalises observations.
+        cut: T, and where sequences begin.
+        vmapped: See `observe`.
+        key: For actions and environments.
+
+    Returns:
+        Where it is after T steps; the memories at the starts of sequences [K B, ...]; the rollout; V(o_T) [B].
+    """
+    B = len(world.start)
+    can_truncate = not getattr(env, "never_truncates", False)
+
+    def look(carry: _Carry) -> tuple[Any, Output, Array]:
+        world = carry.world
+        if not can_truncate:
+            memory, output = jax.vmap(agent.step)(world.memory, see(world.obs), world.start)
+            return memory, output, jnp.zeros(B)
+        return observe(agent, world.memory, see(world.obs), world.start, see(carry.final_obs), carry.truncated, vmapped)
+
+    def step(carry: _Carry, key: PRNGKeyArray) -> tuple[_Carry, tuple[Rollout, Array]]:
+        key_action, key_env = jax.random.split(key)
+        memory, output, value_before = look(carry)
+        action = agent.policy.sample(key_action, output.policy)
+        obs, env_state, reward, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
+            jax.random.split(key_env, B), carry.world.env_state, agent.policy.to_env(action), env_params
+        )
+        done = terminated | truncated
+        rollout = Rollout(
+            obs=carry.world.obs,
+            start=carry.world.start,
+            action=action,
+            log_prob=agent.policy.log_prob(output.policy, action),
+            value=output.value,
+            reward=jnp.asarray(reward, jnp.float32),
+            terminated=terminated,
+            truncated=truncated,
+            final_value=jnp.zeros(B),
+            episodes=ended_episodes(info, done),
+        )
+        final_obs = info["final_observation"] if can_truncate else carry.final_obs
+        return _Carry(World(env_state, obs, done, memory), final_obs, truncated), (rollout, value_before)
+
+    memory = jax.vmap(agent.core.prepare, axis_size=B)(world.memory)
+    carry = _Carry(world._replace(memory=memory), world.obs, jnp.zeros(B, bool))
+    carry, memories, (rollout, values_before) = scan_chunks(
+        lambda carry, keys: jax.lax.scan(step, carry, keys),
+        carry,
+        jax.random.split(key, (cut.K, cut.L)).reshape(cut.T),
+        cut,
+        lambda carry: carry.world.memory,
+    )
+    _, output, value_before = look(carry)
+    final_value = jnp.concatenate([values_before[1:], value_before[None]])
+    return carry.world, memories, rollout._replace(final_value=final_value), output.value
+
+
+def observe(
+    agent: Agent,
+    memory: Any,
+    obs: Any,
+    start: Bool[Array, " B"],
+    final_obs: Any,
+    truncated: Bool[Array, " B"],
+    vmapped: bool,
+) -> tuple[Any, Output, Array]:
+    """One step of B memories, and the values [B] of the observations that came before a reset.
+
+    Args:
+        agent: The agent.
+        memory: Before either observation.
+        obs: To be consumed.
+        start: Whether it is the first of a new memory.
+        final_obs: Of the same memory without a reset; only seen.
+        truncated: Where its value is needed. Elsewhere it may be any number.
+        vmapped: Whether callers vmap this function. Alone, it is a step of B memories, and now and then another one;
+            vmapped, where both sides of a condition are computed, one of 2 B memories.
+    """
+    step = jax.vmap(agent.step)
+    if vmapped:
+        both = jax.tree.map(
+            lambda *parts: jnp.concatenate(parts), (memory, obs, start), (memory, final_obs, start & False)
+        )
+        new, output = step(*both)
+        B = len(start)
+        first, second = (jax.tree.map(lambda x, half=half: x[half], output) for half in (slice(B), slice(B, None)))
+        return jax.tree.map(lambda x: x[:B], new), first, second.value
+    value = jax.lax.cond(
+        truncated.any(),
+        lambda: step(memory, final_obs, jnp.zeros_like(start))[1].value,
+        lambda: jnp.zeros(len(start)),
+    )
+    return *step(memory, obs, start), value
+
+
+def ended_episodes(info: dict[str, Array], done: Bool[Array, " B"]) -> dict[str, Array]:
+    """Sums over the environments whose episode ended: their number, and every `info["episode_<name>"]`."""
+    episodes = {"count": done.sum()}
+    for name, total in info.items():
+        if name.startswith("episode_"):
+            ended = done.reshape(len(done), *[1] * (total.ndim - 1))
+            episodes[name.removeprefix("episode_")] = jnp.where(ended, total, 0).sum(0).astype(jnp.float32)
+    return episodes

@@ -1,0 +1,16 @@
+"""The faults can be made: a line that was rewritten must be rewritten in the table as well."""
+
+import pytest
+from faults import FAULTS, TESTS
+from mutate import ROOT
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.path}-{fault.name}")
+def test_a_fault_changes_one_place(fault):
+    assert (ROOT / fault.path).read_text().count(fault.right) == 1
+    assert fault.right != fault.wrong
+    assert all((ROOT / test).exists() for test in TESTS[fault.path])
+
+
+def test_every_fault_has_a_name_of_its_own():
+    assert len({(fault.path, fault.name) for fault in FAULTS}) == len(FAULTS)
