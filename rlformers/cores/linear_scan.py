@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, PyTree
 
-from rlformers.cores.products import einsum
+from rlformers.cores.products import transition
 
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
@@ -72,7 +72,7 @@ def matrix_scan(
     """
     if method == "auto":
         method = "sequential" if jax.default_backend() == "cpu" else "doubling"
-    return _scan(A, b, starts, h, method, partial(einsum, "...ij,...j->...i"), inner=None)
+    return _scan(A, b, starts, h, method, transition, inner=None)
 
 
 def fused_scan(

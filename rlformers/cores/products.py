@@ -36,9 +36,9 @@ def precision(compute_dtype: str) -> AbstractContextManager[None]:
     return jax.default_matmul_precision(PRECISIONS[compute_dtype])
 
 
-def matmul(x: Float[Array, "*batch i"], weight: Float[Array, "*#batch i o"]) -> Float[Array, "*batch o"]:
-    """`x @ weight`."""
-    return _multiply(jnp.matmul, x, weight)
+def matmul(a: Float[Array, "*a"], b: Float[Array, "*b"]) -> Float[Array, "*ab"]:
+    """`a @ b`."""
+    return _multiply(jnp.matmul, a, b)
 
 
 def einsum(subscripts: str, a: Float[Array, "*a"], b: Float[Array, "*b"]) -> Float[Array, "*ab"]:
@@ -51,10 +51,24 @@ def conv(x: Float[Array, "N H W i"], kernel: Float[Array, "k l i o"], stride: in
     return _multiply(_conv(stride), x, kernel)
 
 
+def transition(A: Float[Array, "*C N N"], h: Float[Array, "*P N"]) -> Float[Array, "*P N"]:
+    """`A h` of a state h, where products are rounded as h + (A - 1) h: what stays of a state is not rounded.
+
+    Else decays near 1 would be 1, which for some A is an unstable system, and h were a state of bfloat16.
+    """
+    if not _in_bfloat16():
+        return einsum("...ij,...j->...i", A, h)
+    return h + einsum("...ij,...j->...i", A - jnp.eye(A.shape[-1], dtype=A.dtype), h)
+
+
 def rounded(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The numbers that a product would multiply: for sums of products that are written out."""
-    # Not conversions there and back, which XLA may leave out.
-    return jax.lax.reduce_precision(x, 8, 7) if _in_bfloat16() else x
+    return _round(x) if _in_bfloat16() else x
+
+
+def _round(x: Array) -> Array:
+    """To 8 significant bits. Conversions there and back are ones that XLA may leave out."""
+    return jax.lax.reduce_precision(x, 8, 7)
 
 
 def _in_bfloat16() -> bool:
@@ -95,8 +109,7 @@ def _rounded_jaxpr(product: Product, *operands: jax.ShapeDtypeStruct) -> ClosedJ
     wide = jax.make_jaxpr(product)(*(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in operands))
 
     def run(*operands: Array) -> Array:
-        narrow = (jax.lax.reduce_precision(x, 8, 7).astype(jnp.bfloat16) for x in operands)
-        return _run(wide, *narrow)[0].astype(operands[0].dtype)
+        return _run(wide, *(_round(x).astype(jnp.bfloat16) for x in operands))[0].astype(operands[0].dtype)
 
     return jax.make_jaxpr(run)(*operands)
 
@@ -144,9 +157,20 @@ def _evaluate(a: Array, b: Array, *, product: Product, jaxpr: ClosedJaxpr) -> Ar
     return jaxpr_as_fun(jaxpr)(a, b)[0]
 
 
-rounded_product_p.def_impl(jax.jit(_evaluate, static_argnames=("product", "jaxpr")))
+def _evaluate_on_cpu(a: Array, b: Array, *, product: Product, jaxpr: ClosedJaxpr) -> Array:
+    """The same numbers: float32 holds products of bfloat16 without error.
+
+    XLA's CPU backend has bfloat16 for some shapes, float32 in its place for others, and for some neither: "Unsupported
+    element type for DotThunk::Execute: BF16 x BF16 = F32" (jaxlib 0.10.2).
+    """
+    del jaxpr
+    return product(*(_round(x).astype(jnp.float32) for x in (a, b))).astype(a.dtype)
+
+
+rounded_product_p.def_impl(jax.jit(rounded_product_p.bind, static_argnames=("product", "jaxpr")))
 rounded_product_p.def_abstract_eval(lambda a, b, *, product, jaxpr: jaxpr.out_avals[0])
 mlir.register_lowering(rounded_product_p, mlir.lower_fun(_evaluate, multiple_results=False))
+mlir.register_lowering(rounded_product_p, mlir.lower_fun(_evaluate_on_cpu, multiple_results=False), platform="cpu")
 batching.primitive_batchers[rounded_product_p] = lambda operands, axes, *, product, jaxpr: (
     _bind(_batched(product, *axes), *operands),
     0,
