@@ -21,8 +21,8 @@ test: $(VENV)/.installed
 test-all: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadgroup -rs
 
-# The packages of docs/envs/adapters.md and control.md, 2 GB, beside the environment that the other tests use. What does
-# not install here is skipped by its tests.
+# The packages of docs/envs/adapters.md and control.md, 2 GB, and memax, beside the environment that the other tests use.
+# What does not install here is skipped by its tests.
 ADAPTERS := xland navix jumanji craftax arcade brax playground gymnasium
 
 $(VENV)-adapters/.installed: pyproject.toml
@@ -32,10 +32,11 @@ $(VENV)-adapters/.installed: pyproject.toml
 	  $(VENV)-adapters/bin/python -m pip install --quiet --editable ".[$$extra]" || echo "$$extra does not install here"; \
 	done
 	$(VENV)-adapters/bin/python -m pip install --quiet --no-deps 'popgym-arcade>=0.0.7,<0.1' || echo "popgym-arcade does not install here"
+	$(VENV)-adapters/bin/python -m pip install --quiet ./examples/plugin_memax || echo "memax does not install here"
 	touch $@
 
 test-adapters: $(VENV)-adapters/.installed
-	$(VENV)-adapters/bin/pytest -n 2 -rs -m "not slow" tests/adapters
+	$(VENV)-adapters/bin/pytest -n 2 -rs -m "not slow" tests/adapters examples/plugin_memax
 
 # The checker of environments over every registered id: more than an hour on 2 cores.
 check-envs: $(VENV)-adapters/.installed

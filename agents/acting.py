@@ -157,7 +157,7 @@ def observe(
     return *step(memory, obs, start), value
 
 
-def ended_episodes(info: dict[str, Array], done: Bool[Array, " B"]) -> dict[str, Array]:
+def ended_episodes(info: dict[str, Any], done: Bool[Array, " B"]) -> dict[str, Array]:
     """Sums over the environments whose episode ended: their number, and every `info["episode_<name>"]`."""
     episodes = {"count": done.sum()}
     for name, total in info.items():

@@ -1,5 +1,6 @@
 """The agent: encoder, memory core, and separate actor and critic heads."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,12 +9,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from rlformers.agents.bounds import bounded
 from rlformers.agents.encoder import Encoder
+from rlformers.agents.heads import Head
+from rlformers.agents.hl_gauss import value_of_logits
+from rlformers.agents.masks import check_mask, without_mask
 from rlformers.agents.policies import Policy, mask_logits
+from rlformers.config import ModelConfig
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, orthogonal
+from rlformers.cores.layers import LayerNorm, RMSNorm
 
-INITIAL_LOG_STD = -0.5
+DEFAULTS = ModelConfig()
+NORMS: dict[str, Callable[[int], LayerNorm | RMSNorm | None]] = {
+    "layer": LayerNorm,
+    "rms": RMSNorm,
+    "none": lambda width: None,
+}
 
 
 class Output(NamedTuple):
@@ -21,22 +32,7 @@ class Output(NamedTuple):
 
     policy: Float[Array, "*T A"]  # parameters of the action distribution
     value: Float[Array, "*T"]
-
-
-class Head(eqx.Module):
-    """One hidden layer and a linear output."""
-
-    hidden: Linear
-    out: Linear
-
-    def __init__(self, width: int, num_outputs: int, gain: float, *, key: PRNGKeyArray):
-        key_hidden, key_out = jax.random.split(key)
-        self.hidden = Linear(width, width, key=key_hidden, init=orthogonal(2**0.5))
-        self.out = Linear(width, num_outputs, key=key_out, init=orthogonal(gain))
-
-    def __call__(self, x: Float[Array, "*T D"]) -> Float[Array, "*T A"]:
-        """Apply to the last axis."""
-        return self.out(jax.nn.relu(self.hidden(x)))
+    value_logits: Float[Array, "*T K"]  # whose mean is the value; K = 0 for the scalar critic
 
 
 class Agent(eqx.Module):
@@ -48,10 +44,14 @@ class Agent(eqx.Module):
 
     encoder: Encoder
     core: Core
+    final_norm: LayerNorm | RMSNorm | None
     actor: Head
     critic: Head
-    log_std: Float[Array, " A"]  # empty for discrete actions
+    log_std: Float[Array, " A"]  # before `bounded`; empty for discrete actions
     policy: Policy = eqx.field(static=True)
+    critic_kind: str = eqx.field(static=True)  # scalar or hl_gauss
+    value_limit: float = eqx.field(static=True)  # of hl_gauss
+    log_std_bounds: tuple[float, float] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -61,14 +61,38 @@ class Agent(eqx.Module):
         width: int,
         *,
         key: PRNGKeyArray,
+        model: ModelConfig = DEFAULTS,
     ):
+        """Build an agent.
+
+        Args:
+            obs: An observation of one environment, of arrays or `jax.ShapeDtypeStruct`s.
+            policy: What its actor decides.
+            make_core: Builds the core from a key.
+            width: D.
+            key: For the initial parameters.
+            model: The options of encoder, heads, norm, critic and log std; not the width, the core, the policy.
+
+        Raises:
+            ValueError: Observations that the encoder cannot read, or a mask that does not fit the policy.
+        """
+        seen, mask = without_mask(obs)
+        check_mask(mask, policy)
         key_encoder, key_core, key_actor, key_critic = jax.random.split(key, 4)
+        head = functools.partial(Head, width, num_layers=model.head_layers, activation=model.activation)
         self.policy = policy
-        self.encoder = Encoder(without_mask(obs)[0], width, key=key_encoder)
+        self.encoder = Encoder(
+            seen, width, key=key_encoder, num_layers=model.encoder_layers, activation=model.activation
+        )
         self.core = make_core(key_core)
-        self.actor = Head(width, self.policy.num_outputs, 0.01, key=key_actor)
-        self.critic = Head(width, 1, 1.0, key=key_critic)
-        self.log_std = jnp.full(self.policy.num_scales, INITIAL_LOG_STD)
+        self.final_norm = NORMS[model.final_norm](width)
+        self.actor = head(policy.num_outputs, 0.01, key=key_actor)
+        # Small logits: all bins are alike at first, and the value is about 0.
+        num_values, gain = (model.value_bins, 0.01) if model.critic == "hl_gauss" else (1, 1.0)
+        self.critic = head(num_values, gain, key=key_critic)
+        self.critic_kind, self.value_limit = model.critic, model.value_limit
+        self.log_std = jnp.full(policy.num_scales, model.log_std)
+        self.log_std_bounds = (model.log_std_min, model.log_std_max)
 
     def step(self, memory: Any, obs: Any, start: Bool[Array, ""]) -> tuple[Any, Output]:
         """Observe once. `start` marks the first observation of a memory."""
@@ -84,16 +108,13 @@ class Agent(eqx.Module):
 
     def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
         """What the heads make of the core's outputs."""
-        outputs = self.actor(y)
+        y = y if self.final_norm is None else self.final_norm(y)
+        outputs, values = self.actor(y), self.critic(y)
         if mask is not None:
             outputs = mask_logits(outputs, mask)
         if self.log_std.size:
-            outputs = jnp.concatenate([outputs, jnp.broadcast_to(self.log_std, outputs.shape)], axis=-1)
-        return Output(outputs, self.critic(y)[..., 0])
-
-
-def without_mask(obs: Any) -> tuple[Any, Any]:
-    """What the encoder sees of an observation, and the mask of the actions, if there is one."""
-    if isinstance(obs, dict) and "action_mask" in obs:
-        return {name: leaf for name, leaf in obs.items() if name != "action_mask"}, obs["action_mask"]
-    return obs, None
+            log_std = bounded(self.log_std, *self.log_std_bounds)
+            outputs = jnp.concatenate([outputs, jnp.broadcast_to(log_std, outputs.shape)], axis=-1)
+        if self.critic_kind == "hl_gauss":
+            return Output(outputs, value_of_logits(values, self.value_limit), values)
+        return Output(outputs, values[..., 0], values[..., :0])

@@ -1,4 +1,4 @@
-"""From an observation to the first token: vectors through a linear layer, images through a small CNN."""
+"""From an observation to the first token: vectors through dense layers, images through a small CNN before them."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from rlformers.agents.activations import ACTIVATIONS
 from rlformers.cores.layers import Linear, orthogonal
 from rlformers.cores.products import conv
 
 
 class Conv(eqx.Module):
-    """3x3 convolution with stride 2 and ReLU on images [..., H, W, C]."""
+    """3x3 convolution with stride 2 on images [..., H, W, C]."""
 
     weight: Float[Array, "3 3 i o"]
     bias: Float[Array, " o"]
@@ -22,18 +23,25 @@ class Conv(eqx.Module):
         self.weight = flat.reshape(3, 3, in_channels, out_channels)
         self.bias = jnp.zeros(out_channels)
 
-    def __call__(self, x: Float[Array, "N H W i"]) -> Float[Array, "N h w o"]:
+    def __call__(self, x: Float[Array, "N rows columns i"]) -> Float[Array, "N _ _ o"]:
         """Apply to a batch."""
-        return jax.nn.relu(conv(x, self.weight, stride=2) + self.bias)
+        return conv(x, self.weight, stride=2) + self.bias
 
 
 class Encoder(eqx.Module):
-    """relu(W [vectors, CNN(images)] + b) over all leaves of a pytree of vectors [n] and images [H, W, C]."""
+    """f(W [vectors, CNN(images)] + b) over all leaves of a pytree of vectors [n] and images [H, W, C].
+
+    More layers f(W x + b) may follow; f is applied after each of them and after each convolution.
+
+    Raises:
+        ValueError: A leaf is neither a vector nor an image, or there is none.
+    """
 
     convs: tuple[tuple[Conv, ...], ...]  # one tower per image
-    linear: Linear
+    layers: tuple[Linear, ...]
+    activation: str = eqx.field(static=True)
 
-    def __init__(self, obs: Any, width: int, *, key: PRNGKeyArray):
+    def __init__(self, obs: Any, width: int, *, key: PRNGKeyArray, num_layers: int = 1, activation: str = "relu"):
         key_linear, key_convs = jax.random.split(key)
         towers, num_features = [], 0
         for i, leaf in enumerate(jax.tree.leaves(obs)):
@@ -50,11 +58,23 @@ class Encoder(eqx.Module):
                 height, wide, channels = -(-height // 2), -(-wide // 2), out
             towers.append(tuple(tower))
             num_features += height * wide * channels
+        if not num_features:
+            raise ValueError("env: observations have no entries that the encoder could read")
         self.convs = tuple(towers)
-        self.linear = Linear(num_features, width, key=key_linear, init=orthogonal(2**0.5))
+        self.layers = tuple(
+            Linear(
+                width if i else num_features,
+                width,
+                key=jax.random.fold_in(key_linear, i) if i else key_linear,
+                init=orthogonal(2**0.5),
+            )
+            for i in range(num_layers)
+        )
+        self.activation = activation
 
     def __call__(self, obs: Any, num_leading: int = 0) -> Float[Array, "*T D"]:
         """Encode observations with `num_leading` leading axes."""
+        f = ACTIVATIONS[self.activation]
         towers = iter(self.convs)
         features = []
         for leaf in jax.tree.leaves(obs):
@@ -63,6 +83,9 @@ class Encoder(eqx.Module):
             if leaf.ndim - num_leading == 3:
                 x = x.reshape(-1, *leaf.shape[num_leading:])
                 for conv in next(towers):
-                    x = conv(x)
+                    x = f(conv(x))
             features.append(x.reshape(*lead, -1))
-        return jax.nn.relu(self.linear(jnp.concatenate(features, axis=-1)))
+        x = jnp.concatenate(features, axis=-1)
+        for layer in self.layers:
+            x = f(layer(x))
+        return x

@@ -34,7 +34,7 @@ def finite_learning(grads: Any, metrics: dict[str, Array]) -> Bool[Array, " N"]:
     return finite(([metrics[name] for name in _LOSS], squares, metrics["grad_norm"]))
 
 
-def first_failure(flags: Bool[Array, "E M N"]) -> Bool[Array, " N"]:
+def first_failure(flags: Bool[Array, "*batch N"]) -> Bool[Array, " N"]:
     """Those of the first of E x M minibatches that has a failure, which spoils the ones after it."""
     flags = flags.reshape(-1, flags.shape[-1])
     return flags[jnp.argmin(flags.all(-1))]

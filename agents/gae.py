@@ -1,5 +1,6 @@
 """Generalised advantage estimation (Schulman et al. 2016) that keeps four kinds of boundary apart."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -26,6 +27,8 @@ def gae(
 
     All flags belong to the step that they end.
     """
+    chex.assert_equal_shape([rewards, values, final_values, terminated, truncated])
+    chex.assert_shape(last_value, values.shape[1:])
     done = terminated | truncated
     next_values = jnp.concatenate([values[1:], last_value[None]])
     next_values = jnp.where(terminated, 0.0, jnp.where(truncated, final_values, next_values))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 from rlformers.agents import losses
 from rlformers.agents.agent import Agent
 from rlformers.agents.finite import finite_learning, first_failure
+from rlformers.agents.hl_gauss import hl_gauss_loss
 from rlformers.agents.optimizer import adam, descend
 from rlformers.agents.schedules import linear_decay, linear_warmup
 from rlformers.agents.sequences import Cut, scan_chunks, sequences, trained
@@ -66,6 +68,8 @@ def learn(
     """
     B = batch.start.shape[1]
     cut = Cut(config.num_steps, config.sequence_length, config.burn_in)
+    chex.assert_tree_shape_prefix(batch, (cut.T, B))
+    chex.assert_tree_shape_prefix(memories, (cut.K * B,))
     whole, is_trained = sequences(batch, cut), trained(cut, B)
     decay = linear_decay(update, numbers.num_updates)
     warmup = linear_warmup(update, numbers.warmup, numbers.num_updates)
@@ -83,9 +87,9 @@ def learn(
         metrics["finite"] = finite_learning(grads, metrics)
         stopped = (numbers.target_kl > 0) & (metrics["approx_kl"] > numbers.target_kl)
         directions, opt_state = optimizer.update(grads, student.opt_state)
-        changed = descend(student.agent, directions, lr, numbers), opt_state
-        kept = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (student.agent, student.opt_state), changed)
-        return Student(*kept, stopped), metrics
+        changed = Student(descend(student.agent, directions, lr, numbers), opt_state, stopped)
+        kept = student._replace(stopped=stopped)
+        return jax.tree.map(lambda old, new: jnp.where(stopped, old, new), kept, changed), metrics
 
     def epoch(student: Student, key: PRNGKeyArray) -> tuple[Student, Metrics]:
         key_permutation, key_loss = jax.random.split(key)
@@ -142,7 +146,9 @@ def loss(
     advantage = losses.whiten(batch.advantage, is_trained) if config.normalize_advantages else batch.advantage
     log_ratio = agent.policy.log_prob(output.policy, batch.action) - batch.log_prob
     surrogate = losses.clipped_surrogate(log_ratio, advantage, numbers.clip_eps, numbers.clip_eps_high)
-    if config.clip_value:
+    if agent.critic_kind == "hl_gauss":
+        value_error = hl_gauss_loss(output.value_logits, batch.target, agent.value_limit)
+    elif config.clip_value:
         value_error = losses.clipped_squared_error(output.value, batch.value, batch.target, numbers.clip_eps)
     else:
         value_error = losses.squared_error(output.value, batch.target)

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rlformers.agents.masks import without_mask
+
+# A smaller part of the mean than this is no deviation but what sums in float32 make of a constant.
+RESOLUTION = 1e-5
+
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations (Chan et al. 1979)."""
+    """Count, mean and sum of squared deviations (Chan et al. 1979).
+
+    The count, a float32, stops growing at 2^24 batches. From there on the mean is a moving average.
+    """
 
     num: Float[Array, ""]
     mean: Float[Array, "*F"]
@@ -16,22 +24,26 @@ class Moments(NamedTuple):
 
     @staticmethod
     def zeros(shape: tuple[int, ...] = ()) -> "Moments":
-        """Before the first sample. With count 0 the variance counts as 1."""
+        """Before the first sample."""
         return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
 
     def add(self, samples: Float[Array, " N *F"]) -> "Moments":
         """Join the statistics of a batch."""
+        samples = samples.astype(self.mean.dtype)  # from then on, whatever half precision they had
         n = jnp.asarray(samples.shape[0], self.num.dtype)
-        mean = samples.mean(0)
+        # From the first sample, so that the mean of a constant is the constant, which a sum of 1e6's would miss.
+        mean = samples[0] + (samples - samples[0]).mean(0)
         m2 = jnp.square(samples - mean).sum(0)
         count = self.num + n
+        share = n / count
         delta = mean - self.mean
-        return Moments(count, self.mean + delta * n / count, self.m2 + m2 + jnp.square(delta) * self.num * n / count)
+        return Moments(count, self.mean + delta * share, self.m2 + m2 + jnp.square(delta) * self.num * share)
 
     def std(self) -> Float[Array, "*F"]:
-        """Standard deviation, 1 before the first sample."""
+        """Standard deviation; 1 before the first sample, and of what does not vary as far as float32 can tell."""
         variance = self.m2 / jnp.maximum(self.num, 1.0)
-        return jnp.where(self.num > 0, jnp.sqrt(variance + 1e-8), 1.0)
+        varies = jnp.sqrt(variance) > RESOLUTION * jnp.abs(self.mean)
+        return jnp.where(varies, jnp.sqrt(variance + 1e-8), 1.0)
 
 
 class Normalizers(NamedTuple):
@@ -44,7 +56,10 @@ class Normalizers(NamedTuple):
 
 def init_normalizers(obs: Any, num_envs: int) -> Normalizers:
     """Statistics for observations shaped like `obs` (one environment's)."""
-    observation = jax.tree.map(lambda x: Moments.zeros(x.shape) if _is_vector(x) else None, obs)
+    seen, mask = without_mask(obs)
+    observation = jax.tree.map(lambda x: Moments.zeros(x.shape) if _is_vector(x) else None, seen)
+    if mask is not None:
+        observation["action_mask"] = None  # whatever its type: a whitened mask would allow what it forbids
     return Normalizers(observation, Moments.zeros(), jnp.zeros(num_envs))
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import optax
 from jaxtyping import Array, ArrayLike
@@ -28,6 +29,7 @@ def descend(params: Any, directions: Any, lr: Array, numbers: Numbers) -> Any:
     def one(p: Array, u: Array, scale: ArrayLike, decays: bool) -> Array:
         return p - lr * scale * (u + numbers.weight_decay * p if decays else u)
 
+    chex.assert_trees_all_equal_shapes(params, directions)
     slow = slow_parameters(params)
     decays = jax.tree.map(lambda p, is_slow: p.ndim >= 2 and not is_slow, params, slow)
     return jax.tree.map(one, params, directions, learning_rates(params, numbers.core_lr_scale), decays)

@@ -1,16 +1,21 @@
 """From the outputs of the actor to actions: one policy per kind of action space, on distrax distributions.
 
 A policy works on arrays with any leading axes. `raw` actions are what the distribution is over and what PPO stores;
-`to_env` turns them into what the environment takes.
+`to_env` turns them into what the environment takes. Policies are values: alike, they are equal, so that agents built
+alike share one compiled program.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+
+from rlformers.agents.boxes import HUGE, bounds_inside, into_box, is_integer
+from rlformers.config import POLICIES
+from rlformers.ppo_config import require
 
 # A mask makes an action impossible up to float32: exp(-1e9) = 0, without the NaNs of -inf in gradients.
 MASKED = -1e9
@@ -20,8 +25,13 @@ MASKED = -1e9
 class Policy(Protocol):
     """A family of distributions over the actions of one environment."""
 
-    num_outputs: int  # of the actor's last layer
-    num_scales: int  # learned log standard deviations that do not depend on the observation
+    @property
+    def num_outputs(self) -> int:
+        """Of the actor's last layer."""
+
+    @property
+    def num_scales(self) -> int:
+        """Learned log standard deviations that do not depend on the observation."""
 
     def sample(self, key: PRNGKeyArray, outputs: Array) -> Array:
         """Draw a raw action."""
@@ -39,18 +49,30 @@ class Policy(Protocol):
         """The environment's action."""
 
 
+@dataclass(frozen=True)
 class CategoricalPolicy:
     """One or several independent discrete choices; outputs are their logits side by side."""
 
-    def __init__(self, sizes: tuple[int, ...], scalar: bool):
-        self.sizes = sizes
-        self.scalar = scalar  # a Discrete space: actions have no last axis
-        self.num_outputs = sum(sizes)
-        self.num_scales = 0
+    sizes: tuple[int, ...]
+    scalar: bool  # a Discrete space: actions have no last axis
 
-    def _choices(self, outputs: Float[Array, "*B A"]) -> list[distrax.Categorical]:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", tuple(map(int, self.sizes)))
+        _distrax()
+
+    @property
+    def num_outputs(self) -> int:
+        """Logits."""
+        return sum(self.sizes)
+
+    @property
+    def num_scales(self) -> int:
+        """None."""
+        return 0
+
+    def _choices(self, outputs: Float[Array, "*B A"]) -> list[Any]:
         parts = jnp.split(outputs, np.cumsum(self.sizes)[:-1], axis=-1)
-        return [distrax.Categorical(logits=logits) for logits in parts]
+        return [_distrax().Categorical(logits=logits) for logits in parts]
 
     def sample(self, key: PRNGKeyArray, outputs: Float[Array, "*B A"]) -> Shaped[Array, "..."]:
         """Draw every choice."""
@@ -81,29 +103,48 @@ class CategoricalPolicy:
         return parts[0] if self.scalar else jnp.stack(parts, axis=-1)
 
 
+@dataclass(frozen=True, init=False)
 class GaussianPolicy:
-    """A diagonal Gaussian around 0; [-1, 1] is mapped to the bounds of the box, by clipping or by tanh.
+    """A diagonal Gaussian around 0; `into_box` maps it into the box, by clipping or after a tanh.
 
     Raw actions are stored before the squashing: log-probabilities of clipped actions are biased, those of saturated
     tanh actions are NaN, and the Jacobian cancels in the importance ratio.
     """
 
-    def __init__(self, low: Any, high: Any, shape: tuple[int, ...], squash: bool):
-        low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
-        bounded = np.isfinite(low) & np.isfinite(high)
-        if squash and not bounded.all():
-            raise ValueError("model.policy: tanh_gaussian needs an action space with finite bounds; use gaussian")
-        self.shape = shape
-        self.squash = squash
-        self.num_outputs = self.num_scales = int(np.prod(shape))
-        self.bounded = bounded
-        with np.errstate(invalid="ignore"):
-            self.centre = np.where(bounded, (low + high) / 2, 0.0).astype(np.float32)
-            self.half = np.where(bounded, (high - low) / 2, 1.0).astype(np.float32)
+    low: tuple[float, ...]  # [A], in row-major order, -inf where there is no bound
+    high: tuple[float, ...]
+    shape: tuple[int, ...]  # of the environment's action, A entries
+    squash: bool
+    dtype: str  # of the environment's action: an integer type or float32
 
-    def _distribution(self, outputs: Float[Array, "*B A2"]) -> distrax.MultivariateNormalDiag:
+    def __init__(self, low: Any, high: Any, shape: tuple[int, ...], squash: bool, dtype: Any = "float32"):
+        """Keep the bounds, numbers or arrays that broadcast to `shape`, as values.
+
+        Raises:
+            ValueError: Bounds that allow no action, or with a tanh any.
+        """
+        dtype = jax.dtypes.canonicalize_dtype(dtype).name if is_integer(dtype) else "float32"
+        low, high = bounds_inside(low, high, shape, dtype)
+        if squash and max(map(abs, low + high), default=0) > HUGE:
+            raise ValueError("model.policy: tanh_gaussian needs an action space with finite bounds; use gaussian")
+        for name, value in {"low": low, "high": high, "shape": tuple(map(int, shape)), "squash": squash}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "dtype", dtype)
+        _distrax()
+
+    @property
+    def num_outputs(self) -> int:
+        """Means."""
+        return len(self.low)
+
+    @property
+    def num_scales(self) -> int:
+        """One per mean."""
+        return len(self.low)
+
+    def _distribution(self, outputs: Float[Array, "*B A2"]) -> Any:
         mean, log_std = jnp.split(outputs, 2, axis=-1)
-        return distrax.MultivariateNormalDiag(mean, jnp.exp(log_std))
+        return _distrax().MultivariateNormalDiag(mean, jnp.exp(log_std))
 
     def sample(self, key: PRNGKeyArray, outputs: Float[Array, "*B A2"]) -> Float[Array, "*B A"]:
         """Draw before squashing."""
@@ -119,24 +160,25 @@ class GaussianPolicy:
         if not self.squash:
             return distribution.entropy()
         sample = distribution.sample(seed=key)
-        return distribution.entropy() + distrax.Tanh().forward_log_det_jacobian(sample).sum(-1)
+        return distribution.entropy() + _distrax().Tanh().forward_log_det_jacobian(sample).sum(-1)
 
     def mode(self, outputs: Float[Array, "*B A2"]) -> Float[Array, "*B A"]:
         """The mean."""
         return self._distribution(outputs).mean()
 
-    def to_env(self, raw: Float[Array, "*B A"]) -> Float[Array, "..."]:
-        """Squash into the box."""
-        squashed = jnp.tanh(raw) if self.squash else jnp.where(self.bounded.ravel(), jnp.clip(raw, -1, 1), raw)
-        return jnp.asarray(self.centre + self.half * squashed.reshape(*raw.shape[:-1], *self.shape))
+    def to_env(self, raw: Float[Array, "*B A"]) -> Shaped[Array, "..."]:
+        """A point of the box, [*B, *shape]."""
+        squashed = jnp.tanh(raw) if self.squash else raw
+        return into_box(squashed, self.low, self.high, self.dtype).reshape(*raw.shape[:-1], *self.shape)
 
 
 def make_policy(space: Any, kind: str = "auto") -> Policy:
-    """The policy for an action space: Discrete (`n`), MultiDiscrete (`nvec`) or Box (`low`, `high`, `shape`).
+    """The policy for an action space: Discrete (`n`), MultiDiscrete (`nvec`) or Box (`low`, `high`, `shape`, `dtype`).
 
     Raises:
-        ValueError: The kind does not fit the space.
+        ValueError: There is no such kind, it does not fit the space, or the space has bounds that allow nothing.
     """
+    require(kind in POLICIES, "model.policy", f"one of {', '.join(POLICIES)}", kind)
     sizes = tuple(int(n) for n in space.nvec) if hasattr(space, "nvec") else None
     sizes = (int(space.n),) if hasattr(space, "n") else sizes
     if sizes is not None:
@@ -147,9 +189,17 @@ def make_policy(space: Any, kind: str = "auto") -> Policy:
         raise ValueError(f"env: no policy for the action space {space}")
     if kind == "categorical":
         raise ValueError(f"model.policy: 'categorical' is for discrete actions; this environment has {space}")
-    return GaussianPolicy(space.low, space.high, tuple(space.shape), squash=kind == "tanh_gaussian")
+    dtype = getattr(space, "dtype", "float32")
+    return GaussianPolicy(space.low, space.high, tuple(space.shape), kind == "tanh_gaussian", dtype)
 
 
 def mask_logits(outputs: Float[Array, "*B A"], mask: Bool[Array, "*B A"]) -> Float[Array, "*B A"]:
     """Make masked actions impossible."""
     return jnp.where(mask, outputs, MASKED)
+
+
+def _distrax() -> Any:
+    """The package, whose import takes seconds: when a policy is built, not when this module is read."""
+    import distrax
+
+    return distrax

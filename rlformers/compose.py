@@ -107,10 +107,12 @@ def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
 
     An experiment cannot say it in `core`: with another core (`experiment=popgym_lu2023 core=gru`) the key is unknown.
     """
-    for key, value in ((config.core_options or {}).get(config.core.name) or {}).items():
-        if f"core.{key}" not in given_keys:
+    said: Any = OmegaConf.to_container(OmegaConf.create((config.core_options or {}).get(config.core.name) or {}))
+    told = [f"{key}." for key in given_keys if key.startswith("core.")]
+    for key, value in flatten(said).items():
+        if not any(f"core.{key}.".startswith(other) for other in told):
             try:
-                OmegaConf.update(config, f"core.{key}", value)
+                OmegaConf.update(config, f"core.{key}", value, force_add=in_free_node(f"core.{key}"))
             except OmegaConfBaseException as error:
                 raise ValueError(f"core_options.{config.core.name}.{key}: {str(error).splitlines()[0]}") from error
 
@@ -186,14 +188,15 @@ def _check_group(override: Override) -> None:
 def check_override(typed: DictConfig, override: Override) -> None:
     """Check the key and the type of one value against the typed config."""
     key = override.key_or_group
-    if in_free_node(key):
+    free = not key.startswith("core.") or "options" in typed.core  # of cores, only `stack` has a free node
+    if free and (in_free_node(key) or (key in FREE_NODES and isinstance(override.value(), dict))):
         return
     known = dict(leaves(typed))
     if key == "core.name":
         raise ValueError("core.name: choose the core with core=NAME")
     if key not in known:
         inner = [name for name in known if name.startswith(f"{key}.")]
-        if inner or key in FREE_NODES:
+        if inner or (free and key in FREE_NODES):
             example = inner[0] if inner else f"{key}.NAME"
             raise ValueError(f"{key}: need {example}=..., got {given(override)!r}")
         raise ValueError(

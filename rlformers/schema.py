@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from rlformers.config import ExperimentConfig
 from rlformers.cores import registry
 
-# What these may hold is the environment's business.
-FREE_NODES = ("env_params", "env_kwargs", "eval.env_params", "eval.env_kwargs")
+# What these may hold is the business of the environment, and of the layers of the core `stack`.
+FREE_NODES = ("env_params", "env_kwargs", "eval.env_params", "eval.env_kwargs", "core.options")
 
 
 def in_free_node(key: str) -> bool:

@@ -35,8 +35,8 @@ def list_cores(words: list[str]) -> int:
         cells = ["-" if broken else _cell(numbers.get(column, "-")) for column in columns]
         print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {what}")
     print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
-    if len(costs) < len(cores):
-        print("For what memax's cores cost: rlformers list cores memax")
+    for family in dict.fromkeys(name.split("/")[0] for name in cores if name not in costs):
+        print(f"For what the cores {family}/... cost: rlformers list cores {family}")
     return 0
 
 
@@ -58,8 +58,8 @@ def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
 def _costs(cores: Iterable[str], sizes: dict[str, int], everything: bool) -> dict[str, Any]:
     """The numbers of each core, or in one line why there are none.
 
-    Those of our own cores at the default sizes are on file. Others are counted, which takes time and jax; memax's many
-    only if everything is wanted.
+    Those of our own cores at the default sizes are on file. Others are counted, which takes time and jax; families
+    (a package of many cores, named family/core) only if everything is wanted.
     """
     import json
     from importlib.resources import files
@@ -68,7 +68,7 @@ def _costs(cores: Iterable[str], sizes: dict[str, int], everything: bool) -> dic
     if sizes == _prefix_and_sizes([])[1]:
         stored = json.loads(files("rlformers.cores").joinpath("costs.json").read_text())
         known = {name: stored[name] for name in cores if name in stored}
-    others = [name for name in cores if name not in known and (everything or not name.startswith("memax/"))]
+    others = [name for name in cores if name not in known and (everything or "/" not in name)]
     if not others:
         return known
 

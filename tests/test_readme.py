@@ -25,12 +25,12 @@ def test_programs_run(program, tmp_path):
     assert list(tmp_path.rglob("summary.json"))
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("rlformers train ")])
-def test_train_commands_are_valid(command):
-    words = command.split()[2:]
-    if words == ["--help"]:
-        return
-    words = [word for word in words if word != "--multirun" and not word.startswith(("resume=", "vmap_over="))]
+TRAIN = [words for words in map(str.split, COMMANDS) if words[1] == "train" and words[2:] != ["--help"]]
+
+
+@pytest.mark.parametrize("words", TRAIN, ids=" ".join)
+def test_train_commands_are_valid(words):
+    words = [word for word in words[2:] if word != "--multirun" and not word.startswith(("resume=", "vmap_over="))]
     swept = [word for word in words if "," in word]
     plain = [word for word in words if word not in swept]
     for choice in swept[0].split("=")[1].split(",") if swept else [None]:
@@ -39,7 +39,10 @@ def test_train_commands_are_valid(command):
 
 def test_commands_and_files_are_found():
     assert len(COMMANDS) >= 8
-    for path in re.findall(r"\(((?:docs|tests|configs)/[^)]*)\)", README) + re.findall(r"`(tests/[^`]*)`", README):
+    links = re.findall(r"\(((?:docs|tests|configs)/[^)]*)\)", README)
+    names = re.findall(r"`((?:tests|examples)/[^`]*)`", README)
+    assert len(links) > 5 and len(names) > 1
+    for path in links + names:
         assert (ROOT / path).exists(), path
 
 

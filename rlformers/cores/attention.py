@@ -51,7 +51,7 @@ def extend(
     k: Float[Array, "T H d"],
     v: Float[Array, "T H d"],
     starts: Bool[Array, " T"],
-) -> tuple[Memory, Float[Array, "K H d"], Float[Array, "K H d"], Int[Array, " T"]]:
+) -> tuple[Memory, Float[Array, "J H d"], Float[Array, "J H d"], Int[Array, " T"]]:
     """The memory after T more tokens, and what `attend` takes: the M + T keys, their values, and the lengths."""
     M = len(memory.mem)
     lengths, valid = memory_lengths(starts, memory.valid, M)
@@ -89,7 +89,7 @@ class Positions(NamedTuple):
     """Queries that meet distances: the score of the key at distance d grows by q · r_d."""
 
     q: Float[Array, "*T H p"]
-    r: Float[Array, "N H p"]  # of the distances M .. 0
+    r: Float[Array, "R H p"]  # of the distances M .. 0
 
 
 def weigh(scores: Float[Array, "*batch"], axis: int, clip: float) -> Float[Array, "*batch"]:
@@ -133,13 +133,13 @@ def attend_one(
 
 def attend(
     q: Float[Array, "T H d"],
-    k: Float[Array, "K H d"],
-    v: Float[Array, "K H d"],
+    k: Float[Array, "J H d"],
+    v: Float[Array, "J H d"],
     lengths: Int[Array, " T"],
     positions: Positions | None = None,
     clip: float = 0.0,
 ) -> Float[Array, "T H d"]:
-    """Attention of T tokens; K = M + T keys, N = M + 1 distances. The cost is linear in T.
+    """Attention of T tokens; J = M + T keys, R = M + 1 distances. The cost is linear in T.
 
     Args:
         q: Queries, already divided by √d.
@@ -156,30 +156,30 @@ def attend(
 
 def attention_weights(
     q: Float[Array, "T H d"],
-    k: Float[Array, "K H d"],
-    v: Float[Array, "K H d"],
+    k: Float[Array, "J H d"],
+    v: Float[Array, "J H d"],
     lengths: Int[Array, " T"],
     positions: Positions | None = None,
     clip: float = 0.0,
-) -> Float[Array, "H T K"]:
+) -> Float[Array, "H T J"]:
     """The weights of `attend`, given the same arguments: its result is `einsum("htk,khd->thd", weights, v)`."""
-    (T, *_), K = q.shape, len(k)
+    (T, *_), J = q.shape, len(k)
     blocks, _ = _weights_by_block(q, k, v, lengths, positions, clip)
-    B, _, C, W = blocks.shape
-    rows = [jnp.pad(block, ((0, 0), (0, 0), (b * C, (B - 1 - b) * C))) for b, block in enumerate(blocks)]
-    before = W - C - (K - T)  # keys that only fill up a block
-    return jnp.concatenate(rows, axis=1)[:, :T, before : before + K]
+    n, _, c, w = blocks.shape
+    rows = [jnp.pad(block, ((0, 0), (0, 0), (i * c, (n - 1 - i) * c))) for i, block in enumerate(blocks)]
+    before = w - c - (J - T)  # keys that only fill up a block
+    return jnp.concatenate(rows, axis=1)[:, :T, before : before + J]
 
 
 def _weights_by_block(
     q: Float[Array, "T H d"],
-    k: Float[Array, "K H d"],
-    v: Float[Array, "K H d"],
+    k: Float[Array, "J H d"],
+    v: Float[Array, "J H d"],
     lengths: Int[Array, " T"],
     positions: Positions | None,
     clip: float,
-) -> tuple[Float[Array, "B H C W"], Float[Array, "B H W d"]]:
-    """The weights of blocks of C queries, and the values that they are for.
+) -> tuple[Float[Array, "n H c w"], Float[Array, "n H w d"]]:
+    """The weights of n blocks of c queries, and the values that they are for.
 
     Each block looks at the keys of itself and of the blocks that M reaches into.
     """
@@ -187,43 +187,43 @@ def _weights_by_block(
     # A masked value has the weight 0, but 0 · NaN is NaN. In the key such a value does no harm where it is masked,
     # and it is as visible as before elsewhere.
     k, v = jnp.where(jnp.isfinite(v), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
-    C = min(T, BLOCK)
-    before, after = (-M % C, -T % C) if T > C else (0, 0)
+    c = min(T, BLOCK)
+    before, after = (-M % c, -T % c) if c < T else (0, 0)
     M += before
 
     # Heads before tokens: every product below is then one of plain matrices.
-    def blocks(a: Float[Array, "T H p"]) -> Float[Array, "B H C p"]:
-        return jnp.swapaxes(_pad(a, 0, after).reshape(-1, C, *a.shape[1:]), 1, 2)
+    def blocks(a: Float[Array, "T H p"]) -> Float[Array, "n H c p"]:
+        return jnp.swapaxes(_pad(a, 0, after).reshape(-1, c, *a.shape[1:]), 1, 2)
 
-    k, v = (jnp.swapaxes(_windows(_pad(a, before, after), M, C), 1, 2) for a in (k, v))
+    k, v = (jnp.swapaxes(_windows(_pad(a, before, after), M, c), 1, 2) for a in (k, v))
     scores = einsum("bhid,bhjd->bhij", blocks(q), k)
     if positions is not None:
         scores += shift(einsum("bhip,nhp->bhin", blocks(positions.q), _pad(positions.r, before, 0)))
-    distance = M + np.arange(C)[:, None] - np.arange(M + C)
-    visible = (distance >= 0) & (distance <= _pad(lengths, 0, after).reshape(-1, C, 1))
+    distance = M + np.arange(c)[:, None] - np.arange(M + c)
+    visible = (distance >= 0) & (distance <= _pad(lengths, 0, after).reshape(-1, c, 1))
     return weigh(jnp.where(visible[:, None], scores, -1e30), -1, clip), v
 
 
-def shift(scores: Float[Array, "*batch C N"]) -> Float[Array, "*batch C K"]:
-    """From scores by distance M .. 0 to scores by key: row i moves to the columns i .. i + M of M + C.
+def shift(scores: Float[Array, "*batch c R"]) -> Float[Array, "*batch c J"]:
+    """From scores by distance M .. 0 to scores by key: row i moves to the columns i .. i + M of M + c.
 
-    Padding every row by C zeros and reading the result in rows that are one shorter does this without a gather
+    Padding every row by c zeros and reading the result in rows that are one shorter does this without a gather
     (the trick of Dai et al. 2019, appendix B, for a window). What is outside of the window is not meaningful.
     """
-    *batch, C, N = scores.shape
-    padded = jnp.pad(scores, [(0, 0)] * (len(batch) + 1) + [(0, C)])
-    flat = padded.reshape(*batch, C * (N + C))[..., : C * (N - 1 + C)]
-    return flat.reshape(*batch, C, N - 1 + C)
+    *batch, c, R = scores.shape
+    padded = jnp.pad(scores, [(0, 0)] * (len(batch) + 1) + [(0, c)])
+    flat = padded.reshape(*batch, c * (R + c))[..., : c * (R - 1 + c)]
+    return flat.reshape(*batch, c, R - 1 + c)
 
 
-def _windows(a: Shaped[Array, " K *d"], M: int, C: int) -> Shaped[Array, "B W *d"]:
-    """Overlapping windows of M + C rows that begin every C rows."""
-    if len(a) == M + C:
+def _windows(a: Shaped[Array, " J *d"], M: int, c: int) -> Shaped[Array, "n w *d"]:
+    """Overlapping windows of w = M + c rows that begin every c rows."""
+    if len(a) == M + c:
         return a[None]
-    blocks = a.reshape(-1, C, *a.shape[1:])
-    last = len(blocks) - M // C
-    return jnp.concatenate([blocks[i : i + last] for i in range(M // C + 1)], axis=1)
+    blocks = a.reshape(-1, c, *a.shape[1:])
+    last = len(blocks) - M // c
+    return jnp.concatenate([blocks[i : i + last] for i in range(M // c + 1)], axis=1)
 
 
-def _pad(a: Shaped[Array, " T *d"], before: int, after: int) -> Shaped[Array, " R *d"]:
+def _pad(a: Shaped[Array, " T *d"], before: int, after: int) -> Shaped[Array, " J *d"]:
     return jnp.pad(a, [(before, after)] + [(0, 0)] * (a.ndim - 1))

@@ -89,7 +89,7 @@ class AttentionLayer(Core[Memory]):
 
     def attention(
         self, state: Memory, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """One layer."""
         _, meeting = self.meet(state, xs, starts)
         return (attention_weights(*meeting),)

@@ -1,11 +1,11 @@
-"""Recurrences of matrix memories that start afresh where told, by products of matrices over chunks of L tokens.
+"""Recurrences of matrix memories that start afresh where told, by products of matrices over chunks of c tokens.
 
     S_t = a_t S_{t-1} + k_t v_tᵀ        y_t = q_tᵀ S_t
 
 one memory S of K x V per head. With the sums of log decays l = log a between two tokens of a chunk (Dao & Gu 2024)
 
     W_ts = exp(Σ_{s<r<=t} l_r)        y_t = W_t0 q_tᵀ S_0 + Σ_{s<=t} W_ts (q_t·k_s) v_s
-    S_L = W_L0 S_0 + Σ_s W_Ls k_s v_sᵀ
+    S_c = W_c0 S_0 + Σ_s W_cs k_s v_sᵀ
 
 where S_0 is the memory carried into the chunk. Work is linear in T, and the backward pass keeps one S per chunk.
 A pair of tokens with a start between them has no weight. Every sum is taken afresh for each s, never as a difference
@@ -47,7 +47,7 @@ def memory_scan(
         log_decays: log a, at most 0.
         starts: Where the memory is emptied before the token is consumed.
         S: Memory before the first token.
-        chunk: L.
+        chunk: c.
     """
 
     def advance(S: Array, tokens: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -74,33 +74,33 @@ def memory_step(
     return S, einsum("hk,hkv->hv", q, S)
 
 
-def visible(starts: Bool[Array, " L"]) -> Bool[Array, "L C"]:
-    """Which of the C = L + 1 sources token t sees: the carried memory (column 0), then the tokens of the chunk."""
-    L = len(starts)
+def visible(starts: Bool[Array, " c"]) -> Bool[Array, "c w"]:
+    """Which of the w = c + 1 sources token t sees: the carried memory (column 0), then the tokens of the chunk."""
+    c = len(starts)
     memory = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(starts)])  # number of the memory of each source
-    return (jnp.arange(L + 1) <= jnp.arange(1, L + 1)[:, None]) & (memory == memory[1:, None])
+    return (jnp.arange(c + 1) <= jnp.arange(1, c + 1)[:, None]) & (memory == memory[1:, None])
 
 
-def decay_sums(log_decays: Float[Array, "L H"]) -> Float[Array, "H L C"]:
+def decay_sums(log_decays: Float[Array, "c H"]) -> Float[Array, "H c w"]:
     """Σ_{s<r<=t} l_r from the sources of `visible` to the tokens; good where they are visible."""
-    L = len(log_decays)
-    after = jnp.arange(1, L + 1)[:, None] > jnp.arange(L + 1)
+    c = len(log_decays)
+    after = jnp.arange(1, c + 1)[:, None] > jnp.arange(c + 1)
     return jnp.cumsum(jnp.where(after, log_decays.T[:, :, None], 0), axis=1)
 
 
-def weights_of(log_weights: Float[Array, "H L C"], seen: Bool[Array, "L C"]) -> Float[Array, "H L C"]:
+def weights_of(log_weights: Float[Array, "H c w"], seen: Bool[Array, "c w"]) -> Float[Array, "H c w"]:
     """Their exponentials, 0 for what is not seen."""
     return jnp.where(seen, jnp.exp(log_weights), 0)
 
 
 def read_and_write(
-    weights: Float[Array, "H L C"],
-    seen: Bool[Array, "L C"],
-    q: Float[Array, "L H K"],
-    k: Float[Array, "L H K"],
-    v: Float[Array, "L H V"],
+    weights: Float[Array, "H c w"],
+    seen: Bool[Array, "c w"],
+    q: Float[Array, "c H K"],
+    k: Float[Array, "c H K"],
+    v: Float[Array, "c H V"],
     S: Float[Array, "H K V"],
-) -> tuple[Float[Array, "H K V"], Float[Array, "L H V"]]:
+) -> tuple[Float[Array, "H K V"], Float[Array, "c H V"]]:
     """The memory after a chunk, and what its tokens read; weights are finite or in a row of NaNs of their memory."""
     # A value that is not seen has the weight 0, but 0 · NaN is NaN. In the key it does no harm where it is not seen.
     k, v = jnp.where(jnp.isfinite(v).all(-1, keepdims=True), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)

@@ -1,6 +1,6 @@
 """Causal convolutions over time that carry their last inputs and do not look across starts.
 
-The buffer holds the K - 1 inputs before the present one, oldest first; those of earlier memories are 0.
+The buffer holds the k = K - 1 inputs before the present one, oldest first; those of earlier memories are 0.
 """
 
 import equinox as eqx
@@ -12,9 +12,9 @@ from rlformers.cores.products import matmul
 
 
 def windows(
-    buffer: Float[Array, "B C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
-) -> tuple[Float[Array, "B C"], Float[Array, "T K C"]]:
-    """The next buffer, and for every token the K = B + 1 inputs that end with it, 0 where they precede its memory."""
+    buffer: Float[Array, "k C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
+) -> tuple[Float[Array, "k C"], Float[Array, "T K C"]]:
+    """The next buffer, and for every token the K = k + 1 inputs that end with it, 0 where they precede its memory."""
     T, reach = len(xs), len(buffer)
     inputs = jnp.concatenate([buffer, xs])
     memory = jnp.cumsum(jnp.concatenate([jnp.zeros(reach, bool), starts]))  # number of the memory of each input
@@ -24,12 +24,12 @@ def windows(
 
 
 def depthwise_conv(
-    buffer: Float[Array, "B C"],
+    buffer: Float[Array, "k C"],
     xs: Float[Array, "T C"],
     starts: Bool[Array, " T"],
     weight: Float[Array, "K C"],
     bias: Float[Array, " C"] | None = None,
-) -> tuple[Float[Array, "B C"], Float[Array, "T C"]]:
+) -> tuple[Float[Array, "k C"], Float[Array, "T C"]]:
     """y_t = bias + Σ_k weight_k ⊙ x_{t-(K-1)+k}: each channel by itself."""
     buffer, taps = windows(buffer, xs, starts)
     ys = (taps * weight).sum(1)
@@ -37,11 +37,11 @@ def depthwise_conv(
 
 
 def dense_conv(
-    buffer: Float[Array, "B C"],
+    buffer: Float[Array, "k C"],
     xs: Float[Array, "T C"],
     starts: Bool[Array, " T"],
-    weight: Float[Array, "K C O"],
-) -> tuple[Float[Array, "B C"], Float[Array, "T O"]]:
+    weight: Float[Array, "K C o"],
+) -> tuple[Float[Array, "k C"], Float[Array, "T o"]]:
     """y_t = Σ_k x_{t-(K-1)+k} weight_k: all channels together."""
     buffer, taps = windows(buffer, xs, starts)
     return buffer, matmul(taps.reshape(len(xs), -1), weight.reshape(-1, weight.shape[-1]))
@@ -57,12 +57,12 @@ class DepthwiseConv(eqx.Module):
         parameters = jax.random.uniform(key, (size + 1, channels), minval=-(size**-0.5), maxval=size**-0.5)
         self.weight, self.bias = parameters[:size], parameters[size] if use_bias else None
 
-    def empty(self) -> Float[Array, "B C"]:
+    def empty(self) -> Float[Array, "k C"]:
         """The buffer before the first input."""
         return jnp.zeros_like(self.weight[1:])
 
     def __call__(
-        self, buffer: Float[Array, "B C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "B C"], Float[Array, "T C"]]:
+        self, buffer: Float[Array, "k C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, "k C"], Float[Array, "T C"]]:
         """The next buffer and the outputs."""
         return depthwise_conv(buffer, xs, starts, self.weight, self.bias)

@@ -1,6 +1,40 @@
 """What a sequence core is.
 
-Axis letters of the whole package: T time, B environments, S seeds, D width, L layers, M memory length.
+Axis letters of the whole package. Those of the first block mean the same everywhere; longer names, and numbers, speak
+for themselves.
+
+    T  time
+    B  environments
+    S  seeds
+    D  width
+    L  layers
+    M  memory length: tokens that attention caches
+
+    A  numbers of an action
+    C  channels of an LMU or a convolution; contexts of FFM
+    E  inner width of a layer, such as H d
+    F  hidden units of a feed-forward part; numbers of an observation
+    G  columns of all gates of a unit, side by side
+    H  heads
+    J  keys that a segment attends to, M + T
+    K  size of a key; taps of a convolution
+    N  states of a linear system; samples, or leaves, of which there is a statistic
+    P  complex states of a diagonal system (S5, LRU); channels of a head (Mamba)
+    Q  coefficients of all channels of an LMU, C N
+    R  distances that attention looks back, M .. 0; rows of a table of positions
+    V  size of a value
+    b  size of a block of a matrix
+    c  tokens of a chunk; queries of a block
+    d  size of a head
+    g  columns of two gates
+    i  inputs of a matrix
+    k  inputs that a convolution keeps, K - 1
+    m  traces of FFM
+    n  blocks; pairs of numbers that make a complex one
+    o  outputs of a matrix
+    p  size of what meets a distance
+    r  pairs that rotate
+    w  tokens that a chunk or block sees
 """
 
 import abc
@@ -54,10 +88,10 @@ class Core(eqx.Module, Generic[State]):
 
     def attention(
         self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """What `scan` of this segment attends to: the weights of every layer of attention in it, bottom first.
 
-        Per head and query token; the keys are the M cached tokens, then those of the segment, K = M + T. What a query
+        Per head and query token; the keys are the M cached tokens, then those of the segment, J = M + T. What a query
         cannot see has the weight 0. Empty: no part of this core attends.
         """
         return ()

@@ -5,7 +5,7 @@
     S_t = α_t S_{t-1} (I - β_t k_t k_tᵀ) + β_t v_t k_tᵀ      o_t = S_t q_t / √K
     x' = x + W_o (RMSNorm(o) ⊙ silu(W_g c))      y = x' + FF(RMSNorm(x'))
 
-per head. `gate=False` has α = 1: DeltaNet (Schlag et al. 2021; Yang et al. 2024). In code S is transposed, K x V:
+per head. `decay=False` has α = 1: DeltaNet (Schlag et al. 2021; Yang et al. 2024). In code S is transposed, K x V:
 S_t = α_t S_{t-1} + k_t w_tᵀ with w_t = β_t (v_t - α_t S_{t-1}ᵀ k_t), what is new in v. Within a chunk
 w = (I + A)⁻¹ β (v - what k reads of the memory carried in), A_ts = β_t W_ts k_t·k_s for s < t (the UT transform);
 with them as values it is the memory of chunked.py. A start replaces S and the past of the convolution by 0.
@@ -23,9 +23,9 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.chunked import check_chunk, decay_sums, memory_step, read_and_write, visible, weights_of
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FeedForward, Linear, RMSNorm
+from rlformers.cores.layers import NORMS, FeedForward, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import scan_chunks
-from rlformers.cores.options import check_least, check_positive, hidden_size, size_of_heads
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.products import einsum, matmul
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
@@ -38,14 +38,16 @@ class Config:
     heads: int = 4  # H
     head_size: int = 0  # K; 0 means width / heads
     expand: int = 2  # V / K
-    gate: bool = True
+    decay: bool = True  # false: α = 1
     conv_size: int = 4  # tokens that the convolution sees
     dt_min: float = 1e-3  # softplus(b_α) at first
     dt_max: float = 1e-1
+    norm: str = "rms"  # of x and x'; that of o stays
     ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
+        check_choices(self, norm=NORMS)
         check_least(self, heads=1, head_size=0, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
         check_positive(self, "ffn_ratio")
@@ -55,7 +57,7 @@ class Config:
 class DeltaNetState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memories of the heads."""
 
-    conv: Float[Array, "B C"]
+    conv: Float[Array, "k C"]
     S: Float[Array, "H K V"]
 
 
@@ -83,7 +85,7 @@ class DeltaNet(Core[DeltaNetState]):
         self.W_qkv = Linear(width, H * (2 * K + V), key=key_qkv, use_bias=False)
         self.conv = DepthwiseConv(H * (2 * K + V), config.conv_size, key=key_conv, use_bias=False)
         self.W_alpha, self.A_log = None, None
-        if config.gate:
+        if config.decay:
             bias = time_step_bias(key_dt, H, config.dt_min, config.dt_max)
             self.W_alpha = eqx.tree_at(lambda linear: linear.bias, Linear(width, H, key=key_alpha), bias)
             self.A_log = jnp.log(jax.random.uniform(key_A, (H,), minval=1.0, maxval=16.0))
@@ -164,13 +166,13 @@ def delta_scan(
 
 
 def news(
-    weights: Float[Array, "H L C"],
-    seen: Bool[Array, "L C"],
-    k: Float[Array, "L H K"],
-    v: Float[Array, "L H V"],
-    betas: Float[Array, "L H"],
+    weights: Float[Array, "H c w"],
+    seen: Bool[Array, "c w"],
+    k: Float[Array, "c H K"],
+    v: Float[Array, "c H V"],
+    betas: Float[Array, "c H"],
     S: Float[Array, "H K V"],
-) -> Float[Array, "L H V"]:
+) -> Float[Array, "c H V"]:
     """The w of a chunk."""
     k, v, betas = jnp.swapaxes(k, 0, 1), jnp.swapaxes(v, 0, 1), betas.T[..., None]
     A = betas * jnp.where(jnp.tril(seen[:, 1:], -1), weights[..., 1:] * matmul(k, jnp.swapaxes(k, 1, 2)), 0)
@@ -183,16 +185,16 @@ def news(
     return jnp.swapaxes(jnp.where(spoilt[..., None], jnp.nan, ws), 0, 1)
 
 
-def inverse(A: Float[Array, "H L L"]) -> Float[Array, "H L L"]:
+def inverse(A: Float[Array, "H c c"]) -> Float[Array, "H c c"]:
     """(I + A)⁻¹ of strictly lower triangular A: that of its diagonal blocks of 1, 2, 4, ... tokens.
 
     [[P, 0], [Q, R]]⁻¹ = [[P⁻¹, 0], [-R⁻¹ Q P⁻¹, R⁻¹]] for all pairs of blocks at once. As accurate as substitution,
     which XLA runs row by row; the powers of A, of which the inverse is a sum too, may be very large.
     """
-    L, size = A.shape[-1], 1
-    M = jnp.broadcast_to(jnp.eye(L, dtype=A.dtype), A.shape)
-    while size < L:
-        block = np.arange(L) // size
+    c, size = A.shape[-1], 1
+    M = jnp.broadcast_to(jnp.eye(c, dtype=A.dtype), A.shape)
+    while size < c:
+        block = np.arange(c) // size
         below = (block[:, None] % 2 == 1) & (block == block[:, None] - 1)
         M -= matmul(matmul(M, jnp.where(below, A, 0)), M)
         size *= 2
@@ -205,6 +207,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
         ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "swiglu", key=key_ffn)
-        return Residual(RMSNorm(width), DeltaNet(width, config, key=key_mixer), RMSNorm(width), ffn)
+        norm, norm_ffn = make_norm(config.norm, width), make_norm(config.norm, width)
+        return Residual(norm, DeltaNet(width, config, key=key_mixer), norm_ffn, ffn)
 
-    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)), RMSNorm(width))
+    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

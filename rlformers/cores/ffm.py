@@ -42,7 +42,7 @@ class Config:
 class FFMState(NamedTuple):
     """The traces."""
 
-    S: Complex[Array, "M C"]
+    S: Complex[Array, "m C"]
 
 
 class FFM(Core[FFMState]):
@@ -55,20 +55,20 @@ class FFM(Core[FFMState]):
     W_o: Linear
     W_s: Linear
     W_z: Linear
-    alpha: Float[Array, " M"]
+    alpha: Float[Array, " m"]
     omega: Float[Array, " C"]
     config: Config = eqx.field(static=True)
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_g, key_i, key_o, key_s, key_z = jax.random.split(key, 5)
-        M, C = config.traces, config.contexts
-        self.W_g = Linear(width, M, key=key_g)
-        self.W_i = Linear(width, M, key=key_i)
+        m, C = config.traces, config.contexts
+        self.W_g = Linear(width, m, key=key_g)
+        self.W_i = Linear(width, m, key=key_i)
         self.W_o = Linear(width, width, key=key_o)
         self.W_s = Linear(width, width, key=key_s)
-        self.W_z = Linear(2 * M * C, width, key=key_z)
+        self.W_z = Linear(2 * m * C, width, key=key_z)
         # Evenly spaced in the logarithm: with even spacing nearly all are slow, and lags of a few tokens look alike.
-        self.alpha = jnp.geomspace(0.5, math.log(100) / config.max_period, M)
+        self.alpha = jnp.geomspace(0.5, math.log(100) / config.max_period, m)
         self.omega = 2 * jnp.pi / jnp.geomspace(2.0, config.max_period, C)
         self.config = config
 
@@ -90,7 +90,7 @@ class FFM(Core[FFMState]):
         o = jax.nn.sigmoid(self.W_o(xs))
         return FFMState(S), z * o + self.W_s(xs) * (1 - o)
 
-    def decay(self) -> Complex[Array, "M C"]:
+    def decay(self) -> Complex[Array, "m C"]:
         """γ."""
         return jnp.exp(jax.lax.complex(*jnp.broadcast_arrays(-jnp.abs(self.alpha)[:, None], self.omega)))
 

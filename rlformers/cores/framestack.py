@@ -1,9 +1,9 @@
 """Frame stacking, the control with a memory that nothing is learned about (Mnih et al. 2015).
 
-    y_t = relu(W [x_{t-k+1}, ..., x_t] + b)
+    y_t = relu(W [x_{t-K+1}, ..., x_t] + b)
 
-Inputs of before the start are 0. Whatever is solved with k inputs needs no recurrence; on top of each other, L layers
-see L (k - 1) + 1 inputs.
+Inputs of before the start are 0. Whatever is solved with K inputs needs no recurrence; on top of each other, L layers
+see L (K - 1) + 1 inputs.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from rlformers.cores.stack import Stack
 class Config:
     """Options of frame stacking."""
 
-    frames: int = 8  # k, the present one included
+    frames: int = 8  # K, the present one included
 
     def __post_init__(self) -> None:
         check_least(self, frames=1)
@@ -33,13 +33,13 @@ class Config:
 class FrameStackState(NamedTuple):
     """The inputs before the present one."""
 
-    buffer: Float[Array, "B D"]  # B = k - 1, oldest first
+    buffer: Float[Array, "k D"]  # k = K - 1, oldest first
 
 
 class FrameStack(Core[FrameStackState]):
     """One layer."""
 
-    W: Float[Array, "k D D"]
+    W: Float[Array, "K D D"]
     b: Float[Array, " D"]
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
@@ -48,13 +48,13 @@ class FrameStack(Core[FrameStackState]):
 
     @property
     def window(self) -> int | None:
-        """k - 1."""
+        """K - 1."""
         return len(self.W) - 1
 
     def initial_state(self) -> FrameStackState:
         """Nothing came before."""
-        k, D, _ = self.W.shape
-        return FrameStackState(jnp.zeros((k - 1, D), self.W.dtype))
+        K, D, _ = self.W.shape
+        return FrameStackState(jnp.zeros((K - 1, D), self.W.dtype))
 
     def scan(
         self, state: FrameStackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -16,16 +16,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rlformers.cores.attention import Positions
 from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, Linear, per_gate, xavier_uniform
-from rlformers.cores.options import check_choices, check_least, size_of_heads
+from rlformers.cores.layers import NORMS, Linear, Norm, make_norm, per_gate, xavier_uniform
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
 from rlformers.cores.products import matmul
-from rlformers.cores.stack import Stack, StackState
+from rlformers.cores.stack import Stack
 
 POSITIONS = ("relative", "learned")
 GATES = ("gru", "input", "output", "highway", "sigtanh", "none")
@@ -38,23 +38,23 @@ class Config:
     memory: int = 32  # M, per layer: the receptive field is L M tokens
     heads: int = 4  # H
     head_size: int = 0  # d_h; 0 means width / heads
-    ffn: int = 2  # hidden width of the feed-forward part, in widths
+    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     positions: str = "relative"  # r_d from sinusoids; learned: r_d itself is the parameter (Huang et al. 2019)
     gate: str = "gru"
     gate_bias: float = 2.0
-    share_uv: bool = True  # one u and w for all layers, as in Transformer-XL
-    final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
+    norm: str = "layer"  # LN_1 and LN_2
 
     def __post_init__(self) -> None:
-        check_choices(self, positions=POSITIONS, gate=GATES)
-        check_least(self, memory=1, heads=1, head_size=0, ffn=1)
+        check_choices(self, positions=POSITIONS, gate=GATES, norm=NORMS)
+        check_least(self, memory=1, heads=1, head_size=0)
+        check_positive(self, "ffn_ratio")
 
 
 class Gate(eqx.Module):
     """g(x, y): how a branch y joins the stream x (the paper, section 3.2)."""
 
-    W: Any  # of y: Float[Array, "D G"] or None
-    U: Any  # of x: Float[Array, "D K"] or None
+    W: Any  # of y: Float[Array, "D G"], or None
+    U: Any  # of x: Float[Array, "D G"], or None
     b: Any  # Float[Array, " D"] or None; large: the stream passes, the branch does not
     kind: str = eqx.field(static=True)
 
@@ -93,14 +93,14 @@ class Gate(eqx.Module):
 class Layer(AttentionLayer):
     """Attention and feed-forward part, each behind its gate."""
 
-    norm1: LayerNorm
+    norm1: Norm
     W_qkv: Linear  # c -> (q, k, v), E = H d_h each; keys need no bias (softmax ignores it), u is that of the queries
-    u: Any  # Float[Array, "H d"], or None until the core lends it, which may own one for all layers
-    w: Any
+    u: Float[Array, "H d"]
+    w: Float[Array, "H d"]
     r: SinusoidalDistances | LearnedDistances
     W_o: Linear  # E -> D
     gate1: Gate
-    norm2: LayerNorm
+    norm2: Norm
     W_1: Linear
     W_2: Linear
     gate2: Gate
@@ -109,8 +109,8 @@ class Layer(AttentionLayer):
         key_qkv, key_r, key_o, key_gate1, key_1, key_2, key_gate2 = jax.random.split(key, 7)
         M, H, d = config.memory, config.heads, size_of_heads(width, config.heads, config.head_size)
         E = H * d
-        F = config.ffn * width
-        self.norm1 = LayerNorm(width)
+        F = hidden_size(width, config.ffn_ratio)
+        self.norm1 = make_norm(config.norm, width)
         self.W_qkv = Linear(width, 3 * E, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=False)
         if config.positions == "learned":
             self.r = LearnedDistances(M, H, d, key=key_r)
@@ -118,11 +118,11 @@ class Layer(AttentionLayer):
             self.r = SinusoidalDistances(M, width, H, d, key=key_r)
         self.W_o = Linear(E, width, key=key_o, init=xavier_uniform)
         self.gate1 = Gate(config.gate, width, config.gate_bias, key=key_gate1)
-        self.norm2 = LayerNorm(width)
+        self.norm2 = make_norm(config.norm, width)
         self.W_1 = Linear(width, F, key=key_1, init=xavier_uniform)
         self.W_2 = Linear(F, width, key=key_2, init=xavier_uniform)
         self.gate2 = Gate(config.gate, width, config.gate_bias, key=key_gate2)
-        self.u = self.w = None
+        self.u = self.w = jnp.zeros((H, d))
         self.M, self.H, self.clip = M, H, 0.0
 
     def project(self, x: Float[Array, "*T D"]) -> tuple[Array, Array, Array]:
@@ -142,67 +142,10 @@ class Layer(AttentionLayer):
         return self.gate2(o, jax.nn.relu(f))
 
 
-class GTrXL(Core[StackState]):
-    """A stack of layers and the vectors u and w that they may share."""
-
-    layers: tuple[Layer, ...]
-    u: Float[Array, "N H d"]  # N = 1 if shared, else L
-    w: Float[Array, "N H d"]
-    norm: LayerNorm | None
-
-    def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
-        self.layers = tuple(Layer(width, config, key=k) for k in jax.random.split(key, num_layers))
-        d = size_of_heads(width, config.heads, config.head_size)
-        shape = (1 if config.share_uv else num_layers, config.heads, d)
-        self.u = self.w = jnp.zeros(shape)
-        self.norm = LayerNorm(width) if config.final_norm else None
-
-    @property
-    def window(self) -> int | None:
-        """L M."""
-        return Stack(self.layers).window
-
-    def initial_state(self) -> StackState:
-        """The empty memory of every layer."""
-        return Stack(self.layers).initial_state()
-
-    def step(
-        self, state: StackState, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
-    ) -> tuple[StackState, Float[Array, " D"]]:
-        """Consume one token."""
-        return self.stack().step(state, x, start)
-
-    def scan(
-        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[StackState, Float[Array, "T D"]]:
-        """Consume a segment."""
-        return self.stack().scan(state, xs, starts)
-
-    def prepare(self, state: StackState) -> StackState:
-        """Project the memories with the present parameters."""
-        return self.stack().prepare(state)
-
-    def attention(
-        self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
-        """Those of all layers."""
-        return self.stack().attention(state, xs, starts)
-
-    def stack(self) -> Stack:
-        """The layers with their u and w."""
-        shape = (len(self.layers), *self.u.shape[1:])
-        lent = zip(self.layers, jnp.broadcast_to(self.u, shape), jnp.broadcast_to(self.w, shape), strict=True)
-        return Stack(tuple(_lend(layer, u, w) for layer, u, w in lent), self.norm)
-
-
-def _lend(layer: Layer, u: Array, w: Array) -> Layer:
-    return eqx.tree_at(lambda at: (at.u, at.w), layer, (u, w), is_leaf=lambda x: x is None)
-
-
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A GTrXL.
 
     Raises:
         ValueError: The width is not divisible by the number of heads and `head_size` is not given.
     """
-    return GTrXL(width, num_layers, config, key=key)
+    return Stack(tuple(Layer(width, config, key=k) for k in jax.random.split(key, num_layers)))

@@ -109,6 +109,28 @@ class RMSNorm(eqx.Module):
         return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps) * self.scale
 
 
+class NoNorm(eqx.Module):
+    """The input as it is."""
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Nothing is done."""
+        return x
+
+
+Norm = LayerNorm | RMSNorm | NoNorm
+NORMS = ("layer", "rms", "none")
+
+
+def make_norm(kind: str, width: int, eps: float = 1e-5) -> Norm:
+    """One of `NORMS`, at first with scale 1 and bias 0."""
+    match kind:
+        case "layer":
+            return LayerNorm(width, eps)
+        case "rms":
+            return RMSNorm(width, eps)
+    return NoNorm()
+
+
 FEED_FORWARD = ("gelu", "swiglu", "geglu")
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.layers import NORMS, FeedForward, Linear, RMSNorm, make_norm, per_gate, xavier_uniform
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.stack import Residual, Stack
 
@@ -38,11 +38,12 @@ class Config:
     normaliser: str = "sum"
     decay: bool = True
     conv_size: int = 4  # K, tokens that the convolution sees; 1: none
+    norm: str = "layer"  # of x and x'
     ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
-        check_choices(self, normaliser=NORMALISERS)
+        check_choices(self, normaliser=NORMALISERS, norm=NORMS)
         check_least(self, heads=1, head_size=0, conv_size=1)
         check_positive(self, "ffn_ratio")
         check_chunk(self.chunk)
@@ -51,7 +52,7 @@ class Config:
 class LinearAttentionState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memories of the heads."""
 
-    conv: Float[Array, "B C"]  # B = K - 1
+    conv: Float[Array, "k C"]  # k = K - 1
     S: Float[Array, "H K V"]
     n: Float[Array, "H K"]
 
@@ -136,6 +137,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
         ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "gelu", key=key_ffn)
-        return Residual(LayerNorm(width), LinearAttention(width, config, key=key_mixer), LayerNorm(width), ffn)
+        norm, norm_ffn = make_norm(config.norm, width), make_norm(config.norm, width)
+        return Residual(norm, LinearAttention(width, config, key=key_mixer), norm_ffn, ffn)
 
-    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)), LayerNorm(width))
+    return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

@@ -5,7 +5,7 @@
 | sequential  | T       | T       | CPUs                                                                       |
 | associative | 2 T     | 2 log T | accelerators, elementwise decays                                           |
 | doubling    | T log T | log T   | accelerators, matrices: it needs powers of A alone (Hillis & Steele 1986)  |
-| chunked     | 2 T     | T / L   | long segments: the backward pass keeps one state per chunk of L tokens     |
+| chunked     | 2 T     | T / c   | long segments: the backward pass keeps one state per chunk of c tokens     |
 
 A start drops the history with `where`, never by a product with 0, so a NaN or an infinity stays in its own episode.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Inexact, PyTree
 
 from rlformers.cores.products import transition
@@ -23,12 +24,12 @@ from rlformers.cores.products import transition
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
 FUSED_METHODS = ("auto", "sequential", "associative", "chunked")
-CHUNK = 32  # L
+CHUNK = 32  # c
 # Tokens that a layer with many temporaries takes at once: segments of PPO's default length are taken whole, so nothing
 # is computed twice; of longer ones the temporaries would leave the caches. Measured from 64 to 512 on CPUs.
 PIECE = 128
 
-Product = Callable[[Array, Array], Array]
+Product = Callable[[Any, Array], Array]
 
 
 def linear_scan(
@@ -55,7 +56,7 @@ def linear_scan(
 
 
 def matrix_scan(
-    A: Inexact[Array, "*C N N"],
+    A: Inexact[Array | np.ndarray, "*C N N"],
     b: Inexact[Array, "T *P N"],
     starts: Bool[Array, " T"],
     h: Inexact[Array, "*P N"],
@@ -64,7 +65,8 @@ def matrix_scan(
     """Return the last state and all states of h_t = A (0 if starts[t] else h_{t-1}) + b_t.
 
     Args:
-        A: Matrix, the same at all times; its leading axes broadcast against those of the state.
+        A: Matrix, the same at all times; its leading axes broadcast against those of the state. Of a constant, given
+            in NumPy's float64, powers are taken in float64 and rounded once.
         b: Inputs.
         starts: Where the history is dropped before the input is added.
         h: State before the first input.
@@ -82,7 +84,7 @@ def fused_scan(
     starts: Bool[Array, " T"],
     h: Inexact[Array, " *P"],
     method: str = "auto",
-) -> tuple[Inexact[Array, " *P"], Inexact[Array, " T *Q"]]:
+) -> tuple[Inexact[Array, " *P"], Inexact[Array, " T *out"]]:
     """Return the last state and what is read of every state of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
     For states much larger than the tokens: decays, inputs and states are made where they are used, and the backward
@@ -149,7 +151,13 @@ def scan_chunks(
 
 
 def _scan(
-    a: Array, b: Array, starts: Array, h: Array, method: str, product: Product, inner: Callable[..., Any] | None
+    a: Array | np.ndarray,
+    b: Array,
+    starts: Array,
+    h: Array,
+    method: str,
+    product: Product,
+    inner: Callable[..., Any] | None,
 ) -> tuple[Array, Array]:
     """The algorithms that ask for nothing but `product`; it multiplies a decay by a state or by a decay."""
     varying = product is jnp.multiply and a.ndim == b.ndim
@@ -174,7 +182,7 @@ def _scan(
     raise ValueError(f"unknown method {method!r}")
 
 
-def _doubling(a: Array, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:
+def _doubling(a: Any, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:
     """After level l, b_t is the state that the last 2^l inputs of its episode have left."""
     T = len(b)
     b = b.at[0].set(jnp.where(starts[0], b[0], product(a[0] if varying else a, h) + b[0]))
@@ -186,7 +194,7 @@ def _doubling(a: Array, b: Array, starts: Array, h: Array, product: Product, var
         b = b.at[distance:].set(jnp.where(mask, b[distance:], b[distance:] + old))
         blocked = blocked.at[distance:].set(blocked[distance:] | blocked[:-distance])
         if varying:
-            a = a.at[distance:].multiply(a[:-distance])
+            a = jnp.asarray(a).at[distance:].multiply(a[:-distance])
         else:
             a = a * a if product is jnp.multiply else a @ a
         distance *= 2

@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
-from rlformers.cores.layers import LayerNorm, Linear
+from rlformers.cores.layers import NORMS, Linear, make_norm
 from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
 from rlformers.cores.lmu_cells import RecurrentLMU
 from rlformers.cores.options import check_choices, check_least
@@ -56,12 +56,13 @@ class Config:
     learn_theta: bool = False  # of the cells "voelker" and "keras"
     input_activation: str = "identity"  # f_u of the cell "parallel"
     output_activation: str = "gelu"  # f_o of the cell "parallel"
+    norm: str = "layer"  # of x, of the cell "parallel"
     scan: str = "auto"  # of the cell "parallel"
 
     def __post_init__(self) -> None:
         activations = tuple(ACTIVATIONS)
         check_choices(self, cell=CELLS, input_activation=activations, output_activation=activations)
-        check_choices(self, scan=MATRIX_METHODS)
+        check_choices(self, norm=NORMS, scan=MATRIX_METHODS)
         check_least(self, channels=0, order=1)
         check_windows(self.theta_min, self.theta_max)
         if self.cell == "voelker" and self.channels > 1:
@@ -128,9 +129,9 @@ class ParallelLMU(Core[MemoryState]):
         self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[MemoryState, Float[Array, "T D"]]:
         """Consume a segment."""
-        A, B = (jnp.asarray(a, xs.dtype) for a in delay_memory(self.order, self.thetas))
+        A, B = delay_memory(self.order, self.thetas)
         us = ACTIVATIONS[self.f_u](self.W_u(xs))
-        m, ms = matrix_scan(A, us[..., None] * B, starts, state.m, self.method)
+        m, ms = matrix_scan(A, us[..., None] * jnp.asarray(B, xs.dtype), starts, state.m, self.method)
         features = jnp.concatenate([ms.reshape(len(xs), -1), xs], axis=-1)
         return MemoryState(m), ACTIVATIONS[self.f_o](self.W_o(features))
 
@@ -150,6 +151,6 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
             return RecurrentLMU(width, config.thetas, config.order, biases, config.learn_theta, key=key)
         f_u, f_o = config.input_activation, config.output_activation
         cell = ParallelLMU(width, config.thetas, config.order, f_u, f_o, config.scan, key=key)
-        return Residual(LayerNorm(width), cell)
+        return Residual(make_norm(config.norm, width), cell)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

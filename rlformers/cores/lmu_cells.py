@@ -32,10 +32,10 @@ class RecurrentLMU(Core[RecurrentState]):
 
     e_x: Linear  # D -> C
     e_h: Float[Array, "D C"]
-    e_m: Float[Array, "M C"]  # M = C N
+    e_m: Float[Array, "Q C"]  # Q = C N
     W_x: Linear  # D -> D
     W_h: Float[Array, "D D"]
-    W_m: Float[Array, "M D"]
+    W_m: Float[Array, "Q D"]
     log_theta: Float[Array, " C"] | None  # where the windows are learned
     thetas: tuple[float, ...] = eqx.field(static=True)
     order: int = eqx.field(static=True)
@@ -44,14 +44,14 @@ class RecurrentLMU(Core[RecurrentState]):
         self, width: int, thetas: tuple[float, ...], order: int, biases: bool, learn_theta: bool, *, key: PRNGKeyArray
     ):
         key_ex, key_eh, key_Wx, key_Wh, key_Wm = jax.random.split(key, 5)
-        C, M = len(thetas), len(thetas) * order
+        C, Q = len(thetas), len(thetas) * order
         lecun_uniform, xavier_normal = initializers.lecun_uniform(), initializers.xavier_normal()
         self.e_x = Linear(width, C, key=key_ex, init=lecun_uniform, use_bias=biases)
         self.e_h = lecun_uniform(key_eh, (width, C))
-        self.e_m = jnp.zeros((M, C))
+        self.e_m = jnp.zeros((Q, C))
         self.W_x = Linear(width, width, key=key_Wx, init=xavier_normal, use_bias=biases)
         self.W_h = xavier_normal(key_Wh, (width, width))
-        self.W_m = xavier_normal(key_Wm, (M, width))
+        self.W_m = xavier_normal(key_Wm, (Q, width))
         self.log_theta = jnp.log(jnp.array(thetas)) if learn_theta else None
         self.thetas, self.order = thetas, order
 

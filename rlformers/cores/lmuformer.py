@@ -17,15 +17,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
+from rlformers.cores import layers
 from rlformers.cores.conv import dense_conv
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import log_spaced_windows
-from rlformers.cores.layers import LayerNorm, Linear, RMSNorm, lecun_normal
+from rlformers.cores.layers import Linear, lecun_normal
 from rlformers.cores.linear_scan import MATRIX_METHODS, PIECE, scan_chunks
 from rlformers.cores.lmu import MemoryState, ParallelLMU, check_windows
-from rlformers.cores.options import check_choices, check_least
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
 
-NORMS = ("layer", "rms", "frozen_bn")
+NORMS = (*layers.NORMS, "frozen_bn")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Config:
     order: int = 16  # N, polynomials per channel
     theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
     theta_max: float = 128.0
-    ffn: int = 4  # hidden width of the channel mixer, in widths
-    norm: str = "layer"
-    final_norm: bool = True  # not in the paper; linear heads want inputs of a known scale
+    ffn_ratio: float = 4.0  # hidden width of the channel mixer, in widths
+    norm: str = "layer"  # all of them
     scan: str = "auto"
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS, scan=MATRIX_METHODS)
-        check_least(self, channels=1, order=1, ffn=1)
+        check_least(self, channels=1, order=1)
+        check_positive(self, "ffn_ratio")
         check_windows(self.theta_min, self.theta_max)
 
 
@@ -64,17 +65,14 @@ class FrozenBatchNorm(eqx.Module):
         return x * self.scale + self.bias
 
 
-Norm = LayerNorm | RMSNorm | FrozenBatchNorm
+Norm = layers.Norm | FrozenBatchNorm
 
 
 def make_norm(kind: str, width: int) -> Norm:
-    """A norm by name, at first with scale 1 and bias 0."""
-    match kind:
-        case "layer":
-            return LayerNorm(width)
-        case "rms":
-            return RMSNorm(width)
-    return FrozenBatchNorm(jnp.ones(width), jnp.zeros(width))
+    """One of `NORMS`, at first with scale 1 and bias 0."""
+    if kind == "frozen_bn":
+        return FrozenBatchNorm(jnp.ones(width), jnp.zeros(width))
+    return layers.make_norm(kind, width)
 
 
 def conv_kernel(key: PRNGKeyArray, width: int) -> Float[Array, "3 D D"]:
@@ -129,9 +127,10 @@ class Block(eqx.Module):
         self.lmu = ParallelLMU(width, thetas, config.order, "relu", "relu", config.scan, key=key_lmu)
         self.W_p = Linear(width, width, key=key_p)
         self.norm_p = make_norm(config.norm, width)
-        self.W_1 = Linear(width, config.ffn * width, key=key_1)
-        self.norm_1 = make_norm(config.norm, config.ffn * width)
-        self.W_2 = Linear(config.ffn * width, width, key=key_2)
+        F = hidden_size(width, config.ffn_ratio)
+        self.W_1 = Linear(width, F, key=key_1)
+        self.norm_1 = make_norm(config.norm, F)
+        self.W_2 = Linear(F, width, key=key_2)
         self.norm_2 = make_norm(config.norm, width)
 
     def scan(
@@ -160,13 +159,11 @@ class LMUFormer(Core[LMUFormerState]):
 
     embedding: Embedding
     blocks: tuple[Block, ...]
-    norm: LayerNorm | None
 
     def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
         key_embedding, key_blocks = jax.random.split(key)
         self.embedding = Embedding(width, config.norm, key=key_embedding)
         self.blocks = tuple(Block(width, config, key=k) for k in jax.random.split(key_blocks, num_layers))
-        self.norm = LayerNorm(width) if config.final_norm else None
 
     def initial_state(self) -> LMUFormerState:
         """The empty memory of every part."""
@@ -188,7 +185,7 @@ class LMUFormer(Core[LMUFormerState]):
         for block, memory in zip(self.blocks, state.blocks, strict=True):
             memory, xs = block.scan(memory, xs, starts)
             new.append(memory)
-        return LMUFormerState(embedding, tuple(new)), xs if self.norm is None else self.norm(xs)
+        return LMUFormerState(embedding, tuple(new)), xs
 
     def eigenvalues(
         self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.complex import complex_product, real_product
 from rlformers.cores.core import Core
-from rlformers.cores.layers import GLU, LayerNorm
+from rlformers.cores.layers import GLU, NORMS, make_norm
 from rlformers.cores.linear_scan import METHODS, linear_scan
 from rlformers.cores.options import check_choices, check_least, check_positive
 from rlformers.cores.stack import Residual, Stack
@@ -35,10 +35,11 @@ class Config:
     r_min: float = 0.9
     r_max: float = 0.999
     max_phase: float = 6.28
+    norm: str = "layer"  # of x
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        check_choices(self, scan=METHODS)
+        check_choices(self, norm=NORMS, scan=METHODS)
         check_least(self, state_size=1)
         check_positive(self, "max_phase")
         if not LEAST < self.r_max <= MOST:
@@ -95,7 +96,7 @@ class LRU(Core[LRUState]):
 
     def recur(
         self, state: LRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[LRUState, Float[Array, "T O"]]:
+    ) -> tuple[LRUState, Float[Array, "T o"]]:
         """The recurrence alone: Re(C h)."""
         B = jnp.exp(self.gamma_log)[:, None] * jax.lax.complex(self.B[..., 0], self.B[..., 1])
         h, hs = linear_scan(self.decay(), complex_product(xs, B), starts, state.h, self.config.scan)
@@ -115,4 +116,4 @@ class LRU(Core[LRUState]):
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of LRU layers."""
     keys = jax.random.split(key, num_layers)
-    return Stack(tuple(Residual(LayerNorm(width), LRU(width, config, key=k)) for k in keys))
+    return Stack(tuple(Residual(make_norm(config.norm, width), LRU(width, config, key=k)) for k in keys))

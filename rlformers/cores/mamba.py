@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.layers import NORMS, Linear, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.products import matmul
@@ -35,19 +35,19 @@ class Config:
     conv_size: int = 4  # K, tokens that the convolution sees
     dt_min: float = 1e-3
     dt_max: float = 1e-1
-    final_norm: bool = True
+    norm: str = "rms"  # of x
     scan: str = "auto"
 
     def __post_init__(self) -> None:
         check_least(self, state_size=1, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
-        check_choices(self, scan=FUSED_METHODS)
+        check_choices(self, norm=NORMS, scan=FUSED_METHODS)
 
 
 class MambaState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the state of the linear system."""
 
-    conv: Float[Array, "B E"]  # B = K - 1
+    conv: Float[Array, "k E"]  # k = K - 1
     h: Float[Array, "E N"]
 
 
@@ -140,5 +140,4 @@ def selective_scan(
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba layers."""
     keys = jax.random.split(key, num_layers)
-    layers = tuple(Residual(RMSNorm(width), Mamba(width, config, key=k)) for k in keys)
-    return Stack(layers, RMSNorm(width) if config.final_norm else None)
+    return Stack(tuple(Residual(make_norm(config.norm, width), Mamba(width, config, key=k)) for k in keys))

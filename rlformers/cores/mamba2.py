@@ -19,9 +19,9 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.chunked import check_chunk, memory_scan
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.layers import NORMS, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import PIECE
-from rlformers.cores.options import check_least
+from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -37,9 +37,11 @@ class Config:
     conv_size: int = 4  # K, tokens that the convolution sees
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    norm: str = "rms"  # of x; that of s ⊙ silu(z) stays
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
+        check_choices(self, norm=NORMS)
         check_least(self, state_size=1, head_size=1, groups=1, expand=1, conv_size=1)
         check_time_steps(self.dt_min, self.dt_max)
         check_chunk(self.chunk)
@@ -48,7 +50,7 @@ class Config:
 class Mamba2State(NamedTuple):
     """The last inputs of the convolution, oldest first, and the states of the heads."""
 
-    conv: Float[Array, "B C"]  # B = K - 1
+    conv: Float[Array, "k C"]  # k = K - 1
     h: Float[Array, "H N P"]
 
 
@@ -119,5 +121,5 @@ class Mamba2(Core[Mamba2State]):
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba-2 layers."""
     keys = jax.random.split(key, num_layers)
-    layers = tuple(Residual(RMSNorm(width), Mamba2(width, config, key=k), piece=PIECE) for k in keys)
-    return Stack(layers, RMSNorm(width))
+    layers = (Residual(make_norm(config.norm, width), Mamba2(width, config, key=k), piece=PIECE) for k in keys)
+    return Stack(tuple(layers))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, RMSNorm
+from rlformers.cores.layers import NORMS, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.products import einsum
@@ -39,7 +39,7 @@ class Config:
     rotating: float = 0.5  # fraction of the state that rotates
     dt_min: float = 1e-3
     dt_max: float = 1.0
-    final_norm: bool = True
+    norm: str = "rms"  # of x; those of B and C stay
     scan: str = "auto"
 
     def __post_init__(self) -> None:
@@ -49,21 +49,21 @@ class Config:
         if not 0 <= self.rotating <= 1:
             raise ValueError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
         check_time_steps(self.dt_min, self.dt_max)
-        check_choices(self, scan=FUSED_METHODS)
+        check_choices(self, norm=NORMS, scan=FUSED_METHODS)
 
 
 class Mamba3State(NamedTuple):
     """The state of the linear system and the last input, which the trapezoidal rule needs again."""
 
-    h: Complex[Array, "H P M"]  # M = N / 2
-    k: Complex[Array, "H M"]
+    h: Complex[Array, "H P n"]  # n = N / 2
+    k: Complex[Array, "H n"]
     v: Float[Array, "H P"]
 
 
 class Steps(NamedTuple):
     """What discretises the system, per head."""
 
-    decay: Complex[Array, "T H M"]  # d
+    decay: Complex[Array, "T H n"]  # d
     dt: Float[Array, "T H"]  # Δ
     mix: Float[Array, "T H"]  # λ
 
@@ -132,7 +132,7 @@ class Mamba3(Core[Mamba3State]):
         return (self.project(xs)[-1].decay.reshape(len(xs), -1),)
 
 
-def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T M"]:
+def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T n"]:
     """Neighbours as real and imaginary parts."""
     return jax.lax.complex(x[..., ::2], x[..., 1::2])
 
@@ -146,10 +146,10 @@ def discretize(
     log_decays: Float[Array, "T H"],
     dts: Float[Array, "T H"],
     mixes: Float[Array, "T H"],
-    phis: Float[Array, " T #H R"],
+    phis: Float[Array, " T #H r"],
     num_pairs: int,
 ) -> Steps:
-    """The decays d = exp(A Δ - i θ), of which the first R rotate, from A Δ, Δ, λ' and φ."""
+    """The decays d = exp(A Δ - i θ), of which the first r rotate, from A Δ, Δ, λ' and φ."""
     thetas = jnp.pi * jnp.tanh(phis) * dts[..., None]
     thetas = jnp.pad(thetas, ((0, 0), (0, 0), (0, num_pairs - thetas.shape[-1])))
     radii = jnp.exp(log_decays)[..., None]
@@ -158,8 +158,8 @@ def discretize(
 
 def trapezoidal_scan(
     steps: Steps,
-    ks: Complex[Array, "T H M"],
-    qs: Complex[Array, "T H M"],
+    ks: Complex[Array, "T H n"],
+    qs: Complex[Array, "T H n"],
     vs: Float[Array, "T H P"],
     starts: Bool[Array, " T"],
     state: Mamba3State,
@@ -189,5 +189,4 @@ def trapezoidal_scan(
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of Mamba-3 layers."""
     keys = jax.random.split(key, num_layers)
-    layers = tuple(Residual(RMSNorm(width), Mamba3(width, config, key=k)) for k in keys)
-    return Stack(layers, RMSNorm(width) if config.final_norm else None)
+    return Stack(tuple(Residual(make_norm(config.norm, width), Mamba3(width, config, key=k)) for k in keys))

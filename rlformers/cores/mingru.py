@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FeedForward, Linear, RMSNorm, lecun_normal, per_gate
+from rlformers.cores.layers import NORMS, FeedForward, Linear, lecun_normal, make_norm, per_gate
 from rlformers.cores.linear_scan import METHODS, PIECE, linear_scan
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
 from rlformers.cores.stack import Residual, Stack
@@ -29,22 +29,23 @@ from rlformers.cores.stack import Residual, Stack
 class Config:
     """Options of minGRU."""
 
-    expansion: int = 2  # size of h per width
+    expand: int = 2  # size of h per width
     conv_size: int = 4  # K, tokens that the convolution sees; 1: none
+    norm: str = "rms"  # of x and x'
     ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        check_choices(self, scan=METHODS)
-        check_least(self, expansion=1, conv_size=1)
+        check_choices(self, norm=NORMS, scan=METHODS)
+        check_least(self, expand=1, conv_size=1)
         check_positive(self, "ffn_ratio")
 
 
 class MinGRUState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the hidden state."""
 
-    conv: Float[Array, "B D"]  # B = K - 1
-    h: Float[Array, " H"]
+    conv: Float[Array, "k D"]  # k = K - 1
+    h: Float[Array, " E"]
 
 
 class MinGRU(Core[MinGRUState]):
@@ -57,7 +58,7 @@ class MinGRU(Core[MinGRUState]):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_conv, key_W, key_o = jax.random.split(key, 3)
-        H = config.expansion * width
+        H = config.expand * width
         self.conv = DepthwiseConv(width, config.conv_size, key=key_conv) if config.conv_size > 1 else None
         self.W = Linear(width, 2 * H, key=key_W, init=per_gate(lecun_normal, 2))
         self.W_o = Linear(H, width, key=key_o)
@@ -86,8 +87,8 @@ class MinGRU(Core[MinGRUState]):
         return (jax.nn.sigmoid(-z).astype(complex),)
 
     def recur(
-        self, h: Float[Array, " H"], us: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, " H"], Float[Array, "T H"]]:
+        self, h: Float[Array, " E"], us: Float[Array, "T D"], starts: Bool[Array, " T"]
+    ) -> tuple[Float[Array, " E"], Float[Array, "T E"]]:
         """The recurrent unit alone."""
         z, a = jnp.split(self.W(us), 2, axis=-1)
         g = jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))
@@ -101,6 +102,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     def layer(key: PRNGKeyArray) -> Core:
         key_mixer, key_ffn = jax.random.split(key)
         ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "gelu", key=key_ffn)
-        return Residual(RMSNorm(width), MinGRU(width, config, key=key_mixer), RMSNorm(width), ffn, PIECE)
+        norm, norm_ffn = make_norm(config.norm, width), make_norm(config.norm, width)
+        return Residual(norm, MinGRU(width, config, key=key_mixer), norm_ffn, ffn, PIECE)
 
     return Stack(tuple(layer(k) for k in jax.random.split(key, num_layers)))

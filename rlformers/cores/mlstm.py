@@ -22,9 +22,9 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.chunked import check_chunk, decay_sums, memory_step, read_and_write, visible, weights_of
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
+from rlformers.cores.layers import NORMS, LayerNorm, Linear, lecun_normal, make_norm
 from rlformers.cores.linear_scan import scan_chunks
-from rlformers.cores.options import check_least, check_spread
+from rlformers.cores.options import check_choices, check_least, check_spread
 from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 
@@ -39,9 +39,11 @@ class Config:
     expand: int = 2  # E / D
     conv_size: int = 4  # tokens that the convolution sees
     block_size: int = 4  # of W_q, W_k, W_v
+    norm: str = "layer"  # of x; that of h stays
     chunk: int = 16  # tokens that are taken at once
 
     def __post_init__(self) -> None:
+        check_choices(self, norm=NORMS)
         check_least(self, heads=1, expand=1, conv_size=1, block_size=1)
         check_chunk(self.chunk)
 
@@ -57,7 +59,7 @@ class Memory(NamedTuple):
 class MLSTMState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the memory."""
 
-    conv: Float[Array, "B E"]
+    conv: Float[Array, "k E"]
     memory: Memory
 
 
@@ -66,9 +68,9 @@ class MLSTM(Core[MLSTMState]):
 
     W_up: Linear  # x -> (u, z)
     conv: DepthwiseConv
-    W_q: Float[Array, "N b b"]  # the N = E / b blocks
-    W_k: Float[Array, "N b b"]
-    W_v: Float[Array, "N b b"]
+    W_q: Float[Array, "n b b"]  # the n = E / b blocks
+    W_k: Float[Array, "n b b"]
+    W_v: Float[Array, "n b b"]
     W_if: Linear
     skip: Float[Array, " E"]  # s
     norm: LayerNorm
@@ -130,7 +132,7 @@ class MLSTM(Core[MLSTMState]):
         return (jax.nn.sigmoid(self.tokens(state, xs, starts)[-1]).astype(complex),)
 
 
-def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "N b b"]) -> Float[Array, "T E"]:
+def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "n b b"]) -> Float[Array, "T E"]:
     """The product with the block-diagonal matrix of these blocks."""
     return einsum("tni,nio->tno", xs.reshape(len(xs), *W.shape[:2]), W).reshape(xs.shape)
 
@@ -167,7 +169,7 @@ def mlstm_scan(
     return scan_chunks(advance, memory, (q, k, v, i, jax.nn.log_sigmoid(f), starts), chunk)
 
 
-def divide(reads: Float[Array, "*T H V"], m: Float[Array, "*T H"]) -> Float[Array, "*T H W"]:
+def divide(reads: Float[Array, "*T H _"], m: Float[Array, "*T H"]) -> Float[Array, "*T H V"]:
     """h out of (Cᵀ q, nᵀ q)."""
     # Below -80 the result is 0 either way, and exp(-m) would overflow.
     least = jnp.exp(-jnp.maximum(m, -80.0))[..., None]
@@ -177,4 +179,4 @@ def divide(reads: Float[Array, "*T H V"], m: Float[Array, "*T H"]) -> Float[Arra
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of mLSTM blocks."""
     keys = jax.random.split(key, num_layers)
-    return Stack(tuple(Residual(LayerNorm(width), MLSTM(width, config, key=k)) for k in keys), LayerNorm(width))
+    return Stack(tuple(Residual(make_norm(config.norm, width), MLSTM(width, config, key=k)) for k in keys))

@@ -22,11 +22,11 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import Linear, xavier_uniform
 
 
-def _frequencies(width: int) -> Float[np.ndarray, " F"]:
+def _frequencies(width: int) -> Float[np.ndarray, " n"]:
     return 10000.0 ** (-np.arange(0, width, 2) / width)
 
 
-def sinusoids(M: int, width: int) -> Float[np.ndarray, "N D"]:
+def sinusoids(M: int, width: int) -> Float[np.ndarray, "R D"]:
     """Embeddings [sin(d ω), cos(d ω)] of the distances d = M .. 0: all sines first."""
     angles = np.arange(M, -1, -1)[:, None] * _frequencies(width)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
@@ -43,7 +43,7 @@ class SinusoidalDistances(eqx.Module):
         self.W = Linear(width, H * d, key=key, init=xavier_uniform, use_bias=False)
         self.M, self.H = M, H
 
-    def __call__(self) -> Float[Array, "N H d"]:
+    def __call__(self) -> Float[Array, "R H d"]:
         """r_M .. r_0."""
         weight = self.W.weight
         return self.W(jnp.asarray(sinusoids(self.M, len(weight)), weight.dtype)).reshape(self.M + 1, self.H, -1)
@@ -52,12 +52,12 @@ class SinusoidalDistances(eqx.Module):
 class LearnedDistances(eqx.Module):
     """r_d is a parameter of its own for every distance and head."""
 
-    r: Float[Array, "N H d"]
+    r: Float[Array, "R H d"]
 
     def __init__(self, M: int, H: int, d: int, *, key: PRNGKeyArray):
         self.r = d**-0.5 * jax.random.normal(key, (M + 1, H, d))
 
-    def __call__(self) -> Float[Array, "N H d"]:
+    def __call__(self) -> Float[Array, "R H d"]:
         """r_M .. r_0."""
         return self.r
 
@@ -89,9 +89,9 @@ class Clock(NamedTuple):
 
 
 class AbsolutePositions(Core[Clock]):
-    """Adds PE(p) to the input; with a table of N rows, tokens from p = N - 1 on share the last."""
+    """Adds PE(p) to the input; with a table of R rows, tokens from p = R - 1 on share the last."""
 
-    table: Float[Array, "N D"] | None
+    table: Float[Array, "R D"] | None
 
     @property
     def window(self) -> int | None:

@@ -22,9 +22,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 PRECISIONS = {"float32": "highest", "tfloat32": "tensorfloat32", "bfloat16": "bfloat16"}
 
@@ -36,29 +37,29 @@ def precision(compute_dtype: str) -> AbstractContextManager[None]:
     return jax.default_matmul_precision(PRECISIONS[compute_dtype])
 
 
-def matmul(a: Float[Array, "*a"], b: Float[Array, "*b"]) -> Float[Array, "*ab"]:
+def matmul(a: Inexact[Array, "*left"], b: Inexact[Array, "*right"]) -> Inexact[Array, "*out"]:
     """`a @ b`."""
     return _multiply(jnp.matmul, a, b)
 
 
-def einsum(subscripts: str, a: Float[Array, "*a"], b: Float[Array, "*b"]) -> Float[Array, "*ab"]:
+def einsum(subscripts: str, a: Inexact[Array, "*left"], b: Inexact[Array, "*right"]) -> Inexact[Array, "*out"]:
     """`jnp.einsum` of two arrays."""
     return _multiply(_einsum(subscripts), a, b)
 
 
-def conv(x: Float[Array, "N H W i"], kernel: Float[Array, "k l i o"], stride: int) -> Float[Array, "N h w o"]:
+def conv(x: Float[Array, "N rows columns i"], kernel: Float[Array, "_ _ i o"], stride: int) -> Float[Array, "N _ _ o"]:
     """Convolution of images, padded so that all of them is seen."""
     return _multiply(_conv(stride), x, kernel)
 
 
-def transition(A: Float[Array, "*C N N"], h: Float[Array, "*P N"]) -> Float[Array, "*P N"]:
+def transition(A: Inexact[Array | np.ndarray, "*C N N"], h: Inexact[Array, "*P N"]) -> Inexact[Array, "*P N"]:
     """`A h` of a state h, where products are rounded as h + (A - 1) h: what stays of a state is not rounded.
 
     Else decays near 1 would be 1, which for some A is an unstable system, and h were a state of bfloat16.
     """
     if not _in_bfloat16():
-        return einsum("...ij,...j->...i", A, h)
-    return h + einsum("...ij,...j->...i", A - jnp.eye(A.shape[-1], dtype=A.dtype), h)
+        return einsum("...ij,...j->...i", jnp.asarray(A, h.dtype), h)
+    return h + einsum("...ij,...j->...i", jnp.asarray(A - np.eye(A.shape[-1], dtype=A.dtype), h.dtype), h)
 
 
 def rounded(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -87,9 +88,9 @@ def _conv(stride: int) -> Product:
 
 
 def _multiply(product: Product, a: Array, b: Array) -> Array:
-    if not _in_bfloat16():
-        return product(a, b)
     dtype = jnp.result_type(a, b)
+    if not _in_bfloat16() or jnp.issubdtype(dtype, complex):  # cores make complex products of real ones
+        return product(a, b)
     return _bind(product, a.astype(dtype), b.astype(dtype))
 
 

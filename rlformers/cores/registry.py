@@ -10,6 +10,8 @@ Other packages add theirs with `register_core`, or without being imported throug
 
     [project.entry-points."rlformers.cores"]
     mycore = "my_package.my_core"
+
+A slash in a name makes a family, e.g. `"family/mycore"`; what the cores of families cost is counted on request only.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,6 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rlformers.complaints import named_line
-from rlformers.cores.memax_models import MODELS
 from rlformers.cores.options import check_options, check_size
 
 if TYPE_CHECKING:
@@ -83,13 +83,8 @@ _entries = {
         Entry("mlstm", "Beck et al. 2024", "xLSTM's matrix memory, exponential gates", "rlformers.cores.mlstm"),
         Entry("slstm", "Beck et al. 2024", "xLSTM's mixing memory, exponential gates", "rlformers.cores.slstm"),
         Entry("deltanet", "Yang et al. 2024", "matrix memory that erases, gated", "rlformers.cores.deltanet"),
+        Entry("stack", "Lieber et al. 2024", "layers of several cores by turns", "rlformers.cores.hybrid"),
     )
-}
-
-# Listed and made only where the package is installed.
-_of_memax = {
-    f"memax/{model.name}": Entry(f"memax/{model.name}", model.paper, f"memax's: {model.summary}", model)
-    for model in MODELS
 }
 
 
@@ -109,8 +104,8 @@ def register_core(name: str, definition: Definition, *, paper: str = "-", summar
 
 
 def entries() -> dict[str, Entry]:
-    """All cores by name: built-in and registered ones, and those of installed plug-ins and of memax."""
-    return _plugins() | _entries | (_of_memax if _has_memax() else {})
+    """All cores by name: built-in and registered ones, and those of installed plug-ins."""
+    return _plugins() | _entries
 
 
 def _points() -> list[importlib.metadata.EntryPoint]:
@@ -130,7 +125,7 @@ def _source(point: importlib.metadata.EntryPoint) -> str:
 
 def ignored_plugins() -> list[str]:
     """A line for each installed plug-in that cannot be chosen because its name is taken."""
-    taken = dict.fromkeys(_entries.keys() | (_of_memax if _has_memax() else {}), "a core of rlformers")
+    taken = dict.fromkeys(_entries, "a core of rlformers")
     lines = []
     for point in _points():
         if point.name in taken:
@@ -142,10 +137,6 @@ def ignored_plugins() -> list[str]:
     return lines
 
 
-def _has_memax() -> bool:
-    return importlib.util.find_spec("memax") is not None
-
-
 def built_in() -> tuple[str, ...]:
     """The names of the cores of this package."""
     return tuple(name for name, entry in _entries.items() if str(entry.target).startswith(f"{__package__}."))
@@ -155,12 +146,10 @@ def load(name: str) -> Definition:
     """Import the definition of a core.
 
     Raises:
-        ValueError: Unknown name (the nearest is suggested), a plug-in that cannot be imported or is no definition of a
-            core, or memax is missing.
+        ValueError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported or is no definition of
+            a core.
     """
     known = entries()
-    if name not in known and name.startswith("memax/") and not _has_memax():
-        raise ValueError(f"core: {name!r} needs the package memax: pip install 'rlformers[memax]'")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import hippo_eigenbasis
-from rlformers.cores.layers import GLU, LayerNorm
+from rlformers.cores.layers import GLU, NORMS, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices
 from rlformers.cores.stack import Residual, Stack
@@ -36,10 +36,11 @@ class Config:
     init: str = "lin"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    norm: str = "layer"  # of x
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        check_choices(self, init=INITS, scan=FUSED_METHODS)
+        check_choices(self, init=INITS, norm=NORMS, scan=FUSED_METHODS)
         if self.state_size < 2 or self.state_size % 2:
             raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
         check_time_steps(self.dt_min, self.dt_max)
@@ -124,4 +125,4 @@ def initial_frequencies(init: str, N: int) -> np.ndarray:
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of S4D layers."""
     keys = jax.random.split(key, num_layers)
-    return Stack(tuple(Residual(LayerNorm(width), S4D(width, config, key=k)) for k in keys))
+    return Stack(tuple(Residual(make_norm(config.norm, width), S4D(width, config, key=k)) for k in keys))

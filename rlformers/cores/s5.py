@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.complex import complex_product, real_pair, real_product
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import hippo_eigenbasis
-from rlformers.cores.layers import LayerNorm, Linear, lecun_normal
+from rlformers.cores.layers import NORMS, Linear, Norm, lecun_normal, make_norm
 from rlformers.cores.linear_scan import METHODS, linear_scan
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Stack
@@ -39,11 +39,11 @@ class Config:
     activation: str = "half_glu1"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
-    final_norm: bool = False
+    norm: str = "layer"  # of x; Lu et al. have none
     scan: str = "auto"
 
     def __post_init__(self) -> None:
-        check_choices(self, discretization=DISCRETIZATIONS, activation=ACTIVATIONS, scan=METHODS)
+        check_choices(self, discretization=DISCRETIZATIONS, activation=ACTIVATIONS, norm=NORMS, scan=METHODS)
         check_least(self, state_size=1, blocks=1)
         if self.state_size % (2 * self.blocks if self.conj_sym else self.blocks):
             raise ValueError(
@@ -65,7 +65,7 @@ class S5(Core[S5State]):
     # The paper's code, too, trains these more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "B", "log_step")
 
-    norm: LayerNorm
+    norm: Norm
     Lambda_re: Float[Array, " P"]
     Lambda_im: Float[Array, " P"]
     B: Float[Array, "P D 2"]  # (re, im)
@@ -82,7 +82,7 @@ class S5(Core[S5State]):
         P = config.state_size
         B = lecun_normal(key_B, (width, P)).T  # variance 1 / D: the fan-in is the width
         C = lecun_normal(key_C, (2 * P, width)).T.reshape(width, P, 2) * 2**0.5  # variance 1 / P per part
-        self.norm = LayerNorm(width, eps=1e-6)
+        self.norm = make_norm(config.norm, width, eps=1e-6)
         self.Lambda_re = jnp.asarray(Lambda.real, B.dtype)
         self.Lambda_im = jnp.asarray(Lambda.imag, B.dtype)
         self.B = real_pair(V.conj().T @ B)
@@ -146,5 +146,4 @@ class S5(Core[S5State]):
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """A stack of S5 layers."""
-    layers = tuple(S5(width, config, key=k) for k in jax.random.split(key, num_layers))
-    return Stack(layers, LayerNorm(width) if config.final_norm else None)
+    return Stack(tuple(S5(width, config, key=k) for k in jax.random.split(key, num_layers)))

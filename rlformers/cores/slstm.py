@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.conv import DepthwiseConv
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FeedForward, LayerNorm, lecun_normal
+from rlformers.cores.layers import NORMS, FeedForward, LayerNorm, lecun_normal, make_norm
 from rlformers.cores.mlstm import NEVER
-from rlformers.cores.options import check_least, check_positive, check_spread, hidden_size, size_of_heads
+from rlformers.cores.options import check_choices, check_least, check_positive, check_spread, hidden_size, size_of_heads
 from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 
@@ -33,11 +33,13 @@ class Config:
 
     heads: int = 4  # H
     conv_size: int = 4  # tokens that the input and forget gates see
-    ffn: float = 4 / 3  # hidden units of the feed-forward part / D
+    norm: str = "layer"  # of x and x''; that of h stays
+    ffn_ratio: float = 4 / 3  # hidden width of the feed-forward part, in widths
 
     def __post_init__(self) -> None:
+        check_choices(self, norm=NORMS)
         check_least(self, heads=1, conv_size=1)
-        check_positive(self, "ffn")
+        check_positive(self, "ffn_ratio")
 
 
 class Cell(NamedTuple):
@@ -52,7 +54,7 @@ class Cell(NamedTuple):
 class SLSTMState(NamedTuple):
     """The last inputs of the convolution, oldest first, and the units."""
 
-    conv: Float[Array, "B D"]
+    conv: Float[Array, "k D"]
     cell: Cell
 
 
@@ -60,8 +62,8 @@ class SLSTM(Core[SLSTMState]):
     """What stands on the residual path."""
 
     conv: DepthwiseConv
-    W_if: Float[Array, "H d I"]  # I = 2 d
-    W_zo: Float[Array, "H d I"]
+    W_if: Float[Array, "H d g"]  # g = 2 d
+    W_zo: Float[Array, "H d g"]
     R: Float[Array, "H d G"]  # h -> (i, f, z, o), G = 4 d
     b: Float[Array, "H G"]
     norm: LayerNorm
@@ -121,7 +123,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     layers = []
     for layer, layer_key in enumerate(jax.random.split(key, num_layers)):
         key_core, key_ffn = jax.random.split(layer_key)
-        ffn = FeedForward(width, hidden_size(width, config.ffn), "geglu", key=key_ffn)
+        ffn = FeedForward(width, hidden_size(width, config.ffn_ratio), "geglu", key=key_ffn)
         core = SLSTM(width, config, layer / max(num_layers - 1, 1), key=key_core)
-        layers.append(Residual(LayerNorm(width), core, LayerNorm(width), ffn))
-    return Stack(tuple(layers), LayerNorm(width))
+        layers.append(Residual(make_norm(config.norm, width), core, make_norm(config.norm, width), ffn))
+    return Stack(tuple(layers))

@@ -5,7 +5,7 @@
 
     z = LIF(norm(conv(x))), three times;  z = conv(z)       x_0 = z + conv(LIF(norm(z)))
     x' = x + norm(W_p SLMU(LIF_½(norm(x))) + b_p)
-    y = x' + W_2 LIF(norm(W_1 LIF(norm(x')) + b_1)) + b_2   out = LayerNorm(y)
+    y = x' + W_2 LIF(norm(W_1 LIF(norm(x')) + b_1)) + b_2
 
 V = 1, for LIF_½ it is ½. The derivative of s is that of a sigmoid of slope α = 4, and none flows through the reset
 1 - s. Convolutions and norms as in rlformers/cores/lmuformer.py. A start replaces membranes v, memories m and inputs
@@ -24,10 +24,10 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 from rlformers.cores.core import Core
 from rlformers.cores.exact import product, select, total
 from rlformers.cores.hippo import delay_eigenvalues, delay_memory, log_spaced_windows
-from rlformers.cores.layers import LayerNorm, Linear
+from rlformers.cores.layers import LayerNorm, Linear, NoNorm
 from rlformers.cores.lmu import check_windows
 from rlformers.cores.lmuformer import NORMS, FrozenBatchNorm, Norm, conv_kernel, make_norm
-from rlformers.cores.options import check_choices, check_least
+from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
 
 ALPHA = 4.0
 
@@ -41,19 +41,20 @@ class Config:
     theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
     theta_max: float = 128.0
     tau: float = 2.0  # time constant of the membranes, in tokens
-    ffn: int = 4  # hidden width of the channel mixer, in widths
-    norm: str = "layer"
+    ffn_ratio: float = 4.0  # hidden width of the channel mixer, in widths
+    norm: str = "layer"  # all of them
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
-        check_least(self, channels=1, order=1, tau=1, ffn=1)
+        check_least(self, channels=1, order=1, tau=1)
+        check_positive(self, "ffn_ratio")
         check_windows(self.theta_min, self.theta_max)
-        if self.channels == 1 and self.norm != "frozen_bn":
+        if self.channels == 1 and self.norm in ("layer", "rms"):
             raise ValueError(f"core.channels: need at least 2 with core.norm={self.norm}: one number has no spread")
 
 
 @jax.custom_jvp
-def spike(excess: Float[Array, "*N"]) -> Float[Array, "*N"]:
+def spike(excess: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """1 where a membrane is not below its threshold."""
     return (excess >= 0).astype(excess.dtype)
 
@@ -65,8 +66,8 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 
 
 def lif(
-    v: Float[Array, "*N"], x: Float[Array, "*N"], tau: float, threshold: float = 1.0
-) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
+    v: Float[Array, "*batch"], x: Float[Array, "*batch"], tau: float, threshold: float = 1.0
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Leaky integrate and fire: the next membrane and the spikes."""
     v = v + (x - v) / tau
     s = spike(v - threshold)
@@ -82,7 +83,7 @@ def affine(layer: Linear, s: Float[Array, " i"]) -> Float[Array, " o"]:
 
 def normalise(norm: Norm, x: Float[Array, " D"]) -> Float[Array, " D"]:
     """`norm(x)` by `total`."""
-    if isinstance(norm, FrozenBatchNorm):
+    if isinstance(norm, FrozenBatchNorm | NoNorm):
         return norm(x)
     centred = x - total(x) / len(x) if isinstance(norm, LayerNorm) else x
     y = centred * jax.lax.rsqrt(total(jnp.square(centred)) / len(x) + norm.eps) * norm.scale
@@ -94,7 +95,7 @@ class CellState(NamedTuple):
 
     v_u: Float[Array, " C"]
     m: Float[Array, "C N"]
-    v_m: Float[Array, " M"]
+    v_m: Float[Array, " Q"]
     v_h: Float[Array, " D"]
 
 
@@ -112,11 +113,11 @@ class SpikingLMU(eqx.Module):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_u, key_h = jax.random.split(key)
-        M = config.channels * config.order
+        Q = config.channels * config.order
         self.W_u = Linear(width, config.channels, key=key_u)
         self.norm_u = make_norm(config.norm, config.channels)
-        self.norm_m = make_norm(config.norm, M)
-        self.W_h = Linear(M + width, width, key=key_h)
+        self.norm_m = make_norm(config.norm, Q)
+        self.W_h = Linear(Q + width, width, key=key_h)
         self.norm_h = make_norm(config.norm, width)
         self.thetas = log_spaced_windows(config.theta_min, config.theta_max, config.channels)
         self.order, self.tau = config.order, config.tau
@@ -160,7 +161,7 @@ class Block(eqx.Module):
 
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         key_cell, key_p, key_1, key_2 = jax.random.split(key, 4)
-        F = config.ffn * width
+        F = hidden_size(width, config.ffn_ratio)
         self.norm_x, self.norm_p, self.norm_1 = (make_norm(config.norm, width) for _ in range(3))
         self.norm_2 = make_norm(config.norm, F)
         self.cell = SpikingLMU(width, config, key=key_cell)
@@ -236,13 +237,11 @@ class SpikingLMUFormer(Core[SpikingState]):
 
     embedding: Embedding
     blocks: tuple[Block, ...]
-    norm: LayerNorm
 
     def __init__(self, width: int, num_layers: int, config: Config, *, key: PRNGKeyArray):
         key_embedding, key_blocks = jax.random.split(key)
         self.embedding = Embedding(width, config, key=key_embedding)
         self.blocks = tuple(Block(width, config, key=k) for k in jax.random.split(key_blocks, num_layers))
-        self.norm = LayerNorm(width)
 
     def initial_state(self) -> SpikingState:
         """All 0."""
@@ -258,7 +257,7 @@ class SpikingLMUFormer(Core[SpikingState]):
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             block_state, x = block.step(block_state, x)
             new.append(block_state)
-        return SpikingState(embedding, tuple(new)), normalise(self.norm, x)
+        return SpikingState(embedding, tuple(new)), x
 
     def eigenvalues(
         self, state: SpikingState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]

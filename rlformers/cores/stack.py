@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FeedForward, LayerNorm, RMSNorm
+from rlformers.cores.layers import FeedForward, Norm
 from rlformers.cores.linear_scan import scan_chunks
 
 
@@ -21,7 +21,6 @@ class Stack(Core[StackState]):
     """Feeds the output of each layer to the next. Residual paths are the layers' own affair, as in their papers."""
 
     layers: tuple[Core, ...]
-    norm: LayerNorm | RMSNorm | None = None  # applied to the output of the last layer
     loops: int = eqx.field(static=True, default=1)  # passes through the same layers, each with memories of its own
 
     @property
@@ -42,7 +41,7 @@ class Stack(Core[StackState]):
         for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
             layer_state, x = layer.step(layer_state, x, start)
             new.append(layer_state)
-        return StackState(tuple(new)), x if self.norm is None else self.norm(x)
+        return StackState(tuple(new)), x
 
     def scan(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
@@ -52,7 +51,7 @@ class Stack(Core[StackState]):
         for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
             layer_state, xs = layer.scan(layer_state, xs, starts)
             new.append(layer_state)
-        return StackState(tuple(new)), xs if self.norm is None else self.norm(xs)
+        return StackState(tuple(new)), xs
 
     def prepare(self, state: StackState) -> StackState:
         """Refresh the caches of every layer."""
@@ -61,7 +60,7 @@ class Stack(Core[StackState]):
 
     def attention(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """Those of all layers."""
         return tuple(
             weights for layer, *inputs in self._inputs(state, xs, starts) for weights in layer.attention(*inputs)
@@ -90,9 +89,9 @@ class Residual(Core[Any]):
     With `piece`, segments longer than that are taken in pieces of so many tokens (`scan_chunks`).
     """
 
-    norm: LayerNorm | RMSNorm
+    norm: Norm
     core: Core
-    norm_ffn: LayerNorm | RMSNorm | None = None  # without it and `ffn`, y = x'
+    norm_ffn: Norm | None = None  # without it and `ffn`, y = x'
     ffn: FeedForward | None = None
     piece: int | None = eqx.field(static=True, default=None)
 
@@ -120,7 +119,7 @@ class Residual(Core[Any]):
 
     def attention(
         self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
-    ) -> tuple[Float[Array, "H T K"], ...]:
+    ) -> tuple[Float[Array, "H T J"], ...]:
         """Those of the core."""
         return self.core.attention(state, self.norm(xs), starts)
 

@@ -5,11 +5,10 @@
     x' = x + W_o Σ_j softmax_j(s_t)_j v_j + b_o
     y = x' + FF(norm_2(x'))
 
-and a norm after the last layer. Tokens know where they are as `positions` says (see positions.py): keys are cached as
-they are and turned (rope) by their slot when they are read; `relative` is Transformer-XL's
-s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h. `qk_norm` divides q and k by their root mean square, per head
-(Henry et al. 2020); `attention_gate` multiplies each head by σ(W_g c) and `clipped_softmax` lets weights be 0
-(Bondarenko et al. 2023): a head can do nothing.
+Tokens know where they are as `positions` says (see positions.py): keys are cached as they are and turned (rope) by
+their slot when they are read; `relative` is Transformer-XL's s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h.
+`qk_norm` divides q and k by their root mean square, per head (Henry et al. 2020); `attention_gate` multiplies each
+head by σ(W_g c) and `clipped_softmax` lets weights be 0 (Bondarenko et al. 2023): a head can do nothing.
 
 What a layer remembers of its inputs: rlformers/cores/attention_layer.py.
 """
@@ -25,13 +24,22 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from rlformers.cores.attention import Positions
 from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
-from rlformers.cores.layers import FEED_FORWARD, FeedForward, LayerNorm, Linear, RMSNorm, per_gate, xavier_uniform
+from rlformers.cores.layers import (
+    FEED_FORWARD,
+    NORMS,
+    FeedForward,
+    Linear,
+    Norm,
+    RMSNorm,
+    make_norm,
+    per_gate,
+    xavier_uniform,
+)
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.positions import AbsolutePositions, SinusoidalDistances, alibi, rotate
 from rlformers.cores.stack import Stack
 
 POSITIONS = ("rope", "sinusoidal", "learned", "alibi", "relative", "none")
-NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class Config:
     head_size: int = 0  # d_h; 0 means width / heads
     positions: str = "rope"
     max_position: int = 1024  # of positions=learned: later tokens share the last embedding
-    norm: str = "layernorm"
-    ffn: str = "gelu"
+    norm: str = "layer"  # norm_1 and norm_2
+    ffn: str = "gelu"  # kind of feed-forward part
     ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
     qk_norm: bool = False
     attention_gate: bool = False
@@ -53,7 +61,7 @@ class Config:
     loops: int = 1  # passes through the same layers
 
     def __post_init__(self) -> None:
-        check_choices(self, positions=POSITIONS, norm=tuple(NORMS), ffn=FEED_FORWARD)
+        check_choices(self, positions=POSITIONS, norm=NORMS, ffn=FEED_FORWARD)
         check_least(self, memory=1, heads=1, head_size=0, max_position=1, loops=1)
         if min(self.memory_per_layer, default=1) < 1:
             raise ValueError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
@@ -65,7 +73,7 @@ class Config:
 class Layer(AttentionLayer):
     """Attention and feed-forward part, each on a residual path."""
 
-    norm1: LayerNorm | RMSNorm
+    norm1: Norm
     W_qkv: Linear  # c -> (q, k, v), E = H d_h each
     q_norm: RMSNorm | None
     k_norm: RMSNorm | None
@@ -74,20 +82,20 @@ class Layer(AttentionLayer):
     r: SinusoidalDistances | None
     W_g: Linear | None  # c -> H
     W_o: Linear  # E -> D
-    norm2: LayerNorm | RMSNorm
+    norm2: Norm
     ffn: FeedForward
     kind: str = eqx.field(static=True)  # of positions
 
     def __init__(self, width: int, M: int, depth: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_g, key_o, key_ffn = jax.random.split(key, 5)
         H, d = config.heads, size_of_heads(width, config.heads, config.head_size)
-        norm, relative = NORMS[config.norm], config.positions == "relative"
+        relative = config.positions == "relative"
 
         def branch(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
             """So that the sum of all 2 L branches has the size of one."""
             return xavier_uniform(key, shape) / (2 * depth) ** 0.5
 
-        self.norm1, self.norm2 = norm(width), norm(width)
+        self.norm1, self.norm2 = make_norm(config.norm, width), make_norm(config.norm, width)
         self.W_qkv = Linear(width, 3 * H * d, key=key_qkv, init=per_gate(xavier_uniform, 3), use_bias=not relative)
         self.q_norm, self.k_norm = (RMSNorm(d), RMSNorm(d)) if config.qk_norm else (None, None)
         self.u = self.w = jnp.zeros((H, d)) if relative else None
@@ -136,7 +144,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     key_table, *keys = jax.random.split(key, num_layers + 1)
     depth = num_layers * config.loops
     layers = tuple(Layer(width, M, depth, config, key=k) for M, k in zip(windows, keys, strict=True))
-    body = Stack(layers, NORMS[config.norm](width), config.loops)
+    body = Stack(layers, config.loops)
     if config.positions not in ("sinusoidal", "learned"):
         return body
     learned = config.positions == "learned"

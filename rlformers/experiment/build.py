@@ -51,7 +51,7 @@ def build(config: ExperimentConfig) -> Built:
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model)
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
@@ -105,11 +105,8 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
         policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
-        return obs, (
-            type(policy).__name__,
-            policy.num_outputs,
-            getattr(policy, "sizes", getattr(policy, "shape", None)),
-        )
+        # Not the bounds of a box: an agent may be asked how it does with stronger motors.
+        return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 
     (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
     complaint = mismatch(obs, describe(new_obs))

@@ -277,7 +277,8 @@ def test_the_meta_environment_keeps_the_protocol():
 def test_all_tasks_of_a_split_can_be_traced(split):
     env = make_meta12x2(split)
     _, state = jax.eval_shape(env.reset_env, jax.random.key(0), env.default_params)
-    jax.eval_shape(env.step_env, jax.random.key(0), state, jnp.zeros(2), env.default_params)
+    _, after, *_ = jax.eval_shape(env.step_env, jax.random.key(0), state, jnp.zeros(2), env.default_params)
+    assert after == state
 
 
 @pytest.mark.parametrize(

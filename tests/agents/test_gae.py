@@ -38,3 +38,11 @@ def test_equals_the_definition(seed):
     arrays = [jnp.asarray(x, jnp.float32) for x in (rewards, values, final_values, last_value)]
     result = gae(*arrays, jnp.asarray(terminated), jnp.asarray(truncated), float(gamma), float(lam))
     np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_shapes_that_would_broadcast_are_refused(which):
+    arrays = [jnp.zeros((3, 2))] * 3 + [jnp.zeros(2)] + [jnp.zeros((3, 2), bool)] * 2
+    arrays[which] = arrays[which][:, :1] if which != 3 else jnp.zeros(1)
+    with pytest.raises((AssertionError, TypeError)):  # by chex, or by the checker of annotations
+        gae(*arrays, 0.9, 0.9)

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,6 +209,25 @@ def test_a_kl_limit_skips_the_rest_of_the_iteration():
     _, free = learn(Params.of("cued", n=2), "gru", 10, **config)
     _, limited = learn(Params.of("cued", n=2), "gru", 10, target_kl=1e-3, **config)
     assert float(limited["ppo/approx_kl"].mean()) < float(free["ppo/approx_kl"].mean())
+
+
+def test_other_numbers_need_no_other_program():
+    """Nor do agents that are built alike: what is static in them is equal."""
+    config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2, anneal_lr=False)
+
+    def learner(numbers=None):
+        return ppo(config, Probe(), Params.of("cued", n=2), make_agent("gru", 8), 3, numbers=numbers)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def update(state, numbers):
+        return learner(numbers).update(state)
+
+    for lr in (0.0, 1e-2):
+        before = learner().init(jax.random.key(0))
+        after, metrics = update(before, Numbers.of(config, 3)._replace(lr=lr))
+        moved = jax.tree.map(lambda x, y: bool((x != y).any()), before.agent, after.agent)
+        assert float(metrics["ppo/lr"]) == pytest.approx(lr) and any(jax.tree.leaves(moved)) == (lr > 0)
 
 
 @pytest.mark.slow  # tests/experiment/test_vmapped_sweep.py has whole runs of it

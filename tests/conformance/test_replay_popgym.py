@@ -32,7 +32,7 @@ def _file(fields, kind="random"):
     return {f"{CARDS}/{'expert/' if kind == 'expert' else ''}{key}": value for key, value in fields.items()}
 
 
-def _same(found, wanted):
+def _assert_same(found, wanted):
     for key in ("obs", "action", "reward", "end"):
         np.testing.assert_array_equal(getattr(found, key), getattr(wanted, key))
     assert found.hidden.keys() == wanted.hidden.keys()
@@ -108,7 +108,7 @@ def test_random_and_expert_episodes_are_read_from_either_place(cards):
     found = episodes(swapped, CARDS, ("h_cards",))
     assert list(found) == ["random 0", "expert 0", "expert 1", "expert 2"]
     for name, other in (("random 0", "expert 0"), ("expert 0", "random 0"), ("expert 2", "random 2")):
-        _same(found[name], wanted[other])
+        _assert_same(found[name], wanted[other])
 
 
 @pytest.mark.parametrize("kind", ["random", "expert"])
@@ -117,7 +117,7 @@ def test_a_single_episode_may_have_the_axis_of_episodes_or_not(cards, kind, axes
     fields = _part(cards, "expert")
     wanted = episodes(_file(fields, "expert"), CARDS, ("h_cards",))["expert 0"]
     fields |= {key: fields[key][None] for key in axes} | {"T": np.int16(51)}
-    _same(episodes(_file(fields, kind), CARDS, ("h_cards",))[f"{kind} 0"], wanted)
+    _assert_same(episodes(_file(fields, kind), CARDS, ("h_cards",))[f"{kind} 0"], wanted)
 
 
 def test_hidden_arrays_that_the_port_does_not_need_are_not_read(cards):

@@ -120,7 +120,7 @@ def test_unknown_option_names_the_options():
         ("lstm", {"forget_bias": "x"}, "core.forget_bias: need a float, got 'x'"),
         ("lstm", {"forget_bias": True}, "core.forget_bias: need a float, got True"),
         ("lstm", {"forget_bias": 10**400}, "core.forget_bias: need a finite number, got 1000"),
-        ("slstm", {"ffn": float("inf")}, "core.ffn: need a finite number, got inf"),
+        ("slstm", {"ffn_ratio": float("inf")}, "core.ffn_ratio: need a finite number, got inf"),
         ("spiking_lmuformer", {"tau": float("nan")}, "core.tau: need a finite number, got nan"),
         ("transformer", {"memory_per_layer": 3}, "core.memory_per_layer: need a list [...] of ints, got 3"),
         ("transformer", {"memory_per_layer": "3"}, "core.memory_per_layer: need a list [...] of ints, got '3'"),
@@ -245,6 +245,21 @@ def test_what_a_plugin_costs_is_counted(plugins, capsys):
     assert "\nother " in listed and "\ngru " not in listed
     assert main(["list", "cores", "nothing"]) == 2
     assert "list cores: no name begins with 'nothing'; cores are other, mlp" in capsys.readouterr().err
+
+
+def test_a_slash_in_a_name_makes_a_family(plugins, capsys):
+    plugins(("family/gru", "rlformers.cores.gru"), ("family/s5", "rlformers.cores.s5"))
+    core = compose(["core=family/s5", "core.state_size=8"]).core
+    assert (core.name, core.options["state_size"]) == ("family/s5", 8)
+    assert main(["train", "core=family/gtrxl"]) == 2
+    assert "core: 'family/gtrxl' is none of family/gru, family/s5, mlp" in capsys.readouterr().err
+    assert main(["list", "cores"]) == 0
+    listed = capsys.readouterr().out
+    assert f"\nfamily/gru {'-':>18}" in listed
+    assert listed.endswith("\nFor what the cores family/... cost: rlformers list cores family\n")
+    assert main(["list", "cores", "family"]) == 0
+    counted = capsys.readouterr().out
+    assert f"\nfamily/gru {'64':>18}" in counted and "For what" not in counted
 
 
 GOOD = """

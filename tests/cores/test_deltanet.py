@@ -49,9 +49,9 @@ def naive(layer, xs):
     return np.stack(ys)
 
 
-@pytest.mark.parametrize("gate", [True, False])
-def test_layer(gate):
-    layer = make(gate=gate, chunk=5).layers[0]
+@pytest.mark.parametrize("decay", [True, False])
+def test_layer(decay):
+    layer = make(decay=decay, chunk=5).layers[0]
     xs = jax.random.normal(jax.random.key(2), (T, D))
     _, ys = scan(layer, layer.initial_state(), xs, jnp.asarray(STARTS))
     double = jax.tree.map(lambda a: np.asarray(a, np.float64), layer)

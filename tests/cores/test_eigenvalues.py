@@ -121,5 +121,8 @@ def test_cores_without_a_linear_recurrence_say_nothing():
         assert len(values) in (0, 2) and len(weights) in (0, 2)
         silent |= set() if values else {name}
         attending |= {name} if weights else set()
-    assert set(built_in()) - silent == {row.partition("-")[0] for row in CORES}
-    assert attending == {"gtrxl", "transformer"}
+    assert set(built_in()) - silent == {
+        *(row.partition("-")[0] for row in CORES),
+        "stack",
+    }  # the stack's: of its layers
+    assert attending == {"gtrxl", "transformer", "stack"}

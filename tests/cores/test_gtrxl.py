@@ -53,14 +53,14 @@ def test_gate_is_its_formula(kind):
 @pytest.mark.parametrize("kind", ["gru", "output", "highway", "sigtanh"])
 def test_a_large_gate_bias_makes_the_identity(kind):
     xs = tokens(10)
-    _, ys = run(make(2, gate=kind, gate_bias=20.0, final_norm=False), xs)
+    _, ys = run(make(2, gate=kind, gate_bias=20.0), xs)
     np.testing.assert_allclose(ys, xs, atol=1e-5)
 
 
 def test_new_gru_gates_are_near_the_identity():
     xs = tokens(50)
-    _, gated = run(make(gate="gru", final_norm=False), xs)
-    _, residual = run(make(gate="none", final_norm=False), xs)
+    _, gated = run(make(gate="gru"), xs)
+    _, residual = run(make(gate="none"), xs)
     assert jnp.abs(gated - xs).mean() < 0.5 * jnp.abs(xs).mean()
     assert jnp.abs(gated - xs).mean() < 0.5 * jnp.abs(residual - xs).mean()
 
@@ -163,11 +163,6 @@ def test_empty_slots_are_zero():
             assert cache[M - 3 :].all()
 
 
-def test_u_and_w_are_shared_or_not():
-    assert make(3).u.shape == (1, 2, 4)
-    assert make(3, share_uv=False, head_size=5).w.shape == (3, 2, 5)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -175,7 +170,7 @@ def test_u_and_w_are_shared_or_not():
         ({"gate": "lstm"}, "core.gate: 'lstm' is none of gru, input"),
         ({"memory": 0}, "core.memory: need at least 1, got 0"),
         ({"heads": 0}, "core.heads: need at least 1, got 0"),
-        ({"ffn": 0}, "core.ffn: need at least 1, got 0"),
+        ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
         ({"head_size": -1}, "core.head_size: need at least 0, got -1"),
     ],
 )
@@ -187,4 +182,4 @@ def test_bad_options(options, message):
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="core.heads: width 8 is not divisible by heads=3"):
         make(heads=3)
-    assert make(heads=3, head_size=4).u.shape == (1, 3, 4)
+    assert make(heads=3, head_size=4).layers[0].u.shape == (3, 4)

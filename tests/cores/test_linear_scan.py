@@ -127,9 +127,17 @@ def test_nothing_before_a_start_survives(scan, method, arguments):
             np.testing.assert_array_equal(dirty[1][t:], clean[1][t:])
 
 
-def test_auto_is_one_of_the_methods():
-    for scan, arguments in ((linear_scan, elementwise(7, True, "f")), (matrix_scan, matrices(7, (), "f"))):
-        assert_close(run(scan, *arguments, "auto"), run(scan, *arguments, "sequential"), 1e-6)
+@pytest.mark.parametrize(("backend", "methods"), [("cpu", ("sequential",) * 2), ("gpu", ("associative", "doubling"))])
+def test_auto_picks_by_backend(backend, methods, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+
+    def program(scan, arguments, method):
+        return str(jax.make_jaxpr(lambda *arguments: scan(*arguments, method))(*arguments))
+
+    cases = ((linear_scan, elementwise(40, True, "f"), METHODS), (matrix_scan, matrices(40, (), "f"), MATRIX_METHODS))
+    for (*case, names), picked in zip(cases, methods, strict=True):
+        same = {name for name in names if program(*case, name) == program(*case, "auto")}
+        assert same == {"auto", picked}
 
 
 def test_unknown_methods_are_refused():

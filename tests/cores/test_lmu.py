@@ -7,6 +7,7 @@ import pytest
 
 from rlformers import make_core
 from rlformers.cores.hippo import delay_decoder, delay_memory
+from rlformers.cores.linear_scan import matrix_scan
 from rlformers.cores.lmu import Config
 
 
@@ -36,6 +37,18 @@ def test_powers_stay_small(order):
         assert np.linalg.norm(power, 2) < 4
         power = power @ power
     assert np.linalg.norm(power, 2) < 1e-6
+
+
+@pytest.mark.parametrize(("method", "largest"), [("doubling", 512), ("chunked", 16)])
+def test_powers_are_those_of_float64(method, largest):
+    """What an impulse in each coefficient has become after 2^l tokens is one product with the power of the matrix."""
+    (A,), _ = delay_memory(32, (1000.0,))
+    impulses = np.zeros((largest + 1, 32, 32), np.float32)
+    impulses[0] = np.eye(32)
+    starts = np.zeros(largest + 1, bool)
+    _, hs = jax.jit(lambda *tokens: matrix_scan(A, *tokens, method))(impulses, starts, np.zeros((32, 32), np.float32))
+    power = np.linalg.matrix_power(A, largest).T
+    np.testing.assert_allclose(hs[largest], power, rtol=0, atol=1e-7 * np.abs(power).max())
 
 
 def test_windows_are_log_spaced():

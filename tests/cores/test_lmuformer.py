@@ -35,8 +35,8 @@ def test_a_new_frozen_batch_norm_is_the_identity():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": "batch"}, "core.norm: 'batch' is none of layer, rms, frozen_bn"),
-        ({"ffn": 0}, "core.ffn: need at least 1, got 0"),
+        ({"norm": "batch"}, "core.norm: 'batch' is none of layer, rms, none, frozen_bn"),
+        ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
         ({"channels": 0}, "core.channels: need at least 1, got 0"),
         ({"scan": "associative"}, "core.scan: 'associative' is none of"),
     ],

@@ -26,7 +26,7 @@ def linear(layer, x):
 
 
 def test_layer_in_float64():
-    stack = make(Config(expansion=3, conv_size=3, ffn_ratio=1.5), 4, 1, jax.random.key(0))
+    stack = make(Config(expand=3, conv_size=3, ffn_ratio=1.5), 4, 1, jax.random.key(0))
     layer = stack.layers[0]
     conv = layer.core.conv
     xs = np.random.default_rng(0).standard_normal((20, 4))
@@ -48,7 +48,7 @@ def test_layer_in_float64():
     ("options", "message"),
     [
         ({"scan": "log"}, "core.scan: 'log' is none of auto, sequential"),
-        ({"expansion": 0}, "core.expansion: need at least 1, got 0"),
+        ({"expand": 0}, "core.expand: need at least 1, got 0"),
         ({"conv_size": 0}, "core.conv_size: need at least 1, got 0"),
         ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
     ],

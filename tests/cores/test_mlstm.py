@@ -92,9 +92,12 @@ def test_a_memory_of_one_token_is_steep():
     """Why test_laws.py grants 1e-4 where every token starts: around q·k = 0 the normed read jumps from -v to v."""
     v = np.random.default_rng(0).normal(size=16)
     plain = SimpleNamespace(scale=1.0, bias=0.0)
-    qk = np.linspace(-2, 2, 40001)  # of one start: h = v q·k / max(|q·k|, exp(-i)), here i = 0
-    h = v * (qk / np.maximum(np.abs(qk), 1))[:, None]
-    slope = np.abs(np.gradient(layer_norm(h, plain), qk, axis=0)).max(1)
+    qk = np.linspace(-2, 2, 4001)  # of starts alone: h = v q·k / max(|q·k|, exp(-i)), here i = 0
+    q, ones, zeros = jnp.asarray(qk[:, None, None], "f"), jnp.ones((4001, 1, 1)), jnp.zeros((4001, 1))
+    empty = Memory(jnp.zeros((1, 1, 16)), jnp.zeros((1, 1)), jnp.full(1, NEVER))
+    _, hs = mlstm_scan(q, ones, ones * v.astype("f"), zeros, zeros, jnp.ones(4001, bool), empty, chunk=1)
+    np.testing.assert_allclose(hs[:, 0], v * (qk / np.maximum(np.abs(qk), 1))[:, None], atol=1e-5)
+    slope = np.abs(np.gradient(layer_norm(np.asarray(hs[:, 0], float), plain), qk, axis=0)).max(1)
     assert slope.max() > 100 and np.median(slope) < 1e-3  # so an error of 1e-7 of q·k shows as more than 1e-5
 
 

@@ -1,4 +1,4 @@
-"""The example of a core in another package, installed as its users would, beside a broken one."""
+"""The example of a core in another package, installed as its users would, beside one with broken cores."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin_core"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder on the path with the example and a package of two cores: one leads nowhere, one cannot be made."""
+    """A folder on the path with the example, and a package of three cores: one of a family, two broken."""
     folder = tmp_path_factory.mktemp("site")
     source = tmp_path_factory.mktemp("source") / "plugin_core"
     source.mkdir()
@@ -21,10 +21,11 @@ def site(tmp_path_factory):
         (source / path).write_text((EXAMPLE / path).read_text())
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
     subprocess.run([*pip, source], check=True, capture_output=True, text=True)
-    broken = folder / "broken-1.0.dist-info"
-    broken.mkdir()
-    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (broken / "entry_points.txt").write_text("[rlformers.cores]\nbroken = no_such_module\nwrong = wrong_core\n")
+    other = folder / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    points = ("family/leaky = rlformers_leaky", "broken = no_such_module", "wrong = wrong_core")
+    (other / "entry_points.txt").write_text("\n".join(("[rlformers.cores]", *points)))
     source = (EXAMPLE / "src/rlformers_leaky/__init__.py").read_text()
     (folder / "wrong_core.py").write_text(f"{source}\n\ndef make(*arguments):\n    raise RuntimeError('no GPU')\n")
     return folder
@@ -49,9 +50,9 @@ def test_listed(site):
 
 def test_trains(site, tmp_path):
     small = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "total_steps=128", "wandb.mode=disabled"]
-    done = run(site, "train", "core=leaky", "core.memory=5", f"run_dir={tmp_path / 'run'}", *small, cwd=tmp_path)
+    done = run(site, "train", "core=family/leaky", "core.memory=5", f"run_dir={tmp_path / 'run'}", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "training leaky on " in done.stdout
+    assert "training family/leaky on " in done.stdout
     assert "memory: 5" in (tmp_path / "run" / "config.yaml").read_text()
 
 

@@ -108,7 +108,7 @@ def test_initial_values(depth, half_way):
         ({"heads": 0}, "core.heads: need at least 1, got 0"),
         ({"heads": 3}, "core.heads: width 8 is not divisible by heads=3"),
         ({"conv_size": 0}, "core.conv_size: need at least 1, got 0"),
-        ({"ffn": 0.0}, "core.ffn: need a positive number, got 0.0"),
+        ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
     ],
 )
 def test_wrong_options(options, message):

@@ -14,7 +14,7 @@ from rlformers.cores.hippo import delay_memory
 from rlformers.cores.spiking_lmuformer import Config
 
 D = 16
-OPTIONS = {"channels": 3, "order": 6, "theta_min": 4.0, "theta_max": 20.0, "ffn": 2}
+OPTIONS = {"channels": 3, "order": 6, "theta_min": 4.0, "theta_max": 20.0, "ffn_ratio": 2.0}
 
 
 def build(num_layers, **options):
@@ -54,14 +54,15 @@ def test_step_and_scan_spike_alike(B, x64, lengths):
         core = build(1)
         empty = jax.tree.map(lambda a: jnp.broadcast_to(a, (B, *a.shape)), core.initial_state())
         xs, starts = tokens(lengths[-1], B)
-        states, ys = empty, []
-        for t in range(lengths[-1]):
-            states, y = STEP(core, states, xs[t], starts[t])
+        states, ys = [empty], []
+        for x, start in zip(xs, starts, strict=True):
+            state, y = STEP(core, states[-1], x, start)
+            states.append(state)
             ys.append(y)
-            if (T := t + 1) in lengths:
-                scanned, ys_scanned = SCAN(core, empty, xs[:T], starts[:T])
-                jax.tree.map(np.testing.assert_array_equal, scanned, states)
-                np.testing.assert_array_equal(ys_scanned, np.stack(ys))
+        for T in lengths:
+            scanned, ys_scanned = SCAN(core, empty, xs[:T], starts[:T])
+            jax.tree.map(np.testing.assert_array_equal, scanned, states[T])
+            np.testing.assert_array_equal(ys_scanned, np.stack(ys[:T]))
 
 
 @pytest.mark.parametrize("B", [1, 3])
@@ -134,7 +135,7 @@ def reference(core, xs, starts):
             x = x + norm(block.norm_p, linear(block.W_p, y))
             hidden = linear(block.W_1, lif(f"{b}1", norm(block.norm_1, x)))
             x = x + linear(block.W_2, lif(f"{b}2", norm(block.norm_2, hidden)))
-        ys.append(norm(f64.norm, x))
+        ys.append(x)
     return np.stack(ys), min(margins), {name: np.mean(rates) for name, rates in fired.items()}
 
 
@@ -153,7 +154,7 @@ def test_network_is_its_equations():
     ("options", "message"),
     [
         ({"tau": 0.5}, "core.tau: need at least 1, got 0.5"),
-        ({"ffn": 0}, "core.ffn: need at least 1, got 0"),
+        ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
         ({"norm": "batch"}, "core.norm: 'batch' is none of"),
         ({"channels": 1}, "core.channels: need at least 2 with core.norm=layer"),
     ],

@@ -61,7 +61,7 @@ def naive(core, config, xs):
     core = jax.tree.map(lambda x: np.asarray(x, np.float64), core)
     absolute = config.positions in ("sinusoidal", "learned")
     body = core.layers[1] if absolute else core
-    layer, rms, ys, memory, p = body.layers[0], config.norm == "rmsnorm", [], [], -1
+    layer, rms, ys, memory, p = body.layers[0], config.norm == "rms", [], [], -1
     for x, start in zip(np.asarray(xs, np.float64), STARTS, strict=True):
         memory = [] if start else memory
         p = 0 if start else p + 1
@@ -103,7 +103,7 @@ def naive(core, config, xs):
         else:
             a, b = np.split(hidden, 2)
             hidden = (gelu(a) if config.ffn == "geglu" else a * sigmoid(a)) * b
-        ys.append(norm(x + hidden @ layer.ffn.W_2.weight + layer.ffn.W_2.bias, body.norm, rms))
+        ys.append(x + hidden @ layer.ffn.W_2.weight + layer.ffn.W_2.bias)
     return np.stack(ys)
 
 
@@ -114,7 +114,7 @@ def naive(core, config, xs):
         {"positions": "rope", "qk_norm": True, "ffn": "swiglu"},
         {"positions": "sinusoidal", "attention_gate": True},
         {"positions": "learned", "max_position": 5, "ffn": "geglu"},
-        {"positions": "alibi", "norm": "rmsnorm"},
+        {"positions": "alibi", "norm": "rms"},
         {"positions": "relative", "clipped_softmax": 0.2},
         {"positions": "none"},
     ],
@@ -189,7 +189,7 @@ def test_windows_from_the_command_line():
     ("options", "message"),
     [
         ({"positions": "xpos"}, "core.positions: 'xpos' is none of rope, sinusoidal, learned, alibi, relative, none"),
-        ({"norm": "batch"}, "core.norm: 'batch' is none of layernorm, rmsnorm"),
+        ({"norm": "batch"}, "core.norm: 'batch' is none of layer, rms, none"),
         ({"ffn": "relu"}, "core.ffn: 'relu' is none of gelu, swiglu, geglu"),
         ({"memory": 0}, "core.memory: need at least 1, got 0"),
         ({"loops": 0}, "core.loops: need at least 1, got 0"),

@@ -67,16 +67,15 @@ def test_recorded_episodes_replay(game):
     obs = game.observe(state, params)
     for time in range(max(len(row["action"]) for row in recorded)):
         actions = np.zeros(EPISODES, np.int32)
-        for i, row in enumerate(recorded):
-            if time < len(row["action"]):
-                np.testing.assert_array_equal(obs[i], row["obs"][time], err_msg=f"episode {i}, step {time}")
-                actions[i] = row["action"][time]
+        going_on = [(i, row) for i, row in enumerate(recorded) if time < len(row["action"])]
+        for i, row in going_on:
+            np.testing.assert_array_equal(obs[i], row["obs"][time], err_msg=f"episode {i}, step {time}")
+            actions[i] = row["action"][time]
         obs, state, rewards, ends, _ = game.step(game.keys, state, actions, params)
-        for i, row in enumerate(recorded):
-            if time < len(row["action"]):
-                assert float(rewards[i]) == row["reward"][time], f"episode {i}, step {time}"
-                assert bool(ends[i]) == (time == len(row["action"]) - 1)
-            if time == len(row["action"]) - 1:
+        for i, row in going_on:
+            assert float(rewards[i]) == row["reward"][time], f"episode {i}, step {time}"
+            assert bool(ends[i]) == (time == len(row["action"]) - 1)
+            if ends[i]:
                 np.testing.assert_array_equal(obs[i], row["obs"][-1])
 
 

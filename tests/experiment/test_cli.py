@@ -1,8 +1,6 @@
 """The command line: bad input, a small run, what it writes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -100,7 +98,9 @@ def test_what_a_row_holds_is_documented(trained):
 def test_views_hold_the_rows_of_a_training(trained):
     run_dir, _ = trained
     rows = read_rows(run_dir / "metrics.jsonl")
-    for seed, run_id in enumerate(json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()):
+    ids = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"]
+    assert list(ids) == ["0", "1"]
+    for seed, run_id in enumerate(ids.values()):
         (file,) = (run_dir / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
         assert [(row["env_steps"], row["ppo/entropy"]) for row, _ in history(file)] == [
             (row["step"], row["ppo/entropy"]) for row in rows if row["seed"] == seed
@@ -115,17 +115,6 @@ def test_multirun_trains_every_combination(tmp_path, monkeypatch, capsys):
     assert "2 of 2 runs finished" in capsys.readouterr().out
     summaries = {path.parents[1].name: json.loads(path.read_text()) for path in tmp_path.rglob("summary.json")}
     assert {core: summary["state_size"] for core, summary in summaries.items()} == {"mlp": 0, "gru": 8}
-
-
-def test_listing_imports_nothing_heavy():
-    code = (
-        "import sys; from rlformers.cli import main; main(['--help']); main(['list', 'cores'])\n"
-        "main(['list', 'envs']); main(['list', 'experiments'])\n"
-        "assert not {'jax', 'gymnax', 'hydra', 'wandb', 'matplotlib'} & set(sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for word in ("gtrxl", "popgym/RepeatPreviousEasy"):
-        assert word in result.stdout
 
 
 def test_help_says_what_every_key_and_core_option_means(capsys):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 from rlformers import register_core
 from rlformers.agents.agent import Agent, Output
@@ -22,7 +23,7 @@ from rlformers.experiment.build import build
 from rlformers.experiment.checkpoint import CheckpointStore
 from rlformers.experiment.compilation_cache import enable_compilation_cache
 from rlformers.experiment.evaluate import Trained, load_trained, training_keys
-from rlformers.experiment.inside.describe import choices, rows
+from rlformers.experiment.inside.describe import rows
 from rlformers.experiment.inside.influence import Influence, by_lag, influence, lag_that_holds
 from rlformers.experiment.inside.inspection import draw, examine, inspect
 from rlformers.experiment.inside.play import play
@@ -93,9 +94,8 @@ def test_what_is_watched_is_what_the_agent_did(watched):
 def test_rows_are_json_and_complete(watched):
     steps = rows(*watched)
     assert json.loads(json.dumps(steps)) == steps and [row["step"] for row in steps] == list(range(1, 13))
-    for row, probabilities in zip(steps, choices(watched[0].agents.policy, watched[1].policy)[0], strict=True):
-        np.testing.assert_allclose(sum(row["probabilities"][0]), 1, rtol=1e-5)
-        np.testing.assert_allclose(row["probabilities"][0], probabilities)
+    for row, probabilities in zip(steps, softmax(watched[1].policy, -1), strict=True):
+        np.testing.assert_allclose(row["probabilities"][0], probabilities, rtol=1e-5)
     assert [row["attempt"] for row in steps][0] == 1 and steps[8]["terminated"]
 
 
@@ -220,7 +220,7 @@ def test_influence_of_a_linear_memory_is_known():
     agent = SimpleNamespace(
         encoder=lambda obs, num_leading: obs,
         core=SimpleNamespace(initial_state=lambda: jnp.zeros(2), scan=scan),
-        output=lambda ys, mask: Output(ys, 3 * ys[:, 0]),
+        output=lambda ys, mask: Output(ys, 3 * ys[:, 0], ys[:, :0]),
         policy=CategoricalPolicy((2,), scalar=True),
     )
     found = influence.__wrapped__(agent, jnp.ones((8, 2)), jnp.asarray(starts))
@@ -271,7 +271,7 @@ def test_every_core_can_be_looked_into(core, tmp_path):
     found = examine(Trained(InspectConfig(max_steps=16), config, built, None, agents, None))
     names = {file.stem for file in draw(found, core, tmp_path)}
     assert {"influence", "horizon"} <= names
-    assert ("attention" in names) == (core in ("gtrxl", "transformer"))
+    assert ("attention" in names) == (core in ("gtrxl", "transformer", "stack"))
     assert ("state" in names) == (core != "mlp")
 
 

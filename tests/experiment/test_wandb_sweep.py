@@ -26,7 +26,9 @@ def test_the_parameters_are_keys_of_train(name):
         for key, entry in sweep["parameters"].items()
     }
     for number in range(max(map(len, values.values()))):
-        compose([f"{key}={choices[number % len(choices)]}" for key, choices in values.items()])
+        chosen = {key: choices[number % len(choices)] for key, choices in values.items()}
+        config = compose([f"{key}={value}" for key, value in chosen.items()])
+        assert (config.env, config.core.name, config.ppo.lr) == (chosen["env"], chosen["core"], chosen["ppo.lr"])
 
 
 @pytest.mark.slow

@@ -1,13 +1,13 @@
 """The papers' recurrences, one token at a time, in float64 NumPy: no batches, no masks, no caches.
 
-Parameters are read from our modules by name; nothing else of the library is used.
+Parameters are read from our modules by name; nothing else of the library is used. autograd can differentiate it.
 """
 
-import numpy as np
+import autograd.numpy as np
 
 
 def f64(x):
-    return np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64)
+    return np.array(x, np.complex128 if np.iscomplexobj(x) else np.float64)
 
 
 def sigmoid(x):
@@ -118,7 +118,6 @@ def position(d, D):
 def gtrxl(core, xs, starts):
     """Parisotto et al. 2019; the memory of every layer is a list. From the empty memory."""
     L = len(core.layers)
-    u, w = (np.broadcast_to(f64(a), (L, *a.shape[1:])) for a in (core.u, core.w))
     memories = [[] for _ in range(L)]
     ys = []
     for x, start in zip(f64(xs), starts, strict=True):
@@ -127,18 +126,18 @@ def gtrxl(core, xs, starts):
         for i, layer in enumerate(core.layers):
             tokens = [*memories[i], e]
             memories[i] = tokens[-layer.M :]
-            e = gtrxl_layer(layer, tokens, u[i], w[i])
-        ys.append(e if core.norm is None else layer_norm(core.norm, e))
+            e = gtrxl_layer(layer, tokens)
+        ys.append(e)
     return np.stack(ys), memories
 
 
-def gtrxl_layer(layer, tokens, u, w):
+def gtrxl_layer(layer, tokens):
     """The output at the last of the tokens, which sees all of them."""
     E, D, H = layer.W_o.weight.shape[0], len(tokens[0]), layer.H
     d_h = E // H
     W_q, W_k, W_v = np.split(f64(layer.W_qkv.weight), 3, axis=1)
     c = [layer_norm(layer.norm1, e) for e in tokens]
-    heads = []
+    u, w, heads = f64(layer.u), f64(layer.w), []
     for i in range(H):
         columns = slice(i * d_h, (i + 1) * d_h)
         q = c[-1] @ W_q[:, columns]
@@ -146,8 +145,8 @@ def gtrxl_layer(layer, tokens, u, w):
         for j, c_j in enumerate(c):
             r = position(len(c) - 1 - j, D) @ f64(layer.r.W.weight)[:, columns]
             scores.append(((q + u[i]) @ (c_j @ W_k[:, columns]) + (q + w[i]) @ r) / np.sqrt(d_h))
-        weights = np.exp(scores - np.max(scores))
-        weights /= weights.sum()
+        weights = np.exp(np.array(scores) - np.max(np.array(scores)))
+        weights = weights / weights.sum()
         heads.append(sum(p * (c_j @ W_v[:, columns]) for p, c_j in zip(weights, c, strict=True)))
     o = gate(layer.gate1, tokens[-1], np.maximum(dense(layer.W_o, np.concatenate(heads)), 0))
     f = dense(layer.W_2, np.maximum(dense(layer.W_1, layer_norm(layer.norm2, o)), 0))

@@ -17,7 +17,7 @@ CASES = [
     *(("s5", {"state_size": 6, "activation": a}) for a in s5.ACTIVATIONS),
     ("s5", {"state_size": 6, "discretization": "bilinear", "conj_sym": False, "scan": "associative"}),
     *(("gtrxl", {"memory": 5, "heads": 2, "gate": gate}) for gate in GATES),
-    ("gtrxl", {"memory": 30, "heads": 2, "head_size": 3, "share_uv": False, "final_norm": False}),
+    ("gtrxl", {"memory": 30, "heads": 2, "head_size": 3}),
 ]
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from rlformers.agents.agent import Agent, without_mask
+from rlformers.agents.agent import Agent
+from rlformers.agents.masks import without_mask
 
 ROWS = 32  # derivatives that are taken at once: memory grows with it
 

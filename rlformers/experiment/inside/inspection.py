@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlformers.agents.agent import Agent, without_mask
+from rlformers.agents.agent import Agent
+from rlformers.agents.masks import without_mask
 from rlformers.config import InspectConfig
 from rlformers.experiment.build import in_precision
 from rlformers.experiment.compilation_cache import enable_compilation_cache

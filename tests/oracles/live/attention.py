@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from vectors.common import KEY, put
 
+from rlformers.cores.layers import LayerNorm, RMSNorm
 from rlformers.cores.registry import make_core
 
 from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer, seeded_torch
@@ -43,10 +44,13 @@ def encoder(positions: str) -> tuple[Theirs, Ours]:
     def build(p):
         core = make_core("transformer", D, L, key=KEY, memory=M, heads=H, positions=positions)
         stack = core.layers[1] if positions == "sinusoidal" else core
-        stack = fill(stack, partial(layer, p), scale=p["norm.weight"], bias=p["norm.bias"])
+        stack = fill(stack, partial(layer, p))
         return put(core, layers=(core.layers[0], stack)) if positions == "sinusoidal" else stack
 
-    return from_torch(model, forward), Ours(build)
+    def norm(p):
+        return put(LayerNorm(D), scale=p["norm.weight"], bias=p["norm.bias"])
+
+    return from_torch(model, forward), Ours(build, norm=norm)
 
 
 def qwen3() -> tuple[Theirs, Ours]:
@@ -72,11 +76,11 @@ def qwen3() -> tuple[Theirs, Ours]:
         return leaves | {f"{ours}__scale": p[f"{theirs}.weight"] for ours, theirs in norms.items()}
 
     def build(p):
-        options = {"positions": "rope", "norm": "rmsnorm", "ffn": "swiglu", "qk_norm": True, "head_size": 6}
+        options = {"positions": "rope", "norm": "rms", "ffn": "swiglu", "qk_norm": True, "head_size": 6}
         core = make_core("transformer", D, L, key=KEY, memory=M, heads=H, **options)
-        return fill(core, partial(layer, p), scale=p["norm.weight"])
+        return fill(core, partial(layer, p))
 
-    return from_torch(model, forward), Ours(build)
+    return from_torch(model, forward), Ours(build, norm=lambda p: put(RMSNorm(D), scale=p["norm.weight"]))
 
 
 CASES = {

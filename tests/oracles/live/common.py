@@ -29,10 +29,12 @@ class Theirs(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """`build` makes the core of their parameters, `state` gives its state under their names."""
+    """`build` makes the core of their parameters, `state` gives its state under their names, `norm` makes of their
+    parameters the norm after the last layer, which is the agent's affair and not the core's."""
 
     build: Callable[[Any], Any]
     state: Callable[[Any], dict[str, Any]] = lambda state: {}
+    norm: Callable[[Any], Any] = lambda p: lambda y: y
 
 
 class Case(NamedTuple):
@@ -88,10 +90,9 @@ def from_jax(parameters, cell, carry, names) -> Theirs:
     return Theirs(parameters, run)
 
 
-def fill(stack, layer, **norm):
-    """The stack with the leaves `layer(i)` in layer i and those of `norm` in the norm after the last."""
-    layers = tuple(put(old, **layer(i)) for i, old in enumerate(stack.layers))
-    return put(stack, layers=layers, **{f"norm__{leaf}": value for leaf, value in norm.items()})
+def fill(stack, layer):
+    """The stack with the leaves `layer(i)` in layer i."""
+    return put(stack, layers=tuple(put(old, **layer(i)) for i, old in enumerate(stack.layers)))
 
 
 def of_layer(p, i):
@@ -110,7 +111,7 @@ def compare(theirs: Theirs, ours: Ours) -> Iterator[Result]:
 
         def forward(parameters, x, run=run):
             state, y = batched(run, ours.build(parameters), x, starts)
-            return y, ours.state(state)
+            return ours.norm(parameters)(y), ours.state(state)
 
         our_y, pullback, our_state = jax.vjp(forward, theirs.parameters, jnp.asarray(x), has_aux=True)
         assert our_state.keys() == state.keys()

@@ -6,6 +6,7 @@ from vectors.common import KEY, put
 
 from rlformers.cores.deltanet import Config as DeltaNetConfig
 from rlformers.cores.deltanet import DeltaNet
+from rlformers.cores.layers import RMSNorm
 from rlformers.cores.registry import make_core
 
 from .common import B, Case, D, L, Ours, Theirs, fill, from_torch, of_layer, seeded_torch
@@ -33,7 +34,7 @@ def mambapy() -> tuple[Theirs, Ours]:
         return model(x.swapaxes(0, 1)).swapaxes(0, 1), {"h": h, "conv": conv}
 
     def build(p):
-        core = make_core("mamba", D, L, key=KEY, state_size=N, conv_size=K, final_norm=False)
+        core = make_core("mamba", D, L, key=KEY, state_size=N, conv_size=K)
         names = {"in_proj": "W_in", "x_proj": "W_x", "dt_proj": "W_dt", "out_proj": "W_out"}
         return fill(core, lambda i: layer_of(p, i, names, W_dt__bias="dt_proj.bias"))
 
@@ -82,13 +83,16 @@ def mamba2() -> tuple[Theirs, Ours]:
             leaves = layer_of(p, i, {"in_proj": "W_in", "out_proj": "W_out"}, dt_bias="dt_bias")
             return leaves | {"core__norm__scale": p[f"layers.{i}.mixer.norm.weight"].reshape(G, -1)}
 
-        return fill(core, layer, scale=p["norm_f.weight"])
+        return fill(core, layer)
 
     def state(ours):
         h, conv = (jnp.stack(leaves, 1) for leaves in zip(*((s.h, s.conv) for s in ours.layers), strict=True))
         return {"h": h.swapaxes(-1, -2), "conv": conv.swapaxes(-1, -2)}
 
-    return from_torch(model, forward), Ours(build, state)
+    def norm(p):
+        return put(RMSNorm(D), scale=p["norm_f.weight"])
+
+    return from_torch(model, forward), Ours(build, state, norm)
 
 
 def gated_deltanet() -> tuple[Theirs, Ours]:

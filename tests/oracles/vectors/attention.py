@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlformers.cores.attention import Positions, attend, attention_weights
-from rlformers.cores.gtrxl import Config as GTrXLConfig
-from rlformers.cores.gtrxl import Gate, GTrXL
+from rlformers.cores.gtrxl import Gate
 from rlformers.cores.layers import LayerNorm
 from rlformers.cores.positions import rotate, sinusoids
 from rlformers.cores.registry import make_core
@@ -46,12 +45,15 @@ def gate_leaves(p, n):
 
 def gtrxl_module(d):
     H, (D, E), L = int(d["n_heads"]), d["l0_Wq"].shape, len(by_layer(d))
-    config = GTrXLConfig(int(d["mem_len"]), H, E // H, share_uv=False, final_norm=False)
-    core = GTrXL(D, L, config, key=KEY)
+    core = make_core("gtrxl", D, L, key=KEY, memory=int(d["mem_len"]), heads=H, head_size=E // H)
     layers = []
-    for layer, p in zip(core.layers, by_layer(d), strict=True):
+    for i, (layer, p) in enumerate(zip(core.layers, by_layer(d), strict=True)):
+        # The bias of the queries meets keys and positions alike: it is part of u and of w.
+        b_q = d[f"l{i}_bq"].reshape(H, -1)
         leaves = {
             "W_qkv__weight": jnp.concatenate([p["Wq"], p["Wk"], p["Wv"]], 1),
+            "u": jnp.broadcast_to(d["u"], (L, *b_q.shape))[i] + b_q,
+            "w": jnp.broadcast_to(d["v"], (L, *b_q.shape))[i] + b_q,
             "r__W__weight": p["Wr"],
             "W_o__weight": p["Wo"],
             # Weights sum to 1, so the bias of the values passes through. Softmax ignores those of k and r.
@@ -62,9 +64,7 @@ def gtrxl_module(d):
             leaves |= {f"W_{n}__weight": p[f"mlp_W{n}"], f"W_{n}__bias": p[f"mlp_b{n}"]}
             leaves |= {f"gate{n}__{name}": a for name, a in gate_leaves(p, n).items()}
         layers.append(put(layer, **leaves))
-    # The bias of the queries meets keys and positions alike: it is part of u and of w.
-    b_q = jnp.stack([d[f"l{i}_bq"].reshape(H, -1) for i in range(L)])
-    return put(core, layers=tuple(layers), u=d["u"] + b_q, w=d["v"] + b_q)
+    return put(core, layers=tuple(layers))
 
 
 def gtrxl_masked_resets(d) -> Iterator[Pair]:
@@ -172,11 +172,11 @@ def transformer_preln(d) -> Iterator[Pair]:
             leaves |= {f"norm{n}__scale": p[f"ln{n}_scale"], f"norm{n}__bias": p[f"ln{n}_bias"]}
             leaves |= {f"ffn__W_{n}__weight": p[f"W{n}"], f"ffn__W_{n}__bias": p[f"b{n}"]}
         layers.append(put(layer, **leaves))
-    stack = put(stack, layers=tuple(layers), norm__scale=d["lnf_scale"], norm__bias=d["lnf_bias"])
-    core = put(core, layers=(clock, stack))
+    core = put(core, layers=(clock, put(stack, layers=tuple(layers))))
+    norm = put(LayerNorm(D), scale=d["lnf_scale"], bias=d["lnf_bias"])  # an agent's, not the core's
     for suffix, starts in both(d, d["x"]):
         for form, run in FORMS:
-            yield Pair(f"y{suffix}", batched(run, core, d["x"], starts)[1], form)
+            yield Pair(f"y{suffix}", norm(batched(run, core, d["x"], starts)[1]), form)
 
 
 def rope(d) -> Iterator[Pair]:

@@ -1,7 +1,8 @@
-"""The recurrent models of memax 0.1: names, options and classes. Importing this module imports neither jax nor memax.
+"""The recurrent models of memax 0.1: options and classes. Importing this module imports neither jax nor memax.
 
 Names and default sizes are those of memax's `get_residual_memory_models`, which leaves out `DLSE`. Its `MLP` has no
-memory and is left out here.
+memory and is left out here. The entry points in pyproject.toml make a core of each: rlformers reads `Config` and calls
+`make`.
 """
 
 from __future__ import annotations
@@ -76,11 +77,8 @@ Arguments = Callable[[Any, int], dict[str, Any]]  # of memax's constructors, fro
 
 @dataclass(frozen=True)
 class Model:
-    """A definition of a core, as the registry wants it."""
+    """A definition of a core."""
 
-    name: str
-    paper: str
-    summary: str
     cell: str  # a class below memax.equinox
     Config: type[Config]
     arguments: Arguments
@@ -92,16 +90,13 @@ class Model:
         before JAX is set up, and every experiment is checked against the options of every core.
 
         Raises:
-            ValueError: A width that the model cannot have, or an installed memax that lacks it.
+            ValueError: A width that the model cannot have.
         """
         arguments = self.arguments(config, width)
         module, _, name = self.cell.rpartition(".")
-        try:
-            cell = getattr(importlib.import_module(f"memax.equinox.{module}"), name)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"core: 'memax/{self.name}' cannot be loaded from memax: {error}") from error
+        cell = getattr(importlib.import_module(f"memax.equinox.{module}"), name)
 
-        from rlformers.cores.memax_adapter import Memax
+        from rlformers_memax.core import Memax
 
         window = num_layers * (arguments["window_size"] - 1) if "window_size" in arguments else None
         return Memax(lambda key: cell(key=key, **arguments), width, num_layers, window, key=key)
@@ -153,71 +148,27 @@ def _attended(positions: str | None) -> Arguments:
     return arguments
 
 
-MODELS = (
-    Model("NMax", "-", "the largest values so far", "semigroups.nmax.NMax", Config, _plain),
-    Model("DLSE", "-", "a soft maximum of outer products", "semigroups.dlse.DLSE", Config, _plain),
-    Model(
-        "LinearRNN",
-        "Martin & Cundy 2018",
-        "the sum of the inputs",
-        "semigroups.lrnn.LinearRecurrent",
-        Config,
-        _plain,
-    ),
-    Model("LRU", "Orvieto et al. 2023", "linear recurrent unit", "semigroups.lru.LRU", Vector, _vector),
-    Model("S6", "Gu & Dao 2023", "LRU with learned time steps", "semigroups.s6.S6", Config, _plain_twice),
-    Model("FFM", "Morad et al. 2023", "fading, turning traces", "semigroups.ffm.FFM", Traces, _traces),
-    Model("FART", "Katharopoulos et al. 2020", "linear attention", "semigroups.fart.FART", Matrix, _matrix),
-    Model("FWP", "Irie & Gershman 2025", "fast weights that add up", "semigroups.fwp.FWP", Matrix, _matrix),
-    Model("DeltaNet", "Yang et al. 2024", "fast weights that erase", "semigroups.delta.DeltaNet", Matrix, _matrix),
-    Model("GDN", "Yang et al. 2025", "gated DeltaNet", "semigroups.gdn.GDN", Matrix, _matrix),
-    Model(
-        "DeltaProduct",
-        "Siems et al. 2025",
-        "DeltaNet with several changes per token",
-        "semigroups.deltap.DeltaProduct",
-        Product,
-        _product,
-    ),
-    Model(
-        "PSpherical",
-        "Biegun et al. 2024",
-        "a product of rotations, in parallel",
-        "semigroups.spherical.PSpherical",
-        Matrix,
-        _matrix,
-    ),
-    Model(
-        "Spherical", "Biegun et al. 2024", "a rotated vector", "set_actions.spherical.Spherical", Config, _plain_twice
-    ),
-    Model("Stack", "-", "the last inputs", "semigroups.stack.Stack", Frames, _frames),
-    Model(
-        "Attention",
-        "Vaswani et al. 2017",
-        "attention to a sliding window",
-        "semigroups.attn.Attention",
-        Attended,
-        _attended(None),
-    ),
-    Model(
-        "Attention-RoPE",
-        "Su et al. 2021",
-        "the same, with turned keys",
-        "semigroups.attn.Attention",
-        Attended,
-        _attended("rope"),
-    ),
-    Model(
-        "Attention-ALiBi",
-        "Press et al. 2022",
-        "the same, with a slope by distance",
-        "semigroups.attn.Attention",
-        Attended,
-        _attended("alibi"),
-    ),
-    Model("GRU", "Cho et al. 2014", "gated recurrent unit", "set_actions.gru.GRU", Config, _plain),
-    Model("MGU", "Zhou et al. 2016", "minimal gated unit", "set_actions.mgu.MGU", Config, _plain),
-    Model("LSTM", "Hochreiter & Schmidhuber 1997", "long short-term memory", "set_actions.lstm.LSTM", Config, _plain),
-    Model("Elman", "Elman 1990", "tanh network", "set_actions.elman.Elman", Vector, _vector),
-    Model("ElmanReLU", "Elman 1990", "the same with ReLU", "set_actions.elman.Elman", Vector, _vector_relu),
-)
+NMax = Model("semigroups.nmax.NMax", Config, _plain)  # the largest values so far
+DLSE = Model("semigroups.dlse.DLSE", Config, _plain)  # a soft maximum of outer products
+LinearRNN = Model("semigroups.lrnn.LinearRecurrent", Config, _plain)  # Martin & Cundy 2018: the sum of the inputs
+LRU = Model("semigroups.lru.LRU", Vector, _vector)  # Orvieto et al. 2023: linear recurrent unit
+S6 = Model("semigroups.s6.S6", Config, _plain_twice)  # Gu & Dao 2023: LRU with learned time steps
+FFM = Model("semigroups.ffm.FFM", Traces, _traces)  # Morad et al. 2023: fading, turning traces
+FART = Model("semigroups.fart.FART", Matrix, _matrix)  # Katharopoulos et al. 2020: linear attention
+FWP = Model("semigroups.fwp.FWP", Matrix, _matrix)  # Irie & Gershman 2025: fast weights that add up
+DeltaNet = Model("semigroups.delta.DeltaNet", Matrix, _matrix)  # Yang et al. 2024: fast weights that erase
+GDN = Model("semigroups.gdn.GDN", Matrix, _matrix)  # Yang et al. 2025: gated DeltaNet
+DeltaProduct = Model(
+    "semigroups.deltap.DeltaProduct", Product, _product
+)  # Siems et al. 2025: several changes per token
+PSpherical = Model("semigroups.spherical.PSpherical", Matrix, _matrix)  # Biegun et al. 2024: rotations, in parallel
+Spherical = Model("set_actions.spherical.Spherical", Config, _plain_twice)  # Biegun et al. 2024: a rotated vector
+Stack = Model("semigroups.stack.Stack", Frames, _frames)  # the last inputs
+Attention = Model("semigroups.attn.Attention", Attended, _attended(None))  # Vaswani et al. 2017: a window
+Attention_RoPE = Model("semigroups.attn.Attention", Attended, _attended("rope"))  # Su et al. 2021: turned keys
+Attention_ALiBi = Model("semigroups.attn.Attention", Attended, _attended("alibi"))  # Press et al. 2022: slopes
+GRU = Model("set_actions.gru.GRU", Config, _plain)  # Cho et al. 2014: gated recurrent unit
+MGU = Model("set_actions.mgu.MGU", Config, _plain)  # Zhou et al. 2016: minimal gated unit
+LSTM = Model("set_actions.lstm.LSTM", Config, _plain)  # Hochreiter & Schmidhuber 1997: long short-term memory
+Elman = Model("set_actions.elman.Elman", Vector, _vector)  # Elman 1990: tanh network
+ElmanReLU = Model("set_actions.elman.Elman", Vector, _vector_relu)  # Elman 1990: the same with ReLU

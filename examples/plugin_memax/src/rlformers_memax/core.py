@@ -1,8 +1,8 @@
-"""The models of the package memax (Morad et al. 2025) as cores: `pip install 'rlformers[memax]'`, `core=memax/GDN`.
+"""The models of the package memax (Morad et al. 2025) as cores.
 
 memax's are the cells, their initial parameters and carried state, the parallel form over a segment, and the block
 around each cell. Ours are the choice of the empty state at a start and the split of numbers from everything else.
-What nevertheless breaks a law of cores is listed in docs/cores/memax.md.
+What nevertheless breaks a law of cores is listed in the README of this package.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""The recurrent models of the package memax as cores of rlformers."""
