@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rlformers.agents.activations import ACTIVATIONS
 from rlformers.cores.layers import Linear, orthogonal
+from rlformers.cores.products import conv
 
 
 class Conv(eqx.Module):
@@ -24,8 +25,7 @@ class Conv(eqx.Module):
 
     def __call__(self, x: Float[Array, "N rows columns i"]) -> Float[Array, "N _ _ o"]:
         """Apply to a batch."""
-        y = jax.lax.conv_general_dilated(x, self.weight, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return y + self.bias
+        return conv(x, self.weight, stride=2) + self.bias
 
 
 class Encoder(eqx.Module):

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
+from rlformers.cores.products import einsum, matmul, rounded
+
 BLOCK = 32  # queries
 
 
@@ -119,14 +121,14 @@ def attend_one(
         clip: See `weigh`.
     """
     M = len(cached_k)
-    cached, own = jnp.einsum("hd,mhd->mh", q, cached_k), (q * k).sum(-1)
+    cached, own = einsum("hd,mhd->mh", q, cached_k), (rounded(q) * rounded(k)).sum(-1)
     if positions is not None:
-        cached += jnp.einsum("hp,mhp->mh", positions.q, positions.r[:-1])
-        own += (positions.q * positions.r[-1]).sum(-1)
+        cached += einsum("hp,mhp->mh", positions.q, positions.r[:-1])
+        own += (rounded(positions.q) * rounded(positions.r[-1])).sum(-1)
     visible = jnp.arange(M + 1) >= M - length
     scores = jnp.where(visible[:, None], jnp.concatenate([cached, own[None]]), -1e30)
     weights = weigh(scores, 0, clip)
-    return jnp.einsum("mh,mhd->hd", weights[:-1], cached_v) + weights[-1, :, None] * v
+    return einsum("mh,mhd->hd", weights[:-1], cached_v) + rounded(weights[-1, :, None]) * rounded(v)
 
 
 def attend(
@@ -149,7 +151,7 @@ def attend(
     """
     T, *heads = q.shape
     weights, v = _weights_by_block(q, k, v, lengths, positions, clip)
-    return jnp.swapaxes(weights @ v, 1, 2).reshape(-1, *heads)[:T]
+    return jnp.swapaxes(matmul(weights, v), 1, 2).reshape(-1, *heads)[:T]
 
 
 def attention_weights(
@@ -194,9 +196,9 @@ def _weights_by_block(
         return jnp.swapaxes(_pad(a, 0, after).reshape(-1, c, *a.shape[1:]), 1, 2)
 
     k, v = (jnp.swapaxes(_windows(_pad(a, before, after), M, c), 1, 2) for a in (k, v))
-    scores = jnp.einsum("bhid,bhjd->bhij", blocks(q), k)
+    scores = einsum("bhid,bhjd->bhij", blocks(q), k)
     if positions is not None:
-        scores += shift(jnp.einsum("bhip,nhp->bhin", blocks(positions.q), _pad(positions.r, before, 0)))
+        scores += shift(einsum("bhip,nhp->bhin", blocks(positions.q), _pad(positions.r, before, 0)))
     distance = M + np.arange(c)[:, None] - np.arange(M + c)
     visible = (distance >= 0) & (distance <= _pad(lengths, 0, after).reshape(-1, c, 1))
     return weigh(jnp.where(visible[:, None], scores, -1e30), -1, clip), v

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rlformers.cores.linear_scan import scan_chunks
+from rlformers.cores.products import einsum, matmul
 
 
 def check_chunk(chunk: int) -> None:
@@ -70,7 +71,7 @@ def memory_step(
 ) -> tuple[Float[Array, "H K V"], Float[Array, "H V"]]:
     """`memory_scan` of one token, as the recurrence has it; `decay` is a itself."""
     S = decay[:, None, None] * jnp.where(start, 0, S) + k[:, :, None] * v[:, None]
-    return S, jnp.einsum("hk,hkv->hv", q, S)
+    return S, einsum("hk,hkv->hv", q, S)
 
 
 def visible(starts: Bool[Array, " c"]) -> Bool[Array, "c w"]:
@@ -104,8 +105,8 @@ def read_and_write(
     # A value that is not seen has the weight 0, but 0 · NaN is NaN. In the key it does no harm where it is not seen.
     k, v = jnp.where(jnp.isfinite(v).all(-1, keepdims=True), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
     q, k, v = (jnp.swapaxes(a, 0, 1) for a in (q, k, v))  # heads first: every product is one of plain matrices
-    scores = jnp.where(seen[:, 1:], weights[..., 1:] * (q @ jnp.swapaxes(k, 1, 2)), 0)
-    ys = scores @ v + jnp.where(seen[:, :1], weights[..., :1] * (q @ S), 0)
+    scores = jnp.where(seen[:, 1:], weights[..., 1:] * matmul(q, jnp.swapaxes(k, 1, 2)), 0)
+    ys = matmul(scores, v) + jnp.where(seen[:, :1], weights[..., :1] * matmul(q, S), 0)
     k = jnp.where(seen[-1, 1:, None], weights[:, -1, 1:, None] * k, 0)
-    S = jnp.where(seen[-1, 0], weights[:, -1, :1, None] * S, 0) + jnp.swapaxes(k, 1, 2) @ v
+    S = jnp.where(seen[-1, 0], weights[:, -1, :1, None] * S, 0) + matmul(jnp.swapaxes(k, 1, 2), v)
     return S, jnp.swapaxes(ys, 0, 1)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from rlformers.cores.layers import matmul
+from rlformers.cores.products import matmul
 
 
 def real_pair(z: Any) -> Array:

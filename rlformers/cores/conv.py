@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rlformers.cores.layers import matmul
+from rlformers.cores.products import matmul
 
 
 def windows(

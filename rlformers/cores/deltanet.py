@@ -26,6 +26,7 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import NORMS, FeedForward, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import scan_chunks
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
+from rlformers.cores.products import einsum, matmul
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -154,7 +155,7 @@ def delta_scan(
         q, k, v, log_alphas, betas, starts = tokens
         if len(starts) == 1:
             alpha = jnp.exp(log_alphas[0])
-            old = alpha[:, None] * jnp.einsum("hk,hkv->hv", k[0], jnp.where(starts[0], 0, S))
+            old = alpha[:, None] * einsum("hk,hkv->hv", k[0], jnp.where(starts[0], 0, S))
             S, o = memory_step(q[0], k[0], betas[0, :, None] * (v[0] - old), alpha, starts[0], S)
             return S, o[None]
         seen = visible(starts)
@@ -174,12 +175,12 @@ def news(
 ) -> Float[Array, "c H V"]:
     """The w of a chunk."""
     k, v, betas = jnp.swapaxes(k, 0, 1), jnp.swapaxes(v, 0, 1), betas.T[..., None]
-    A = betas * jnp.where(jnp.tril(seen[:, 1:], -1), weights[..., 1:] * (k @ jnp.swapaxes(k, 1, 2)), 0)
-    right = betas * (v - jnp.where(seen[:, :1], weights[..., :1] * (k @ S), 0))
+    A = betas * jnp.where(jnp.tril(seen[:, 1:], -1), weights[..., 1:] * matmul(k, jnp.swapaxes(k, 1, 2)), 0)
+    right = betas * (v - jnp.where(seen[:, :1], weights[..., :1] * matmul(k, S), 0))
     # The inverse mixes all rows, and 0 · NaN is NaN: rows with a NaN are taken as 0 and then spoil what sees them.
     sound = jnp.isfinite(A).all(-1) & jnp.isfinite(right).all(-1)
     A, right = (jnp.where(sound[..., None], a, 0) for a in (A, right))
-    ws = inverse(A) @ right
+    ws = matmul(inverse(A), right)
     spoilt = (seen[:, 1:] & ~sound[:, None]).any(-1)
     return jnp.swapaxes(jnp.where(spoilt[..., None], jnp.nan, ws), 0, 1)
 
@@ -195,7 +196,7 @@ def inverse(A: Float[Array, "H c c"]) -> Float[Array, "H c c"]:
     while size < c:
         block = np.arange(c) // size
         below = (block[:, None] % 2 == 1) & (block == block[:, None] - 1)
-        M -= M @ jnp.where(below, A, 0) @ M
+        M -= matmul(matmul(M, jnp.where(below, A, 0)), M)
         size *= 2
     return M
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rlformers.cores.layers import in_compute_dtype, matmul
+from rlformers.cores.products import matmul, rounded
 
 BLOCK = 512
 
@@ -35,14 +35,14 @@ def select(s: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, "
     them needs more bits than a float has, as long as sums are below 4096; in float32 the grids are 2^-12 and 2^-28.
     Sums of more weights are those of blocks of 512, added by `total`.
     """
-    weight = in_compute_dtype(weight).astype(weight.dtype)
+    weight = rounded(weight)
     eps = jnp.finfo(weight.dtype).eps
     coarse, fine = eps * 2**11, eps**2 * 2**18
     high = jnp.round(weight / coarse) * coarse
     low = jnp.round((weight - high) / fine) * fine
     both, sums = jnp.concatenate([high, low], axis=1), []
     for i in range(0, len(s), BLOCK):
-        high, low = jnp.split(s[i : i + BLOCK] @ both[i : i + BLOCK], 2)
+        high, low = jnp.split(matmul(s[i : i + BLOCK], both[i : i + BLOCK]), 2)
         sums.append(high + low)
     return total(jnp.stack(sums))
 

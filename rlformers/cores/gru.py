@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
-from rlformers.cores.layers import Linear, lecun_normal, matmul, orthogonal, per_gate
+from rlformers.cores.layers import Linear, lecun_normal, orthogonal, per_gate
+from rlformers.cores.products import matmul
 from rlformers.cores.stack import Stack
 
 

@@ -21,9 +21,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from rlformers.cores.attention import Positions
 from rlformers.cores.attention_layer import AttentionLayer
 from rlformers.cores.core import Core
-from rlformers.cores.layers import NORMS, Linear, Norm, make_norm, matmul, per_gate, xavier_uniform
+from rlformers.cores.layers import NORMS, Linear, Norm, make_norm, per_gate, xavier_uniform
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.positions import LearnedDistances, SinusoidalDistances
+from rlformers.cores.products import matmul
 from rlformers.cores.stack import Stack
 
 POSITIONS = ("relative", "learned")

@@ -1,14 +1,14 @@
 """Layers that several cores and the agent share. Every leaf is an array; every call accepts leading axes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from rlformers.cores.products import matmul
 
 Initializer = Callable[[PRNGKeyArray, tuple[int, ...]], Array]
 
@@ -41,29 +41,6 @@ def per_gate(init: Initializer, num_gates: int) -> Initializer:
         return jnp.concatenate([init(k, (shape[0], shape[1] // num_gates)) for k in keys], axis=1)
 
     return initialise
-
-
-_compute_dtype: ContextVar[str] = ContextVar("compute_dtype", default="float32")
-
-
-@contextmanager
-def compute_dtype(name: str) -> Iterator[None]:
-    """While tracing inside this context, `matmul` multiplies in this type; sums and states stay as they are."""
-    token = _compute_dtype.set(name)
-    try:
-        yield
-    finally:
-        _compute_dtype.reset(token)
-
-
-def in_compute_dtype(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Rounded to bfloat16 where `compute_dtype("bfloat16")` is in force."""
-    return x.astype(jnp.bfloat16) if _compute_dtype.get() == "bfloat16" else x
-
-
-def matmul(x: Float[Array, "*batch i"], weight: Float[Array, "i o"]) -> Float[Array, "*batch o"]:
-    """`x @ weight`, in bfloat16 with float32 accumulation where `compute_dtype("bfloat16")` is in force."""
-    return jnp.matmul(in_compute_dtype(x), in_compute_dtype(weight), preferred_element_type=x.dtype)
 
 
 class Linear(eqx.Module):

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact, PyTree
 
+from rlformers.cores.products import transition
+
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
 FUSED_METHODS = ("auto", "sequential", "associative", "chunked")
@@ -72,11 +74,7 @@ def matrix_scan(
     """
     if method == "auto":
         method = "sequential" if jax.default_backend() == "cpu" else "doubling"
-    return _scan(A, b, starts, h, method, _apply, inner=None)
-
-
-def _apply(A: Array | np.ndarray, h: Array) -> Array:
-    return jnp.einsum("...ij,...j->...i", jnp.asarray(A, h.dtype), h)
+    return _scan(A, b, starts, h, method, transition, inner=None)
 
 
 def fused_scan(

@@ -14,7 +14,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from rlformers.cores.core import Core
 from rlformers.cores.hippo import delay_memory, hold_block
-from rlformers.cores.layers import Linear, matmul
+from rlformers.cores.layers import Linear
+from rlformers.cores.products import matmul, transition
 
 
 class RecurrentState(NamedTuple):
@@ -94,6 +95,6 @@ class RecurrentLMU(Core[RecurrentState]):
         A, B = memory
         h, m = jax.tree.map(lambda empty, old: jnp.where(start, empty, old), self.initial_state(), state)
         u = ex + matmul(h, self.e_h) + matmul(m.reshape(-1), self.e_m)
-        m = jnp.einsum("cij,cj->ci", A, m) + B * u[:, None]
+        m = transition(A, m) + B * u[:, None]
         h = jnp.tanh(Wx + matmul(h, self.W_h) + matmul(m.reshape(-1), self.W_m))
         return RecurrentState(h, m), h

@@ -21,6 +21,7 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import NORMS, Linear, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices, check_least
+from rlformers.cores.products import matmul
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -131,7 +132,7 @@ def selective_scan(
         return jnp.exp(dt[:, None] * A), jnp.outer(dt * u, B)
 
     def read(h: Array, token: tuple[Array, ...]) -> Array:
-        return h @ token[2]
+        return matmul(h, token[2])
 
     return fused_scan(element, read, (dts, Bs, Cs, us), starts, h, method)
 

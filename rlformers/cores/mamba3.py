@@ -24,6 +24,7 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import NORMS, Linear, RMSNorm, make_norm
 from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices, check_least
+from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
 
@@ -172,7 +173,7 @@ def trapezoidal_scan(
 
     def read(h: Array, token: tuple[Array, ...]) -> Array:
         q = token[-1]
-        return jnp.einsum("hpm,hm->hp", h.real, q.real) + jnp.einsum("hpm,hm->hp", h.imag, q.imag)
+        return einsum("hpm,hm->hp", h.real, q.real) + einsum("hpm,hm->hp", h.imag, q.imag)
 
     def previous(first: Array, later: Array) -> Array:
         old = jnp.concatenate([first[None], later[:-1]])

@@ -25,6 +25,7 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import NORMS, LayerNorm, Linear, lecun_normal, make_norm
 from rlformers.cores.linear_scan import scan_chunks
 from rlformers.cores.options import check_choices, check_least, check_spread
+from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 
 NEVER = -1e30  # m of an empty memory; -∞ would make -∞ - (-∞)
@@ -133,7 +134,7 @@ class MLSTM(Core[MLSTMState]):
 
 def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "n b b"]) -> Float[Array, "T E"]:
     """The product with the block-diagonal matrix of these blocks."""
-    return jnp.einsum("tni,nio->tno", xs.reshape(len(xs), *W.shape[:2]), W).reshape(xs.shape)
+    return einsum("tni,nio->tno", xs.reshape(len(xs), *W.shape[:2]), W).reshape(xs.shape)
 
 
 def mlstm_scan(

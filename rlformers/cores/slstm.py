@@ -23,6 +23,7 @@ from rlformers.cores.core import Core
 from rlformers.cores.layers import NORMS, FeedForward, LayerNorm, lecun_normal, make_norm
 from rlformers.cores.mlstm import NEVER
 from rlformers.cores.options import check_choices, check_least, check_positive, check_spread, hidden_size, size_of_heads
+from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 
 
@@ -114,7 +115,7 @@ class SLSTM(Core[SLSTMState]):
 
 def product(x: Float[Array, "*T H i"], W: Float[Array, "H i o"]) -> Float[Array, "*T H o"]:
     """Each head with its own matrix."""
-    return jnp.einsum("...hi,hio->...ho", x, W)
+    return einsum("...hi,hio->...ho", x, W)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:

@@ -11,7 +11,7 @@ from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
 from rlformers.config import ExperimentConfig
-from rlformers.cores.layers import compute_dtype
+from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
@@ -65,10 +65,9 @@ def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
 
     float32 means float32: accelerators would multiply in TF32 or bfloat16 by default.
     """
-    precision = "highest" if config.model.compute_dtype == "float32" else "default"
 
     def wrapped(*args: Any) -> Any:
-        with compute_dtype(config.model.compute_dtype), jax.default_matmul_precision(precision):
+        with precision(config.model.compute_dtype):
             return function(*args)
 
     return wrapped

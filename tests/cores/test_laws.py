@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlformers.cores.products import precision
 from rlformers.cores.registry import built_in, make_core
 
 CORES = {
@@ -93,9 +94,11 @@ class Case(NamedTuple):
     depth: int = 2
     lengths: tuple[int, ...] = (1, 40)
     x64: bool = False
+    compute: str = "float32"
 
     def __str__(self):
-        return f"{self.row}-{self.width}x{self.depth}" + ("-x64" if self.x64 else "")
+        suffix = "-x64" if self.x64 else "" if self.compute == "float32" else f"-{self.compute}"
+        return f"{self.row}-{self.width}x{self.depth}{suffix}"
 
 
 # A dash marks another path through the code of a core: those rows are slow ones, at one size per precision.
@@ -107,6 +110,7 @@ SLOW = [
     for x64 in (False, True)
     if "-" not in row or (width == 8) == x64
 ]
+NARROW = [Case(row, depth=1, compute="bfloat16") for row in CORES]
 # Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
 # they scan. In float64 all hold to 1e-11.
 TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 2e-5}
@@ -140,6 +144,8 @@ def build(case):
         options = options | {"memory_per_layer": options["memory_per_layer"][: case.depth]}
     core = make_core(name, case.width, case.depth, key=jax.random.key(0), **options)
     tolerances = (1e-11, 1e-9) if case.x64 else (TOLERANCE.get(name, 5e-6), 1e-4)
+    if case.compute == "bfloat16":
+        tolerances = 100, 100
     # As large for a sum over the width at any width: gates that are exponentials of such sums stay in bounds.
     noise = min(0.1, 0.4 / case.width**0.5)
     setup = Setup(case, add_noise(core, noise), None, *tolerances)
@@ -153,10 +159,10 @@ def marked(case, *marks):
     return pytest.param(case, marks=[pytest.mark.xdist_group(str(case)), *marks])
 
 
-@pytest.fixture(params=[marked(c) for c in FAST] + [marked(c, pytest.mark.slow) for c in SLOW], ids=str)
+@pytest.fixture(params=[marked(c) for c in FAST] + [marked(c, pytest.mark.slow) for c in SLOW + NARROW], ids=str)
 def setup(request):
     case = request.param
-    with optimised_little() if case.x64 else nullcontext(), jax.enable_x64(case.x64):
+    with optimised_little() if case.x64 else nullcontext(), jax.enable_x64(case.x64), precision(case.compute):
         yield build(case)
 
 
