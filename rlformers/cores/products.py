@@ -73,7 +73,7 @@ def _round(x: Array) -> Array:
 
 
 def _in_bfloat16() -> bool:
-    return jax.config.jax_default_matmul_precision == "bfloat16"
+    return jax.config.jax_default_matmul_precision == "bfloat16"  # type: ignore[attr-defined]
 
 
 @cache
