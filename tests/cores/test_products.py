@@ -10,7 +10,7 @@ from products_of import products
 from test_laws import CORES
 
 from rlformers.compose import compose
-from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded
+from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded, transition
 from rlformers.cores.registry import make_core
 from rlformers.experiment.build import build
 
@@ -119,6 +119,14 @@ def test_float64_stays():
         a = jnp.asarray(normal(5, 7), jnp.float64)
         y, derivative = jax.value_and_grad(lambda a: matmul(a, jnp.ones((7, 3), jnp.float32)).sum())(a)
     assert y.dtype == derivative.dtype == jnp.float64
+
+
+def test_a_state_passes_a_transition_unrounded():
+    """1 - 1/1000 is 1 in bfloat16, and 0.999 h is h in a state of bfloat16."""
+    with precision("bfloat16"):
+        A = 0.999 * np.eye(2)
+        decay = jax.jit(lambda h: jax.lax.fori_loop(0, 1000, lambda _, h: transition(A, h), h))
+        np.testing.assert_allclose(decay(jnp.ones(2)), 0.999**1000, rtol=0.01)
 
 
 def test_rounded():
