@@ -111,9 +111,9 @@ SLOW = [
     if "-" not in row or (width == 8) == x64
 ]
 # What rounds differently in the last bit of float32 may round to another number of 8 bits, 2^-7 apart: the programs of
-# most cores have no such sum between two products. The largest measured are 0.8 and 6 times that.
+# most cores have no such sum between two products. The largest measured are 1.5 and 6 times that.
 NARROW = [Case(row, depth=1, compute="bfloat16") for row in CORES]
-NARROW_TOLERANCES = 2 * 2**-7, 12 * 2**-7
+NARROW_TOLERANCES = 3 * 2**-7, 12 * 2**-7
 # Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
 # they scan. In float64 all hold to 1e-11.
 TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 2e-5}

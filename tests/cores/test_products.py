@@ -114,6 +114,16 @@ def test_derivatives_of_a_batch():
         np.testing.assert_allclose(second, jax.jvp(jax.grad(of_sum), (weight,), (direction,))[1], atol=0.2)
 
 
+@pytest.mark.parametrize("platform,operand", [("cuda", "bf16"), ("tpu", "bf16"), ("cpu", "f32")])
+def test_what_compilers_get(platform, operand):
+    """CPUs get numbers that were rounded, as float32."""
+    with precision("bfloat16"):
+        traced = jax.jit(matmul).trace(normal(5, 7), normal(7, 3))
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert f"(tensor<5x7x{operand}>, tensor<7x3x{operand}>) -> tensor<5x3xf32>" in text
+    assert text.count("reduce_precision") == 2
+
+
 def test_float64_stays():
     with jax.enable_x64(True), precision("bfloat16"):
         a = jnp.asarray(normal(5, 7), jnp.float64)
