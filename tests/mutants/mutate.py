@@ -2,8 +2,8 @@
 
     python tests/mutants/mutate.py [WORD ...]
 
-With words, only the faults whose name or file has one of them. The exit code is 1 if a fault survives. Without words
-the table is written to tests/mutants/caught.md.
+With words, only the faults whose name or file has one of them. tests/mutants/caught.md is written after each; rows of
+other faults stay. The exit code is 1 if a fault survives.
 """
 
 import os
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "tests" / "mutants" / "caught.md"
 PARTS = ("agents", "configs", "envs", "examples", "rlformers", "tests", "pyproject.toml", "README.md", "Makefile")
 WORKERS = 2  # one per core of the smallest machine that this is made for
+SURVIVES, NOT_TRIED = "**survives**", "not tried"
 LIMIT = 600  # seconds: a fault that makes the tests hang is caught, too
 
 
@@ -63,12 +64,29 @@ def mutate(tree: Path, fault: Fault) -> str | None:
         path.write_text(right)
 
 
+def read_table() -> dict[tuple[str, str], str]:
+    """What noticed each fault when it was tried last."""
+    lines = TABLE.read_text().splitlines() if TABLE.exists() else []
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    return {(path, name): caught for path, name, caught in rows[1:]}
+
+
+def write_table(found: dict[tuple[str, str], str]) -> None:
+    """A row for every fault."""
+    rows = [(fault.path, fault.name, found.get((fault.path, fault.name), NOT_TRIED)) for fault in FAULTS]
+    count = {what: sum(row[2] == what for row in rows) for what in (SURVIVES, NOT_TRIED)}
+    head = f"{len(rows)} faults: {count[SURVIVES]} survive, {count[NOT_TRIED]} have not been tried yet."
+    lines = ["# What the tests of the learner notice", "", f"Made by `make mutants`. {head}", ""]
+    lines += ["| file | fault | first test that fails |", "|---|---|---|"]
+    TABLE.write_text("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n")
+
+
 def main() -> int:
     """Run what the command line asks for."""
     words = sys.argv[1:]
     chosen = [fault for fault in FAULTS if not words or any(word in f"{fault.path} {fault.name}" for word in words)]
-    started, rows, survivors = time.time(), [], 0
-    with tempfile.TemporaryDirectory() as folder:
+    started, survivors, found = time.time(), 0, read_table()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
         trees: Queue[Path] = Queue()
         for i in range(WORKERS):
             trees.put(copy_of_the_tree(f"{folder}/{i}"))
@@ -80,27 +98,18 @@ def main() -> int:
             finally:
                 trees.put(tree)
 
-        with ThreadPoolExecutor(WORKERS) as pool:
-            sound = sorted({TESTS[fault.path] for fault in chosen})
-            for tests, failure in zip(
-                sound, pool.map(lambda t: in_a_tree(lambda tree: first_failure(tree, t)), sound), strict=True
-            ):
-                if failure:
-                    sys.exit(f"without any fault {failure} fails, one of {' '.join(tests)}")
-            results = pool.map(lambda fault: in_a_tree(lambda tree: mutate(tree, fault)), chosen)
-            for fault, caught in zip(chosen, results, strict=True):
-                survivors += caught is None
-                print(f"{'SURVIVES' if caught is None else 'caught':9} {fault.path:36} {fault.name}", flush=True)
-                rows.append(f"| {fault.path} | {fault.name} | {caught or '**survives**'} |")
-    minutes = (time.time() - started) / 60
-    print(f"{len(chosen)} faults, {survivors} survive, {minutes:.0f} min")
-    if not words:
-        head = (
-            f"{len(chosen)} faults, {survivors} survive.\n\n| file | fault | first test that fails |\n|---|---|---|\n"
-        )
-        TABLE.write_text(
-            "# What the tests of the learner notice\n\nMade by `make mutants`. " + head + "\n".join(rows) + "\n"
-        )
+        sound = sorted({TESTS[fault.path] for fault in chosen})
+        failures = pool.map(lambda tests: in_a_tree(lambda tree: first_failure(tree, tests)), sound)
+        for tests, failure in zip(sound, failures, strict=True):
+            if failure:
+                sys.exit(f"without any fault {failure} fails, one of {' '.join(tests)}")
+        results = pool.map(lambda fault: in_a_tree(lambda tree: mutate(tree, fault)), chosen)
+        for fault, caught in zip(chosen, results, strict=True):
+            survivors += caught is None
+            print(f"{'SURVIVES' if caught is None else 'caught':9} {fault.path:36} {fault.name}", flush=True)
+            found[fault.path, fault.name] = (caught or SURVIVES).replace("|", "/")
+            write_table(found)
+    print(f"{len(chosen)} faults, {survivors} survive, {(time.time() - started) / 60:.0f} min")
     return int(survivors > 0)
 
 
