@@ -18,19 +18,18 @@ def step(agent, memory, obs, start):
     """The memory after an observation, {action: log π} of the actions that are possible, and V."""
     masked = isinstance(obs, dict)
     y = f64(obs["obs"] if masked else obs)
-    for layer in several(agent.encoder, "layers", "linear"):
+    for layer in agent.encoder.layers:
         y = relu(dense(layer, y))
     new = []
     for layer, remembered in zip(agent.core.layers, empty(agent) if start else memory, strict=True):
         if hasattr(layer, "M"):
             tokens = [*remembered, y]
             new.append(tokens[-layer.M :])
-            y = naive.gtrxl_layer(layer, tokens, *lent(agent.core))
+            y = naive.gtrxl_layer(layer, tokens)
         else:
             (y,), h = naive.gru(layer, [y], [False], remembered)
             new.append(h)
-    for norm in (getattr(agent.core, "norm", None), getattr(agent, "final_norm", None)):
-        y = y if norm is None else naive.layer_norm(norm, y)
+    y = naive.layer_norm(agent.final_norm, y)
     logits = head(agent.actor, y)
     possible = np.flatnonzero(obs["action_mask"]) if masked else range(len(logits))
     total = np.log(sum(np.exp(logits[action]) for action in possible))
@@ -38,21 +37,10 @@ def step(agent, memory, obs, start):
 
 
 def head(module, y):
-    for layer in several(module, "hidden", "hidden"):
+    for layer in module.hidden:
         y = relu(dense(layer, y))
     return dense(module.out, y)
 
 
 def relu(x):
     return np.where(x > 0, x, 0.0)
-
-
-def several(module, plural, singular):
-    """Dense layers, which may be one by itself."""
-    layers = getattr(module, plural, None) or getattr(module, singular)
-    return layers if isinstance(layers, tuple) else (layers,)
-
-
-def lent(core):
-    """u and w, where the core has them and not the layer."""
-    return (f64(core.u)[0], f64(core.w)[0]) if hasattr(core, "u") else ()
