@@ -23,7 +23,7 @@ Divide = Callable[[Any, int], Any]
 
 
 class Batch(NamedTuple):
-    """What learning needs of a rollout; leading axes [T, B], or [W, N] where it is cut into sequences."""
+    """What learning needs of a rollout; leading axes [T, B], or [w, N] where it is cut into sequences."""
 
     obs: Any  # as the agent got it
     start: Array
@@ -119,7 +119,7 @@ def loss(
     agent: Agent,
     memory: Any,
     batch: Batch,
-    is_trained: Bool[Array, "W N"] | None,
+    is_trained: Bool[Array, "w N"] | None,
     ent_coef: Array,
     config: PPOConfig,
     numbers: Numbers,
@@ -130,8 +130,8 @@ def loss(
     Args:
         agent: To be differentiated.
         memory: At the starts of the sequences, [N, ...].
-        batch: The sequences, [burn_in + W, N].
-        is_trained: Which of the W tokens count; None: all.
+        batch: The sequences, [burn_in + w, N].
+        is_trained: Which of the w tokens count; None: all.
         ent_coef: As its schedule has it.
         config: What is computed.
         numbers: With which numbers.

@@ -32,13 +32,13 @@ class Cut(NamedTuple):
 
     @property
     def times(self) -> np.ndarray:
-        """The step of the rollout that each token of a sequence is, int [W, K]."""
+        """The step of the rollout that each token of a sequence is, int [w, K]."""
         begin = np.maximum(0, np.arange(self.K) * self.L - self.burn_in)
         return begin + np.arange(min(self.T, self.L + self.burn_in))[:, None]
 
 
 def sequences(x: Any, cut: Cut) -> Any:
-    """From [T, B, ...] to [W, K B, ...]: the k-th sequence of environment b in column k B + b."""
+    """From [T, B, ...] to [w, K B, ...]: the k-th sequence of environment b in column k B + b."""
 
     def leaf(x: Array) -> Array:
         chex.assert_axis_dimension(x, 0, cut.T)
@@ -48,7 +48,7 @@ def sequences(x: Any, cut: Cut) -> Any:
     return jax.tree.map(leaf, x)
 
 
-def trained(cut: Cut, B: int) -> Bool[Array, "W N"] | None:
+def trained(cut: Cut, B: int) -> Bool[Array, "w N"] | None:
     """Which tokens after the first `burn_in` ones of every sequence are trained on; None: all of them."""
     inside = cut.times[cut.burn_in :] < (np.arange(cut.K) + 1) * cut.L
     return None if inside.all() else jnp.repeat(jnp.asarray(inside), B, axis=1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special
+from test_encoder import FORMULAS, affine, with_biases
 
 from rlformers.agents.agent import NORMS, Agent
 from rlformers.agents.hl_gauss import edges
@@ -15,7 +16,6 @@ from rlformers.agents.policies import make_policy
 from rlformers.config import FINAL_NORMS, ModelConfig
 from rlformers.cores.core import Core
 from rlformers.envs.spaces import Box, Discrete
-from tests.agents.test_encoder import FORMULAS, affine, with_biases
 
 D, T = 6, 5
 OBS = jax.random.normal(jax.random.key(1), (T, 3))

@@ -211,6 +211,11 @@ def test_a_kl_limit_skips_the_rest_of_the_iteration():
     assert float(limited["ppo/approx_kl"].mean()) < float(free["ppo/approx_kl"].mean())
 
 
+def test_environments_start_apart():
+    state = jax.jit(ppo(PPOConfig(), Probe(), Params.of("cue"), make_agent("mlp", 8), 1).init)(jax.random.key(0))
+    assert 0.2 < state.env_state.cue.mean() < 0.8  # a coin for each of 64
+
+
 def test_other_numbers_need_no_other_program():
     """Nor do agents that are built alike: what is static in them is equal."""
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2, anneal_lr=False)
@@ -223,8 +228,9 @@ def test_other_numbers_need_no_other_program():
     def update(state, numbers):
         return learner(numbers).update(state)
 
+    init = jax.jit(learner().init)
     for lr in (0.0, 1e-2):
-        before = learner().init(jax.random.key(0))
+        before = init(jax.random.key(0))
         after, metrics = update(before, Numbers.of(config, 3)._replace(lr=lr))
         moved = jax.tree.map(lambda x, y: bool((x != y).any()), before.agent, after.agent)
         assert float(metrics["ppo/lr"]) == pytest.approx(lr) and any(jax.tree.leaves(moved)) == (lr > 0)

@@ -110,13 +110,16 @@ SLOW = [
     for x64 in (False, True)
     if "-" not in row or (width == 8) == x64
 ]
+# What rounds differently in the last bit of float32 may round to another number of 8 bits, 2^-7 apart: the programs of
+# most cores have no such sum between two products. The largest measured are 1.5 and 6 times that.
 NARROW = [Case(row, depth=1, compute="bfloat16") for row in CORES]
+NARROW_TOLERANCES = 3 * 2**-7, 12 * 2**-7
 # Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
 # they scan. In float64 all hold to 1e-11.
 TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 2e-5}
 # A memory of one token reads ±v or, where q·k is near 0, what the norm makes of almost nothing: any rounding of q·k
 # shows (tests/cores/test_mlstm.py).
-STEEP = {("mlstm", "everywhere"): 1e-4}
+STEEP = {("mlstm", "everywhere"): 5}  # times the tolerance
 STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
 
 SCAN = jax.jit(lambda core, state, xs, starts: core.scan(state, xs, starts))
@@ -145,7 +148,7 @@ def build(case):
     core = make_core(name, case.width, case.depth, key=jax.random.key(0), **options)
     tolerances = (1e-11, 1e-9) if case.x64 else (TOLERANCE.get(name, 5e-6), 1e-4)
     if case.compute == "bfloat16":
-        tolerances = 100, 100
+        tolerances = NARROW_TOLERANCES
     # As large for a sum over the width at any width: gates that are exponentials of such sums stay in bounds.
     noise = min(0.1, 0.4 / case.width**0.5)
     setup = Setup(case, add_noise(core, noise), None, *tolerances)
@@ -229,13 +232,21 @@ def test_every_core_has_a_row():
 @pytest.mark.parametrize("pattern", STARTS)
 def test_step_equals_scan(setup, pattern):
     name, _ = CORES.get(setup.case.row, (setup.case.row, {}))
-    tolerance = setup.tolerance if setup.case.x64 else STEEP.get((name, pattern), setup.tolerance)
+    tolerance = setup.tolerance * (1 if setup.case.x64 else STEEP.get((name, pattern), 1))
     for T in setup.case.lengths:
         xs, starts = setup.tokens(T), starts_of(pattern, T)
         for state in (setup.dirty, perturb(setup.dirty), setup.core.initial_state()):
             (state_loop, ys_loop), (state_scan, ys_scan) = (f(setup.core, state, xs, starts) for f in (LOOP, SCAN))
             assert_close(ys_scan, ys_loop, tolerance)
             assert_close(state_scan, state_loop, tolerance)
+
+
+@pytest.mark.parametrize("row", ["gru", "gtrxl", "mamba2", "s5"])  # the others, and the other laws, are slow rows
+def test_step_equals_scan_in_bfloat16(row):
+    with precision("bfloat16"):
+        setup = build(Case(row, depth=1, lengths=(40,), compute="bfloat16"))
+        for pattern in STARTS:
+            test_step_equals_scan(setup, pattern)
 
 
 def test_chain(setup):

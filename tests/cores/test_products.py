@@ -10,7 +10,7 @@ from products_of import products
 from test_laws import CORES
 
 from rlformers.compose import compose
-from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded
+from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded, transition
 from rlformers.cores.registry import make_core
 from rlformers.experiment.build import build
 
@@ -114,11 +114,29 @@ def test_derivatives_of_a_batch():
         np.testing.assert_allclose(second, jax.jvp(jax.grad(of_sum), (weight,), (direction,))[1], atol=0.2)
 
 
+@pytest.mark.parametrize("platform,operand", [("cuda", "bf16"), ("tpu", "bf16"), ("cpu", "f32")])
+def test_what_compilers_get(platform, operand):
+    """CPUs get numbers that were rounded, as float32."""
+    with precision("bfloat16"):
+        traced = jax.jit(matmul).trace(normal(5, 7), normal(7, 3))
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert f"(tensor<5x7x{operand}>, tensor<7x3x{operand}>) -> tensor<5x3xf32>" in text
+    assert text.count("reduce_precision") == 2
+
+
 def test_float64_stays():
     with jax.enable_x64(True), precision("bfloat16"):
         a = jnp.asarray(normal(5, 7), jnp.float64)
         y, derivative = jax.value_and_grad(lambda a: matmul(a, jnp.ones((7, 3), jnp.float32)).sum())(a)
     assert y.dtype == derivative.dtype == jnp.float64
+
+
+def test_a_state_passes_a_transition_unrounded():
+    """1 - 1/1000 is 1 in bfloat16, and 0.999 h is h in a state of bfloat16."""
+    with precision("bfloat16"):
+        A = 0.999 * np.eye(2)
+        decay = jax.jit(lambda h: jax.lax.fori_loop(0, 1000, lambda _, h: transition(A, h), h))
+        np.testing.assert_allclose(decay(jnp.ones(2)), 0.999**1000, rtol=0.01)
 
 
 def test_rounded():

@@ -19,6 +19,10 @@ def test_repeat_previous(core, tmp_path):
     assert min(final_returns(tmp_path, f"core={core}", "total_steps=6e5")) >= 0.9
 
 
+def test_repeat_previous_in_bfloat16(tmp_path):
+    assert min(final_returns(tmp_path, "core=gru", "model.compute_dtype=bfloat16", "total_steps=6e5")) >= 0.9
+
+
 def test_repeat_previous_needs_memory(tmp_path):
     assert max(final_returns(tmp_path, "core=mlp", "total_steps=6e5")) <= -0.2
 
