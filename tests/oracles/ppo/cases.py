@@ -21,7 +21,7 @@ PLAIN = PPOConfig(
     anneal_lr=False,
     anneal_ent=False,
     max_grad_norm=100.0,
-    adam_eps=1e-3,  # the default, 1e-5, makes of rounding errors of small gradients steps of another size
+    adam_eps=1e-2,  # the default, 1e-5, makes of rounding errors of small gradients steps of another size
 )
 CHUNKS = {"bptt_length": 3}
 OPTIONS = {
@@ -39,7 +39,7 @@ OPTIONS = {
     "warmup": {"warmup": 0.6},
     "weight_decay": {"weight_decay": 0.1},
     "clip_eps_high": {"clip_eps_high": 0.03},
-    "adam": {"adam_b1": 0.8, "adam_b2": 0.99, "adam_eps": 1e-2},
+    "adam": {"adam_b1": 0.8, "adam_b2": 0.99, "adam_eps": 3e-2},
     "max_grad_norm": {"max_grad_norm": 0.05},
     "masks": {"masked": True},
 }
