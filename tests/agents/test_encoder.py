@@ -98,3 +98,11 @@ def test_vectors_of_whole_numbers_are_taken_as_they_are(dtype):
 def test_what_it_cannot_read(obs, complaint):
     with pytest.raises(ValueError, match=f"^env: .*{complaint}"):
         Encoder(obs, 16, key=KEY)
+
+
+def test_every_convolution_has_weights_of_its_own():
+    picture = jnp.zeros((20, 20, 16), jnp.uint8)
+    first, second = Encoder({"a": picture, "b": picture}, 8, key=jax.random.key(0)).convs
+    assert len(first) == len(second) == 2
+    assert not np.allclose(first[0].weight, second[0].weight)
+    assert not np.allclose(first[0].weight, first[1].weight[..., :16])
