@@ -70,3 +70,13 @@ def test_of_an_older_checkpoint_the_one_sum_counts_unless_the_run_is_extended(mo
     other.restore(old)
     add(other, 951, 1000 + more)
     assert other.final()["per_seed"][0] == final(901 if more == 0 else 951, 1000 + more)[0]
+
+
+def test_means_are_those_since_the_last_log_point():
+    sums = EpisodeSums(ExperimentConfig(), 2)
+    for update, count in ((1, 2.0), (2, 4.0)):
+        ended = {"return": np.array([6.0, 0.0]), "length": np.array([40.0, 0.0]), "count": np.array([count, 0.0])}
+        sums.add(update, {f"episode/{name}": value for name, value in ended.items()})
+        first, second = sums.pop()
+        assert first == {"episode/return": 6 / count, "episode/length": 40 / count, "episode/count": count}
+        assert second == {"episode/return": None, "episode/length": None, "episode/count": 0}
