@@ -33,14 +33,14 @@ class State(NamedTuple):
 class World(MetaEnvironment):
     """Observes (steps made, a random number of the episode); ends by action 1, and after 3 steps by truncation.
 
-    The task is a number in 0 .. 9; every step pays 10 times it, plus the action.
+    The task is a number in 0 .. 9; every step pays 10 times it, plus the action. It is the random number's thousands.
     """
 
     def sample_task(self, key, params):
         return jax.random.randint(key, (), 0, 10)
 
     def reset_env(self, key, task):
-        state = State(jnp.zeros((), jnp.int32), jax.random.randint(key, (), 0, 1000))
+        state = State(jnp.zeros((), jnp.int32), 1000 * task + jax.random.randint(key, (), 0, 1000))
         return jnp.stack(state), state
 
     def step_env(self, key, state, action, task):
@@ -54,7 +54,7 @@ class World(MetaEnvironment):
         return spaces.Discrete(2)
 
     def observation_space(self, params):
-        return spaces.MultiDiscrete((4, 1000))
+        return spaces.MultiDiscrete((4, 10000))
 
 
 def play(env, actions, seed=0):
@@ -131,6 +131,7 @@ def test_tasks_stay_within_a_trial_and_episodes_start_as_asked(inner_reset):
     tasks = np.asarray(states.task[:90]).reshape(30, 3)
     starts = np.asarray(obs["observation"][:90, 1]).reshape(30, 3)
     assert (tasks == tasks[:, :1]).all() and len(set(tasks[:, 0])) > 7
+    assert (starts // 1000 == tasks).all()
     alike = (starts == starts[:, :1]).all(1)
     assert alike.all() if inner_reset == "same" else not alike.any()
     assert len(set(starts[:, 0])) > 20
