@@ -17,14 +17,9 @@ from rlformers.agents.masks import check_mask, without_mask
 from rlformers.agents.policies import Policy, mask_logits
 from rlformers.config import ModelConfig
 from rlformers.cores.core import Core
-from rlformers.cores.layers import LayerNorm, RMSNorm
+from rlformers.cores.layers import Norm, make_norm
 
 DEFAULTS = ModelConfig()
-NORMS: dict[str, Callable[[int], LayerNorm | RMSNorm | None]] = {
-    "layer": LayerNorm,
-    "rms": RMSNorm,
-    "none": lambda width: None,
-}
 
 
 class Output(NamedTuple):
@@ -44,7 +39,7 @@ class Agent(eqx.Module):
 
     encoder: Encoder
     core: Core
-    final_norm: LayerNorm | RMSNorm | None
+    final_norm: Norm
     actor: Head
     critic: Head
     log_std: Float[Array, " A"]  # before `bounded`; empty for discrete actions
@@ -85,7 +80,7 @@ class Agent(eqx.Module):
             seen, width, key=key_encoder, num_layers=model.encoder_layers, activation=model.activation
         )
         self.core = make_core(key_core)
-        self.final_norm = NORMS[model.final_norm](width)
+        self.final_norm = make_norm(model.final_norm, width)
         self.actor = head(policy.num_outputs, 0.01, key=key_actor)
         # Small logits: all bins are alike at first, and the value is about 0.
         num_values, gain = (model.value_bins, 0.01) if model.critic == "hl_gauss" else (1, 1.0)
@@ -108,7 +103,7 @@ class Agent(eqx.Module):
 
     def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
         """What the heads make of the core's outputs."""
-        y = y if self.final_norm is None else self.final_norm(y)
+        y = self.final_norm(y)
         outputs, values = self.actor(y), self.critic(y)
         if mask is not None:
             outputs = mask_logits(outputs, mask)

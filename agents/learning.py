@@ -139,7 +139,8 @@ def loss(
     """
     N, scan = batch.start.shape[1], jax.vmap(agent.scan, (0, 1, 1), (0, 1))
     if config.burn_in:
-        warm, batch = (jax.tree.map(lambda x, part=part: x[part], batch) for part in _halves(config.burn_in))
+        warm = jax.tree.map(lambda x: x[: config.burn_in], batch)
+        batch = jax.tree.map(lambda x: x[config.burn_in :], batch)
         memory = jax.lax.stop_gradient(scan(prepare(agent, memory, N), warm.obs, warm.start)[0])
     _, output = scan(prepare(agent, memory, N), batch.obs, batch.start)
 
@@ -190,7 +191,3 @@ def refresh(agent: Agent, memories: Any, batch: Batch, cut: Cut) -> Any:
     first = prepare(agent, jax.tree.map(lambda x: x[:B], memories), B)
     _, starts, _ = scan_chunks(advance, first, (batch.obs, batch.start), cut, lambda memory: memory)
     return starts
-
-
-def _halves(at: int) -> tuple[slice, slice]:
-    return slice(at), slice(at, None)

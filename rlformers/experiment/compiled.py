@@ -60,8 +60,8 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
     mesh = make_mesh(devices) if len(devices) > 1 else None
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
     # Arguments of the program, also of a single run: another learning rate finds it compiled.
-    each = [Numbers.of(each.ppo, each.num_updates) for each in configs]
-    columns = Numbers(*(np.repeat(np.asarray(column, np.float32), config.seeds) for column in zip(*each, strict=True)))
+    rows = [Numbers.of(each.ppo, each.num_updates) for each in configs]
+    columns = Numbers(*(np.repeat(np.asarray(column, np.float32), config.seeds) for column in zip(*rows, strict=True)))
     init = jax.vmap(built.learner.init)
     one = jax.eval_shape(init, keys[: config.seeds])
 

@@ -10,11 +10,12 @@ import pytest
 from scipy import special
 from test_encoder import FORMULAS, affine, with_biases
 
-from rlformers.agents.agent import NORMS, Agent
+from rlformers.agents.agent import Agent
 from rlformers.agents.hl_gauss import edges
 from rlformers.agents.policies import make_policy
 from rlformers.config import FINAL_NORMS, ModelConfig
 from rlformers.cores.core import Core
+from rlformers.cores.layers import NORMS
 from rlformers.envs.spaces import Box, Discrete
 
 D, T = 6, 5

@@ -261,7 +261,7 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
     "agents/agent.py": [
         ("masks are not checked", "        check_mask(mask, policy)\n", ""),
         ("activation of the heads is ignored", "num_layers=model.head_layers, activation=model.activation", "num_layers=model.head_layers"),
-        ("final_norm is ignored", "y if self.final_norm is None else self.final_norm(y)", "y"),
+        ("final_norm is ignored", "y = self.final_norm(y)", "pass"),
         ("log_std leaves its bounds", "bounded(self.log_std, *self.log_std_bounds)", "self.log_std"),
         ("values start far from 0", "(model.value_bins, 0.01)", "(model.value_bins, 1.0)"),
         ("log_std is ignored", "jnp.full(policy.num_scales, model.log_std)", "jnp.full(policy.num_scales, -0.5)"),
