@@ -82,7 +82,7 @@ def act(
             return memory, output, jnp.zeros(B)
         return observe(agent, world.memory, see(world.obs), world.start, see(carry.final_obs), carry.truncated, vmapped)
 
-    def step(carry: _Carry, key: PRNGKeyArray) -> tuple[_Carry, tuple[Rollout, Array]]:
+    def step(carry: _Carry, key: PRNGKeyArray) -> tuple[_Carry, Rollout]:
         key_action, key_env = jax.random.split(key)
         memory, output, value_before = look(carry)
         action = agent.policy.sample(key_action, output.policy)
@@ -99,15 +99,15 @@ def act(
             reward=jnp.asarray(reward, jnp.float32),
             terminated=terminated,
             truncated=truncated,
-            final_value=jnp.zeros(B),
+            final_value=value_before,
             episodes=ended_episodes(info, done),
         )
         final_obs = info["final_observation"] if can_truncate else carry.final_obs
-        return _Carry(World(env_state, obs, done, memory), final_obs, truncated), (rollout, value_before)
+        return _Carry(World(env_state, obs, done, memory), final_obs, truncated), rollout
 
     memory = jax.vmap(agent.core.prepare, axis_size=B)(world.memory)
     carry = _Carry(world._replace(memory=memory), world.obs, jnp.zeros(B, bool))
-    carry, memories, (rollout, values_before) = scan_chunks(
+    carry, memories, rollout = scan_chunks(
         lambda carry, keys: jax.lax.scan(step, carry, keys),
         carry,
         jax.random.split(key, (cut.K, cut.L)).reshape(cut.T),
@@ -115,7 +115,7 @@ def act(
         lambda carry: carry.world.memory,
     )
     _, output, value_before = look(carry)
-    final_value = jnp.concatenate([values_before[1:], value_before[None]])
+    final_value = jnp.concatenate([rollout.final_value[1:], value_before[None]])
     return carry.world, memories, rollout._replace(final_value=final_value), output.value
 
 
