@@ -16,7 +16,7 @@ from rlformers.agents.hl_gauss import hl_gauss_loss
 from rlformers.agents.optimizer import adam, descend
 from rlformers.agents.schedules import linear_decay, linear_warmup
 from rlformers.agents.sequences import Cut, scan_chunks, sequences, trained
-from rlformers.ppo_config import Numbers, PPOConfig
+from rlformers.config.ppo import Numbers, PPOConfig
 
 Metrics = dict[str, Array]
 Divide = Callable[[Any, int], Any]

@@ -7,8 +7,8 @@ import jax
 import optax
 from jaxtyping import Array, ArrayLike
 
+from rlformers.config.ppo import Numbers
 from rlformers.cores.core import Core
-from rlformers.ppo_config import Numbers
 
 
 def adam(numbers: Numbers) -> optax.GradientTransformation:

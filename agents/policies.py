@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from rlformers.agents.boxes import HUGE, bounds_inside, into_box, is_integer
-from rlformers.config import POLICIES
-from rlformers.ppo_config import require
+from rlformers.config.ppo import require
+from rlformers.config.schema import POLICIES
 
 # A mask makes an action impossible up to float32: exp(-1e9) = 0, without the NaNs of -inf in gradients.
 MASKED = -1e9

@@ -27,7 +27,7 @@ from rlformers.agents.normalizers import (
 )
 from rlformers.agents.optimizer import adam
 from rlformers.agents.sequences import Cut
-from rlformers.ppo_config import Numbers, PPOConfig
+from rlformers.config.ppo import Numbers, PPOConfig
 
 __all__ = ["Divide", "Learner", "TrainState", "ppo"]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import jax
 from timing import cpu_seconds
 
-from rlformers.compose import compose
+from rlformers.config.compose import compose
 from rlformers.envs.registry import BUILT_IN
-from rlformers.experiment.build import build
+from rlformers.experiment.program.build import build
 
 COPIES = (64, 1024)
 STEPS = 128

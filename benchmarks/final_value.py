@@ -20,8 +20,8 @@ import jax.numpy as jnp
 
 from rlformers.agents import acting
 from rlformers.agents.sequences import Cut
-from rlformers.compose import compose
-from rlformers.experiment.build import build
+from rlformers.config.compose import compose
+from rlformers.experiment.program.build import build
 
 ROUNDS = 15
 DEFAULT = ("env=gymnax/MemoryChain-bsuite", "core=mamba", "model.num_layers=2", "model.width=128")

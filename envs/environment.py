@@ -13,7 +13,7 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from rlformers.envs import host
+from rlformers.envs.adapters import host_resets
 
 __all__ = [
     "UNLIMITED",
@@ -80,7 +80,7 @@ class Wrapper(Environment):
         """gymnax's step; an environment on the host must learn which of its copies need the automatic reset."""
         if not self.on_host:
             return super().step(key, state, action, params)
-        return host.step(self, key, state, action, self.default_params if params is None else params)
+        return host_resets.step(self, key, state, action, self.default_params if params is None else params)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
@@ -130,7 +130,7 @@ class Wrapper(Environment):
     @property
     def on_host(self) -> bool:
         """Whether the wrapped environment lives outside of the program."""
-        return host.on_host(self.env)
+        return host_resets.on_host(self.env)
 
 
 def never_truncates(env: Environment) -> bool:

@@ -22,15 +22,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rlformers.envs import gymnax_catalogue
 from rlformers.envs.adapters import catalogue as adapters
-from rlformers.envs.adapters import control_catalogue
+from rlformers.envs.adapters import control_catalogue, gymnax_catalogue
 from rlformers.envs.adapters.left_out import why_left_out
-from rlformers.envs.arguments import check_arguments, naming
-from rlformers.envs.entry import Entry
+from rlformers.envs.constructor_arguments import check_arguments, naming
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
 from rlformers.envs.popgym import catalogue as popgym
+from rlformers.envs.spec import Entry
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
@@ -114,14 +113,14 @@ def make_env(
         env = _construct(constructor, entry, env_kwargs)
         params = env.default_params
     if wrap:
-        from rlformers.envs.wrap import wrap as wrap_env
+        from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
         check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"})
         env = wrap_env(env, **wrap)
         params = env.default_params
     if not raw:
-        from rlformers.envs.flatten import Flatten
         from rlformers.envs.wrappers import PreviousAction
+        from rlformers.envs.wrappers.flatten import Flatten
 
         env = Flatten(PreviousAction(env) if entry.previous_action else env)
     return env, params

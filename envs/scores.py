@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from rlformers.envs.entry import Entry
+from rlformers.envs.spec import Entry
 
 
 class Published(NamedTuple):

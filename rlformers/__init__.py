@@ -7,10 +7,14 @@ The subpackages `envs`, `agents` and the folder `configs` are symlinks to the fo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rlformers import old_names
+
 if TYPE_CHECKING:
     from rlformers.cores.core import Core
     from rlformers.cores.registry import make_core, register_core
     from rlformers.envs.registry import make_env, register_env
+
+old_names.install()
 
 __version__ = "0.1.0"
 __all__ = ["Core", "make_core", "make_env", "register_core", "register_env"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from rlformers.cli import main
+from rlformers.command.main import main
 
 sys.exit(main())

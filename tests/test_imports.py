@@ -15,7 +15,7 @@ LISTS = "\n".join(
     ("program", "absent"),
     [
         ("import rlformers", HEAVY),
-        (f"from rlformers.cli import main\n{LISTS}", HEAVY),
+        (f"from rlformers.command.main import main\n{LISTS}", HEAVY),
         ("import rlformers.envs.registry as registry; registry.names()", HEAVY),
         # A policy imports its distributions when it is built: tensorflow-probability takes a second.
         ("import rlformers.agents.ppo", HEAVY - {"jax", "equinox"}),

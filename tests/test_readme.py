@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rlformers.compose import compose
+from rlformers.config.compose import compose
 from rlformers.cores.registry import built_in
-from rlformers.experiment.build import check
+from rlformers.experiment.program.build import check
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

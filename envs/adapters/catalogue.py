@@ -5,7 +5,7 @@ Ids are those of the packages, under the name of the suite (navix without its pr
 
 from __future__ import annotations
 
-from rlformers.envs.entry import Entry
+from rlformers.envs.spec import Entry
 
 _ADAPTERS = "rlformers.envs.adapters"
 

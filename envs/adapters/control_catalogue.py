@@ -1,6 +1,6 @@
 """Continuous control of other packages, and whatever Gymnasium has. Docs: docs/envs/control.md."""
 
-from rlformers.envs.entry import Entry
+from rlformers.envs.spec import Entry
 
 _ADAPTERS = "rlformers.envs.adapters"
 

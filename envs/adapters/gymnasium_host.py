@@ -2,8 +2,8 @@
 
 The program holds handles; the environments are in a `host_pool.Pool`. All copies of a step, over vmapped environments
 and seeds, share one call to the host, which steps one after the other. A reset happens only where it is meant (see
-`rlformers.envs.host`), with a seed drawn from its key: the same keys and actions make the same episodes if the
-environment keeps Gymnasium's promise that `reset(seed=...)` determines what follows.
+`host_resets`), with a seed drawn from its key: the same keys and actions make the same episodes if the environment
+keeps Gymnasium's promise that `reset(seed=...)` determines what follows.
 """
 
 import difflib
@@ -20,11 +20,11 @@ from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.adapters.gymnasium_spaces import assemble, convert, from_leaves, to_leaves
+from rlformers.envs.adapters.gymnax_catalogue import VELOCITIES
 from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
+from rlformers.envs.adapters.host_resets import replacement
+from rlformers.envs.adapters.host_resets import step as host_step
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
-from rlformers.envs.gymnax_catalogue import VELOCITIES
-from rlformers.envs.host import replacement
-from rlformers.envs.host import step as host_step
 
 # Reward, terminated, truncated, handle and clock where nothing was asked for.
 _NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)

@@ -19,10 +19,10 @@ from rlformers.envs.adapters.brax_state import TIME_LIMIT, BraxState, SimulatorS
 from rlformers.envs.adapters.control_catalogue import PLAYGROUND_IDS
 from rlformers.envs.adapters.packed import Packed, lengths, pack, unpack
 from rlformers.envs.environment import TimedParams
-from rlformers.envs.meta.random_projection import RandomProjection
 from rlformers.envs.meta.task import MetaEnvironment
-from rlformers.envs.meta.trial import Trial
 from rlformers.envs.spaces import Box
+from rlformers.envs.wrappers.random_projection import RandomProjection
+from rlformers.envs.wrappers.trial import Trial
 
 TRAIN = ("BallInCup", "CartpoleSwingup", "FingerSpin", "FingerTurnHard", "PointMass", "ReacherEasy")
 HELD_OUT = ("CartpoleBalance", "FingerTurnEasy", "PendulumSwingup", "PointMassHard", "ReacherHard")

@@ -20,8 +20,8 @@ from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment, Time
 from rlformers.envs.adapters.xland_rulesets import Rulesets, ruleset_of
 from rlformers.envs.environment import need_at_least
 from rlformers.envs.meta.task import MetaEnvironment
-from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Dict, Discrete, MultiDiscrete
+from rlformers.envs.wrappers.trial import in_trials
 
 
 class XMiniGrid(TimeStepEnvironment):

@@ -10,9 +10,9 @@ from rlformers.envs.checks import play, types
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
 from rlformers.envs.environment import UNLIMITED, Environment, need_at_least
-from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
+from rlformers.envs.wrappers.flatten import Flatten
 
 # What a time limit is called among the arguments of constructors.
 LIMITS = ("max_steps_in_episode", "max_steps")

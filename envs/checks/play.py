@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlformers.envs import spaces
+from rlformers.envs.adapters.host_resets import on_host
 from rlformers.envs.checks.report import Point, require
 from rlformers.envs.checks.rollouts import Rollouts, Step, first_difference, moved, nudged, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates
-from rlformers.envs.flatten import Flatten
-from rlformers.envs.host import on_host
-from rlformers.envs.meta.trial import Trial
-from rlformers.envs.pace import ActionRepeat
-from rlformers.hurry import IN_A_HURRY
+from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.envs.wrappers.timing import ActionRepeat
+from rlformers.envs.wrappers.trial import Trial
+from rlformers.quick_compile import IN_A_HURRY
 
 TIME_LIMIT = 7  # what max_steps_in_episode is set to, to see episodes cut off
 MOST_SCANS = 32  # until an episode ends, where there is no such limit

@@ -11,7 +11,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment
 from rlformers.envs.wrappers import EpisodeStatistics
-from rlformers.hurry import IN_A_HURRY
+from rlformers.quick_compile import IN_A_HURRY
 
 
 class Step(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from rlformers.envs import spaces
 from rlformers.envs.checks.report import require
 from rlformers.envs.environment import Environment
-from rlformers.envs.flatten import Flatten
+from rlformers.envs.wrappers.flatten import Flatten
 
 
 class Types(NamedTuple):

@@ -1,7 +1,7 @@
 """The memory probes."""
 
-from rlformers.envs.entry import Entry
 from rlformers.envs.memory import scores
+from rlformers.envs.spec import Entry
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
-from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Box, Discrete
+from rlformers.envs.wrappers.trial import in_trials
 
 NUM_STONES, NUM_POTIONS = 3, 12
 BONUS = 12

@@ -1,7 +1,7 @@
 """The meta-RL environments. An episode of each is a trial: several attempts at one hidden task."""
 
-from rlformers.envs.entry import Entry
 from rlformers.envs.meta import scores
+from rlformers.envs.spec import Entry
 
 _META = "rlformers.envs.meta"
 

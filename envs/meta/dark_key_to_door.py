@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.meta.dark_room import Room, cells
 from rlformers.envs.meta.task import split_tasks
-from rlformers.envs.meta.trial import in_trials
+from rlformers.envs.wrappers.trial import in_trials
 
 
 class State(NamedTuple):

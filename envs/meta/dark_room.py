@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
-from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Discrete, MultiDiscrete
+from rlformers.envs.wrappers.trial import in_trials
 
 # Stay, right, left, up, down: changes of (x, y).
 MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.int32)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
-from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.spaces import Box
+from rlformers.envs.wrappers.trial import in_trials
 
 # The half circle is split by arcs of 9 degrees, so that every held-out goal has training goals on both sides.
 NUM_ARCS = 20

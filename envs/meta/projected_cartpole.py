@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
-from rlformers.envs.meta.random_projection import RandomProjection
-from rlformers.envs.meta.trial import in_trials
 from rlformers.envs.popgym.position_only_cartpole import PositionOnlyCartPole
 from rlformers.envs.spaces import Box
+from rlformers.envs.wrappers.random_projection import RandomProjection
+from rlformers.envs.wrappers.trial import in_trials
 
 
 class Rescale(Wrapper):

@@ -4,8 +4,8 @@ import re
 from functools import partial
 from typing import Any
 
-from rlformers.envs.entry import Entry
 from rlformers.envs.popgym.scores import popgym_scores
+from rlformers.envs.spec import Entry
 
 
 def _levels(

@@ -3,7 +3,7 @@
 Sources of the published scores: the GRU and the best of 13 models of Morad et al. 2023 (POPGym: MMER, the largest mean
 return of an epoch, mean of 3 trials of 15 million steps) and the off-policy Transformer of Grigsby et al. 2024 (AMAGO:
 best within 15 million steps), all read from the vector figure of the latter, within 0.005. VelocityOnlyCartPole is
-younger, and the labyrinths were left out. Random returns are measured, see `envs/chance.py`.
+younger, and the labyrinths were left out. Random returns are measured, see `envs/random_returns.py`.
 """
 
 from rlformers.envs.scores import Published, Scores

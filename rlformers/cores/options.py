@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from rlformers.annotations import convert, in_words
+from rlformers.value_types import convert, in_words
 
 
 def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[str, Any]:

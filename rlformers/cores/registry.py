@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from rlformers.complaints import named_line
 from rlformers.cores.options import check_options, check_size
+from rlformers.errors import named_line
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray

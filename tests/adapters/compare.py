@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.envs import check
 
 TINY = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "wandb.mode=disabled"]

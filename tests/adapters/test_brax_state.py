@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.envs import check
 from rlformers.envs.registry import make_env
 

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.envs import check
 from rlformers.envs.environment import UNLIMITED, TimedParams
-from rlformers.envs.meta.trial import Trial
-from rlformers.envs.pace import ActionRepeat
 from rlformers.envs.registry import make_env, register_env
 from rlformers.envs.spaces import Box, Discrete, MultiDiscrete, leaves
 from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
+from rlformers.envs.wrappers.timing import ActionRepeat
+from rlformers.envs.wrappers.trial import Trial
 
 gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymnasium]'")
 

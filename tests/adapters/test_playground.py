@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.envs import check
 from rlformers.envs.checks.rollouts import first_difference
 from rlformers.envs.meta.splits import overlap, split_of

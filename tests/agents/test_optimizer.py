@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rlformers.agents.optimizer import adam, descend, learning_rates
+from rlformers.config.ppo import Numbers, PPOConfig
 from rlformers.cores.registry import make_core
-from rlformers.ppo_config import Numbers, PPOConfig
 
 # Of the second layer.
 SLOW = {

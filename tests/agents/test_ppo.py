@@ -13,10 +13,10 @@ from flax import struct
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import ppo
+from rlformers.config.ppo import Numbers, PPOConfig
 from rlformers.cores.registry import make_core
 from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
-from rlformers.ppo_config import Numbers, PPOConfig
 
 
 class State(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import rlformers
-from rlformers.cli import main
-from rlformers.compose import compose
+from rlformers.command.main import main
+from rlformers.config.compose import compose
 from rlformers.cores import gru, mlp, registry
 from rlformers.cores.options import check_size
 from rlformers.cores.stack import Stack

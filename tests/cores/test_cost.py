@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import rlformers
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.cores import cost
 from rlformers.cores.registry import built_in
 

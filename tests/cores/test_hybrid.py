@@ -7,8 +7,8 @@ from compiled import scan
 from omegaconf import OmegaConf
 
 from rlformers import make_core
-from rlformers.compose import _apply_core_options, compose, load, to_yaml
-from rlformers.schema import typed_config
+from rlformers.config.compose import _apply_core_options, compose, load, to_yaml
+from rlformers.config.typed_node import typed_config
 
 KEY = jax.random.key(0)
 

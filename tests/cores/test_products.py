@@ -9,10 +9,10 @@ import pytest
 from products_of import products
 from test_laws import CORES
 
-from rlformers.compose import compose
+from rlformers.config.compose import compose
 from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded, transition
 from rlformers.cores.registry import make_core
-from rlformers.experiment.build import build
+from rlformers.experiment.program.build import build
 
 BFLOAT16 = ("bfloat16xbfloat16", "DEFAULT", "float32")
 FLOAT32 = ("float32xfloat32", "HIGHEST", "float32")

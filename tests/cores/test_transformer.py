@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlformers import make_core
-from rlformers.compose import compose
+from rlformers.config.compose import compose
 from rlformers.cores.transformer import Config
 
 M, D, H, d = 6, 8, 2, 4

@@ -13,9 +13,9 @@ from flax import struct
 from rlformers.envs import check, registry
 from rlformers.envs.checks.rollouts import first_difference, moved, nudged
 from rlformers.envs.environment import Environment
-from rlformers.envs.flatten import Flatten
 from rlformers.envs.registry import find, make_env, names, register_env
 from rlformers.envs.spaces import Box, Dict, Discrete, Space
+from rlformers.envs.wrappers.flatten import Flatten
 
 TABLE = [
     "popgym/RepeatPreviousEasy",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.gymnax_catalogue import GYMNAX_IDS
+from rlformers.envs.adapters.gymnax_catalogue import GYMNAX_IDS
 from rlformers.envs.registry import make_env, names, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from rlformers.cli import main
+from rlformers.command.main import main
 from rlformers.envs import registry
-from rlformers.envs.describe import describe
 from rlformers.envs.listing import stored_spaces, table
 from rlformers.envs.memory.tmaze import TMaze
+from rlformers.envs.record_spaces import describe
 from rlformers.envs.registry import BUILT_IN, entries, register_env
 
 

@@ -14,13 +14,13 @@ from rlformers.config import ExperimentConfig, PPOConfig
 from rlformers.cores.registry import make_core
 from rlformers.envs import spaces
 from rlformers.envs.environment import never_truncates
-from rlformers.envs.flatten import Flatten
 from rlformers.envs.meta.task import MetaEnvironment, Tasks, sample_task, split_tasks
-from rlformers.envs.meta.trial import Trial
 from rlformers.envs.popgym.position_only_cartpole import PositionOnlyCartPole
 from rlformers.envs.registry import make_env, names
 from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
-from rlformers.experiment.episodes import EpisodeSums
+from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.envs.wrappers.trial import Trial
+from rlformers.experiment.training.episode_sums import EpisodeSums
 
 META = [name for name in names() if name.startswith("meta/")]
 

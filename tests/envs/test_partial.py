@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from flax import struct
 
-from rlformers.compose import compose
 from rlformers.config import WrapConfig
+from rlformers.config.compose import compose
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, never_truncates
-from rlformers.envs.flatten import Flatten
-from rlformers.envs.pace import ActionRepeat, RewardDelay
-from rlformers.envs.partial import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
 from rlformers.envs.registry import make_env, replace_params
-from rlformers.envs.wrap import wrap
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
+from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.envs.wrappers.keywords import wrap
+from rlformers.envs.wrappers.partial_observability import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
+from rlformers.envs.wrappers.timing import ActionRepeat, RewardDelay
 
 VECTOR = spaces.Box(jnp.array([0.0, -1.0, 2.0, -3.0]), jnp.array([100.0, 1.0, 5.0, 3.0]), (4,))
 NESTED = spaces.Dict(

@@ -10,11 +10,11 @@ from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, EnvParams
 from rlformers.envs.meta.dark_room import DarkRoom
 from rlformers.envs.meta.projected_cartpole import projected_cartpole
-from rlformers.envs.meta.random_projection import RandomProjection, orthonormal_columns
-from rlformers.envs.meta.trial import Trial
 from rlformers.envs.registry import make_env, replace_params
-from rlformers.envs.render import innermost
+from rlformers.envs.rendering.render import innermost
 from rlformers.envs.wrappers import TimeLimit
+from rlformers.envs.wrappers.random_projection import RandomProjection, orthonormal_columns
+from rlformers.envs.wrappers.trial import Trial
 
 
 @pytest.mark.parametrize("rows,columns", [(4, 2), (12, 12), (5, 1)])

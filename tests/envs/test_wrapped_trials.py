@@ -8,11 +8,11 @@ import pytest
 
 from rlformers.config import WrapConfig
 from rlformers.envs import check
-from rlformers.envs.meta.trial import Trial
-from rlformers.envs.pace import ActionRepeat
 from rlformers.envs.registry import make_env
-from rlformers.envs.wrap import wrap
 from rlformers.envs.wrappers import RewardInput
+from rlformers.envs.wrappers.keywords import wrap
+from rlformers.envs.wrappers.timing import ActionRepeat
+from rlformers.envs.wrappers.trial import Trial
 
 EVERYTHING = {"action_repeat": 2, "delay": 1, "frame_drop": 0.2, "flicker": 0.2, "period": 2, "flag": True}
 EVERYTHING |= {"reward_delay": 2, "reward_input": True, "episode_start": True}

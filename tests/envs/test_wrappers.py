@@ -10,7 +10,6 @@ from flax import struct
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, never_truncates
-from rlformers.envs.flatten import Flatten, OneHot
 from rlformers.envs.registry import make_env
 from rlformers.envs.wrappers import (
     EpisodeStart,
@@ -20,6 +19,7 @@ from rlformers.envs.wrappers import (
     TimeLimit,
     TruncationTerminates,
 )
+from rlformers.envs.wrappers.flatten import Flatten, OneHot
 
 
 class CountState(NamedTuple):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from rlformers.compose import compose, to_yaml
+from rlformers.config.compose import compose, to_yaml
 
 STATE = {"mlp": 0, "gru": 64, "s5": 128}
 

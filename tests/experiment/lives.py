@@ -38,7 +38,7 @@ def live(arguments: list[str], number: int, run_dir: Path, rng: random.Random) -
     pid = os.fork()
     if pid == 0:
         os.dup2(write, 1)
-        from rlformers.cli import main
+        from rlformers.command.main import main
 
         os._exit(main(arguments))
     os.close(write)

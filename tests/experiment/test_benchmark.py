@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from rlformers.cli import main
-from rlformers.experiment import benchmark
+from rlformers.command.main import main
+from rlformers.experiment.training import benchmark
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=1", "ppo.update_epochs=1", "model.width=8"]
 

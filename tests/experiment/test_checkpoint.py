@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.compose import compose, to_dict
-from rlformers.experiment.checkpoint import (
+from rlformers.config.compose import compose, to_dict
+from rlformers.experiment.checkpoints.resume import latest
+from rlformers.experiment.checkpoints.store import (
     SCHEMA,
     CheckpointError,
     CheckpointStore,
@@ -26,7 +27,6 @@ from rlformers.experiment.checkpoint import (
     read,
     saved_updates,
 )
-from rlformers.experiment.resume import latest
 
 
 class State(NamedTuple):
@@ -304,7 +304,7 @@ TWO_DEVICES = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp
-from rlformers.experiment.checkpoint import CheckpointStore, good_checkpoints, read
+from rlformers.experiment.checkpoints.store import CheckpointStore, good_checkpoints, read
 
 mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 P = jax.sharding.PartitionSpec

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from rlformers.cli import main
-from rlformers.compose import compose
-from rlformers.experiment.run_dir import create_run_dir
-from rlformers.experiment.sinks import read_rows
-from rlformers.experiment.sinks.tensorboard import steps_of
-from rlformers.experiment.sinks.wandb_held import history
+from rlformers.command.main import main
+from rlformers.config.compose import compose
+from rlformers.experiment.run_files.run_dir import create_run_dir
+from rlformers.experiment.tracking import read_rows
+from rlformers.experiment.tracking.tensorboard import steps_of
+from rlformers.experiment.tracking.wandb_held import history
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "model.width=8"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlformers.compose import compose, experiments, from_dict, load, to_dict, to_yaml
+from rlformers.config.compose import compose, experiments, from_dict, load, to_dict, to_yaml
 from rlformers.cores import registry
 
 

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rlformers.cli import main
-from rlformers.compose import compose
-from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import saved_updates
-from rlformers.experiment.member import Member
-from rlformers.experiment.sharding import AXIS, choose_devices, layout, make_mesh
-from rlformers.experiment.sinks import read_rows
+from rlformers.command.main import main
+from rlformers.config.compose import compose
+from rlformers.experiment.checkpoints.store import saved_updates
+from rlformers.experiment.program.build import build
+from rlformers.experiment.program.devices import AXIS, choose_devices, layout, make_mesh
+from rlformers.experiment.tracking import read_rows
+from rlformers.experiment.training.run_record import Member
 
 SMALL = ["ppo.num_envs=6", "ppo.num_steps=8", "ppo.num_minibatches=3", "ppo.update_epochs=2", "model.width=8"]
 SMALL += ["env=popgym/PositionOnlyPendulumEasy", "ppo.normalize_observations=true", "log_every=1", "seeds=2"]
@@ -50,7 +50,7 @@ def test_what_has_an_axis_of_environments_is_divided():
 def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reason, monkeypatch):
     devices = jax.devices()[:1] * 4
     monkeypatch.setattr(jax, "local_devices", lambda: devices)
-    monkeypatch.setattr("rlformers.experiment.sharding.on_host", lambda env: host)
+    monkeypatch.setattr("rlformers.experiment.program.devices.on_host", lambda env: host)
     config, lines = compose([f"ppo.num_envs={num_envs}", "ppo.num_minibatches=1"]), []
     assert choose_devices(config, SimpleNamespace(), lines.append) == devices[:chosen]
     assert lines == ([f"devices: one of 4 is used: {reason}"] if reason else [])

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from flax import struct
 
-from rlformers.cli import main
-from rlformers.compose import compose
+from rlformers.command.main import main
 from rlformers.config import EvaluateConfig
+from rlformers.config.compose import compose
 from rlformers.envs import registry
 from rlformers.envs.environment import Environment
 from rlformers.envs.spaces import Box, Discrete
-from rlformers.experiment import evaluate as evaluate_module
-from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import good_checkpoints, read
-from rlformers.experiment.evaluate import evaluate, parse_options
-from rlformers.experiment.results import summarise
-from rlformers.experiment.rollout import quotas
-from rlformers.experiment.run_dir import create_run_dir
-from rlformers.experiment.train import train
+from rlformers.experiment.checkpoints.store import good_checkpoints, read
+from rlformers.experiment.evaluation import evaluate as evaluate_module
+from rlformers.experiment.evaluation.episode_statistics import summarise
+from rlformers.experiment.evaluation.evaluate import evaluate, parse_options
+from rlformers.experiment.evaluation.one_agent import quotas
+from rlformers.experiment.program.build import build
+from rlformers.experiment.run_files.run_dir import create_run_dir
+from rlformers.experiment.training.train import train
 
 
 class State(NamedTuple):
@@ -205,7 +205,7 @@ def test_another_environment_comes_with_its_own_arguments(run):
     saved = compose(["env=memory/TMaze", "env_params.length=4", "env_kwargs.active=true"])
     other = run.path.with_name("other")
     other.mkdir()
-    from rlformers.experiment.run_dir import write_config
+    from rlformers.experiment.run_files.run_dir import write_config
 
     write_config(other, saved)
     options, config = parse_options(other, ["env=test/Steps", "episodes=3", "checkpoint=12"])

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from rlformers.cli import main
-from rlformers.compose import compose
-from rlformers.experiment.checkpoint import CheckpointStore, saved_updates
-from rlformers.experiment.resume import finished
-from rlformers.experiment.sweep import Job, create, results
+from rlformers.command.main import main
+from rlformers.config.compose import compose
+from rlformers.experiment.checkpoints.resume import finished
+from rlformers.experiment.checkpoints.store import CheckpointStore, saved_updates
+from rlformers.experiment.sweeps.record import Job, create, results
 
 SMALL = ["core=gru", "ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "ppo.update_epochs=1"]
 SMALL += ["model.width=8", "total_steps=64", "log_every=1", "wandb.mode=disabled"]
@@ -59,7 +59,7 @@ SAVE_TWICE = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp
-from rlformers.experiment.checkpoint import CheckpointStore
+from rlformers.experiment.checkpoints.store import CheckpointStore
 
 store = CheckpointStore(Path(sys.argv[1]), keep=2)
 many = {str(i): jax.random.normal(jax.random.key(i), (100, 100)) for i in range(8)}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rlformers.compose import compose
-from rlformers.experiment.run_dir import create_run_dir
-from rlformers.experiment.train import train
+from rlformers.config.compose import compose
+from rlformers.experiment.run_files.run_dir import create_run_dir
+from rlformers.experiment.training.train import train
 
 pytestmark = pytest.mark.slow
 

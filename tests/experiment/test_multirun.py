@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rlformers.cli import main
-from rlformers.experiment.run_dir import locked
-from rlformers.experiment.stop import Interrupted, StopRequest
-from rlformers.experiment.sweep import Sweep
+from rlformers.command.main import main
+from rlformers.experiment.run_files.run_dir import locked
+from rlformers.experiment.sweeps.record import Sweep
+from rlformers.experiment.training.stop_request import Interrupted, StopRequest
 
 FINAL = {"mean": 1.0, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
 
@@ -40,8 +40,8 @@ def trained(tmp_path, monkeypatch):
         return summary
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rlformers.experiment.train.train", train)
-    monkeypatch.setattr("rlformers.experiment.build.check", lambda config: None)
+    monkeypatch.setattr("rlformers.experiment.training.train.train", train)
+    monkeypatch.setattr("rlformers.experiment.program.build.check", lambda config: None)
     return calls
 
 
@@ -179,7 +179,9 @@ def test_a_stop_reaches_other_processes(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("multirun", [[], ["--multirun"]])
-@pytest.mark.parametrize("place", ["rlformers.compose.registry.load", "rlformers.experiment.build.check"])
+@pytest.mark.parametrize(
+    "place", ["rlformers.config.compose.registry.load", "rlformers.experiment.program.build.check"]
+)
 def test_a_signal_before_anything_trains_is_one_to_try_again(place, multirun, number, trained, monkeypatch, capsys):
     previous = signal.signal(number, lambda *_: (_ for _ in ()).throw(SystemExit(99)))
     monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number) or time.sleep(5))
@@ -241,7 +243,7 @@ def test_one_bad_combination_costs_nothing(overrides, words, trained, tmp_path, 
 def test_vmapped_values_may_be_a_list(trained, monkeypatch):
     together = []
     monkeypatch.setattr(
-        "rlformers.experiment.train.train_together",
+        "rlformers.experiment.training.train.train_together",
         lambda configs, *_: (
             together.append([config.ppo.lr for config in configs]) or [{"completed": True}] * len(configs)
         ),
@@ -255,7 +257,7 @@ def test_what_fails_in_the_check_names_the_combination(trained, tmp_path, monkey
         if config.core.name == "s5":
             raise ValueError("model.width: no")
 
-    monkeypatch.setattr("rlformers.experiment.build.check", check)
+    monkeypatch.setattr("rlformers.experiment.program.build.check", check)
     assert main(["train", "--multirun", "core=gru,s5"]) == 2
     assert capsys.readouterr().err == "rlformers: model.width: no (in core=s5)\n"
     assert not trained and not list(tmp_path.iterdir())

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from fake_runs import fake_evaluation, fake_run
 
-from rlformers.cli import main
-from rlformers.compose import compose, load, to_dict
-from rlformers.experiment.checkpoint import SCHEMA
-from rlformers.experiment.report import Found, curve, find, group, read, report
-from rlformers.experiment.report.adaptation import adaptation_curves, csv_rows
-from rlformers.experiment.statistics import bootstrap_ci, iqm
+from rlformers.command.main import main
+from rlformers.config.compose import compose, load, to_dict
+from rlformers.experiment.checkpoints.store import SCHEMA
+from rlformers.experiment.reports import Found, curve, find, group, read, report
+from rlformers.experiment.reports.adaptation import adaptation_curves, csv_rows
+from rlformers.experiment.statistics.over_seeds import bootstrap_ci, iqm
 
 
 def test_evaluated_trials_become_adaptation_curves(tmp_path):

@@ -13,12 +13,12 @@ import pytest
 from fake_runs import add_evaluations, fake_evaluation, fake_run
 from PIL import Image
 
-from rlformers.compose import compose, flatten, load, to_dict
-from rlformers.experiment.report import Found, find, group, read, report
-from rlformers.experiment.report.compare import compare
-from rlformers.experiment.report.plots import spread
-from rlformers.experiment.report.results import references_table, results_row
-from rlformers.experiment.report.write import write
+from rlformers.config.compose import compose, flatten, load, to_dict
+from rlformers.experiment.reports import Found, find, group, read, report
+from rlformers.experiment.reports.across_environments import compare
+from rlformers.experiment.reports.final_returns import references_table, results_row
+from rlformers.experiment.reports.learning_curves import spread
+from rlformers.experiment.reports.write import write
 
 ENVS = ("popgym/RepeatPreviousEasy", "memory/TMaze")
 RETURNS = {
@@ -206,7 +206,7 @@ def test_commands_make_the_same_configuration(files, page):
 def test_commands_quote_what_needs_it(tmp_path):
     words = ["wrap.mask=[0,2]", "wrap.flag=true", "env_kwargs.name='a b,c'", "ppo.lr=3e-4", "seed=5", "core=s5"]
     path = fake_run(tmp_path / "a", *words, values=(1.0,), first_seed=5)
-    from rlformers.experiment.report.reproduce import command
+    from rlformers.experiment.reports.reproduce import command
 
     assert to_dict(compose(command(read(Found(path)))[2:])) == to_dict(load(path / "config.yaml"))
 

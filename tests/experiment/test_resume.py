@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.change import change
-from rlformers.cli import main
-from rlformers.compose import load
-from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import CheckpointError, best_of, good_checkpoints, read, saved_updates
-from rlformers.experiment.resume import latest
-from rlformers.experiment.run_dir import locked
-from rlformers.experiment.stop import StopRequest
-from rlformers.experiment.train import train
+from rlformers.command.main import main
+from rlformers.config.change import change
+from rlformers.config.compose import load
+from rlformers.experiment.checkpoints.resume import latest
+from rlformers.experiment.checkpoints.store import CheckpointError, best_of, good_checkpoints, read, saved_updates
+from rlformers.experiment.program.build import build
+from rlformers.experiment.run_files.run_dir import locked
+from rlformers.experiment.training.stop_request import StopRequest
+from rlformers.experiment.training.train import train
 
 HERE = Path(__file__).parent
 UPDATES = 600

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from rlformers.compose import compose, load
-from rlformers.experiment import run_dir as module
-from rlformers.experiment.run_dir import create_run_dir, locked
-from rlformers.experiment.sweep import Job, create, find
+from rlformers.config.compose import compose, load
+from rlformers.experiment.run_files import run_dir as module
+from rlformers.experiment.run_files.run_dir import create_run_dir, locked
+from rlformers.experiment.sweeps.record import Job, create, find
 
 
 def test_the_default_is_by_environment_core_and_time_and_never_shared(tmp_path, monkeypatch):

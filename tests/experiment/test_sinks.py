@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rlformers.compose import compose
 from rlformers.config import ExperimentConfig, WandbConfig
-from rlformers.experiment.sinks import JsonlSink, read_rows
-from rlformers.experiment.sinks.wandb import WandbSink
-from rlformers.experiment.sinks.wandb_identity import identity
-from rlformers.experiment.sinks.wandb_mode import choose_mode
-from rlformers.multirun import multirun
+from rlformers.config.compose import compose
+from rlformers.experiment.sweeps.multirun import multirun
+from rlformers.experiment.tracking import JsonlSink, read_rows
+from rlformers.experiment.tracking.wandb import WandbSink
+from rlformers.experiment.tracking.wandb_identity import identity
+from rlformers.experiment.tracking.wandb_mode import choose_mode
 
 SUMMARY = {"seeds": [3, 4], "final_return": {"per_seed": [0.5, None]}, "completed": True}
 
@@ -62,8 +62,8 @@ def test_a_key_in_netrc_is_one_for_its_server(server, mode, no_key, monkeypatch,
 
 def test_disabled_does_not_import_wandb(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from rlformers.compose import compose\n"
-        "from rlformers.experiment.sinks import open_views\n"
+        "import sys; from pathlib import Path; from rlformers.config.compose import compose\n"
+        "from rlformers.experiment.tracking import open_views\n"
         "assert open_views(compose(['wandb.mode=disabled']), Path('.'), None, 0) == []\n"
         "assert 'wandb' not in sys.modules"
     )
@@ -173,7 +173,7 @@ def scalars(folder: Path) -> dict[int, dict[str, float]]:
 
 def test_tensorboard_shows_each_row_once_after_a_resume(tmp_path):
     pytest.importorskip("tensorboardX")
-    from rlformers.experiment.sinks import tensorboard
+    from rlformers.experiment.tracking import tensorboard
 
     def row(step, life, seed=0):
         return {"seed": seed, "step": step, "x": float(step), "life": life, "nothing": None}

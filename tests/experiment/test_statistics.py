@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlformers.experiment.statistics import bootstrap_ci, clustered_mean_ci, iqm, over_seeds
+from rlformers.experiment.statistics.over_seeds import bootstrap_ci, clustered_mean_ci, iqm, over_seeds
 
 
 @pytest.mark.parametrize(

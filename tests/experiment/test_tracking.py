@@ -13,9 +13,9 @@ import pytest
 from wandb_lives import cut, killed, live, summary, upload
 from wandb_stub import ENTITY
 
-from rlformers.cli import main
-from rlformers.experiment.sinks import read_rows
-from rlformers.experiment.sinks.wandb_held import local_rows, steps_of
+from rlformers.command.main import main
+from rlformers.experiment.tracking import read_rows
+from rlformers.experiment.tracking.wandb_held import local_rows, steps_of
 
 
 def test_an_online_run(server, tmp_path):
@@ -96,8 +96,8 @@ def test_the_trial_of_an_agent_is_one_run_of_means(server, tmp_path, monkeypatch
 
 
 def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rlformers.experiment.sinks.wandb._FINISH_TIMEOUT", 1)
-    monkeypatch.setattr("rlformers.experiment.sinks.wandb._INIT_TIMEOUT", 1)
+    monkeypatch.setattr("rlformers.experiment.tracking.wandb._FINISH_TIMEOUT", 1)
+    monkeypatch.setattr("rlformers.experiment.tracking.wandb._INIT_TIMEOUT", 1)
     sink = live(tmp_path / "r", steps=range(1, 4), covered=3, seeds=2)
     assert [series.run.entity for series in sink.series] == [ENTITY] * 2
     server.hang_up()

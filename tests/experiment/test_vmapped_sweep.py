@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rlformers.cli import main
-from rlformers.compose import compose
-from rlformers.experiment.build import build
-from rlformers.experiment.checkpoint import saved_updates
-from rlformers.experiment.member import Member
-from rlformers.experiment.run_dir import create_run_dir
-from rlformers.experiment.train import train, train_together
-from rlformers.ppo_config import Numbers, PPOConfig
+from rlformers.command.main import main
+from rlformers.config.compose import compose
+from rlformers.config.ppo import Numbers, PPOConfig
+from rlformers.experiment.checkpoints.store import saved_updates
+from rlformers.experiment.program.build import build
+from rlformers.experiment.run_files.run_dir import create_run_dir
+from rlformers.experiment.training.run_record import Member
+from rlformers.experiment.training.train import train, train_together
 
 SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2", "ppo.update_epochs=1", "model.width=8"]
 SMALL += ["core=gru", "seeds=2", "total_steps=640", "log_every=1", "chunk_seconds=0.001", "wandb.mode=disabled"]
@@ -99,7 +99,7 @@ def test_a_stopped_program_goes_on_exactly(stopped, whole, tmp_path, capsys):
 @pytest.mark.parametrize("cores", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_agents_are_computed_side_by_side(cores, whole, tmp_path, monkeypatch):
     """Three at a time, or one after the other: what each comes to is the same."""
-    monkeypatch.setattr("rlformers.experiment.compiled.num_cores", lambda: cores)
+    monkeypatch.setattr("rlformers.experiment.program.compiled_update.num_cores", lambda: cores)
     at_work, most, block = [], [], jax.block_until_ready
 
     def watched(results):
@@ -118,7 +118,7 @@ def test_agents_are_computed_side_by_side(cores, whole, tmp_path, monkeypatch):
 
 
 def test_an_accelerator_takes_all_agents_at_once(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("rlformers.experiment.compiled.one_by_one", lambda *_: False)
+    monkeypatch.setattr("rlformers.experiment.program.compiled_update.one_by_one", lambda *_: False)
     assert sweep(tmp_path / "vmapped") == 0
     for number in range(4):
         for row, own in zip(rows(tmp_path / "vmapped" / str(number)), rows(whole / str(number)), strict=True):

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from wandb_stub import ENTITY, SWEEP, Server
 
-from rlformers.compose import compose
-from rlformers.experiment.sinks import read_rows
+from rlformers.config.compose import compose
+from rlformers.experiment.tracking import read_rows
 
 SWEEPS = Path(__file__).parents[2] / "examples" / "sweeps"
 BIN = Path(sys.executable).parent

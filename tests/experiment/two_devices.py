@@ -13,10 +13,10 @@ os.environ["NPROC"] = "8"  # threads for two devices that wait for each other, h
 import jax
 import jax.numpy as jnp
 
-from rlformers.cli import main
-from rlformers.experiment.member import Member
-from rlformers.experiment.sharding import divider, make_mesh
-from rlformers.experiment.train import Program
+from rlformers.command.main import main
+from rlformers.experiment.program.devices import divider, make_mesh
+from rlformers.experiment.training.run_record import Member
+from rlformers.experiment.training.train import Program
 
 
 def assert_divided(state):

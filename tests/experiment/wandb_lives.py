@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rlformers.compose import compose
-from rlformers.experiment.run_dir import write_config
-from rlformers.experiment.sinks import JsonlSink, read_rows
-from rlformers.experiment.sinks.wandb import WandbSink
-from rlformers.experiment.sinks.wandb_held import history
+from rlformers.config.compose import compose
+from rlformers.experiment.run_files.run_dir import write_config
+from rlformers.experiment.tracking import JsonlSink, read_rows
+from rlformers.experiment.tracking.wandb import WandbSink
+from rlformers.experiment.tracking.wandb_held import history
 
 WANDB = str(Path(sys.executable).with_name("wandb"))
 
@@ -50,7 +50,7 @@ def killed(*arguments: object, after: float = 0, written: int = 0, **options: ob
     """`live` in a process of its own that dies by SIGKILL, `after` seconds later and with `written` local rows."""
     code = (
         "import os, signal, sys, time; from pathlib import Path; from wandb_lives import live\n"
-        "from rlformers.experiment.sinks.wandb_held import local_rows\n"
+        "from rlformers.experiment.tracking.wandb_held import local_rows\n"
         f"sink = live(run_dir := Path({str(arguments[0])!r}), *{arguments[1:]!r}, **{options!r})\n"
         f"time.sleep({after})\n"
         f"while len(local_rows(run_dir, sink.series[0].run.id)) < {written}: time.sleep(0.05)\n"

@@ -24,14 +24,17 @@ TESTS = {
     "agents/ppo.py": (*LEARNER, "tests/agents/test_ppo.py::test_environments_start_apart"),
     "agents/schedules.py": ("tests/agents/test_schedules.py",),
     "agents/sequences.py": ("tests/agents/test_sequences.py",),
-    "envs/meta/trial.py": ("tests/envs/test_meta.py",),
-    "rlformers/experiment/best.py": ("tests/experiment/test_best.py",),
-    "rlformers/experiment/episodes.py": ("tests/experiment/test_episodes.py",),
-    "rlformers/experiment/player.py": ("tests/experiment/test_evaluate.py", "tests/experiment/test_periodic.py"),
-    "rlformers/experiment/results.py": ("tests/experiment/test_evaluate.py",),
-    "rlformers/experiment/rollout.py": ("tests/experiment/test_evaluate.py",),
-    "rlformers/experiment/statistics.py": ("tests/experiment/test_statistics.py",),
-    "rlformers/ppo_config.py": ("tests/experiment/test_vmapped_sweep.py",),
+    "envs/wrappers/trial.py": ("tests/envs/test_meta.py",),
+    "rlformers/experiment/training/return_windows.py": ("tests/experiment/test_return_windows.py",),
+    "rlformers/experiment/training/episode_sums.py": ("tests/experiment/test_episode_sums.py",),
+    "rlformers/experiment/evaluation/all_seeds.py": (
+        "tests/experiment/test_evaluate.py",
+        "tests/experiment/test_evaluation_in_training.py",
+    ),
+    "rlformers/experiment/evaluation/episode_statistics.py": ("tests/experiment/test_evaluate.py",),
+    "rlformers/experiment/evaluation/one_agent.py": ("tests/experiment/test_evaluate.py",),
+    "rlformers/experiment/statistics/over_seeds.py": ("tests/experiment/test_statistics.py",),
+    "rlformers/config/ppo.py": ("tests/experiment/test_vmapped_sweep.py",),
 }
 
 
@@ -293,10 +296,10 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the norm is not squared", "jnp.sqrt(squares).mean()", "squares.mean()"),
         ("the age counts from the first start", "jnp.arange(T)[:, None], 0).max(0)", "jnp.arange(T)[:, None], 0).min(0)"),
     ],
-    "rlformers/ppo_config.py": [
+    "rlformers/config/ppo.py": [
         ("clip_eps_high is ignored", "if config.clip_eps_high is None:", "if True:"),
     ],
-    "envs/meta/trial.py": [
+    "envs/wrappers/trial.py": [
         ("a trial has one attempt more", "over |= state.attempts >= self.episodes", "over |= state.attempts > self.episodes"),
         ("a trial has one step more", "over |= state.time >= self.steps", "over |= state.time > self.steps"),
         ("every attempt has a task of its own", "self.env.reset_env(key_reset, state.task)", "self.env.reset_env(key_reset, sample_task(self.env, key_reset, params))"),
@@ -307,17 +310,17 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the flag of an attempt's end is never seen", "previous, reward, end.astype(jnp.float32)", "previous, reward, jnp.zeros((), jnp.float32)"),
         ("the reward that is seen is 0", "obs = self._see(obs, previous, reward,", "obs = self._see(obs, previous, 0 * reward,"),
     ],
-    "rlformers/experiment/episodes.py": [
+    "rlformers/experiment/training/episode_sums.py": [
         ("the last tenth begins early", "update > self.final_from:", "update > self.final_from - 1:"),
         ("means are sums", "float(total / n) if n else None", "float(total) if n else None"),
         ("windows are never emptied", "window, self.window = self.window, self.nothing", "window = self.window"),
         ("lengths are returns", '("return", "length"))\n        return [', '("return", "return"))\n        return ['),
     ],
-    "rlformers/experiment/best.py": [
+    "rlformers/experiment/training/return_windows.py": [
         ("a score is a sum", "self._total / self._count", "self._total"),
         ("windows run into each other", "self._total = self._count = 0.0", "pass"),
     ],
-    "rlformers/experiment/statistics.py": [
+    "rlformers/experiment/statistics/over_seeds.py": [
         ("the IQM cuts a tenth", "stats.trim_mean(np.ravel(values), 0.25)", "stats.trim_mean(np.ravel(values), 0.1)"),
         ("the IQM along an axis cuts nothing", "stats.trim_mean(values, 0.25, axis)", "stats.trim_mean(values, 0.0, axis)"),
         ("intervals of 90 %", "confidence_level=level", "confidence_level=level - 0.05"),
@@ -325,16 +328,16 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("values are resampled, not clusters", "np.unique(clusters, axis=0, return_inverse=True)", "np.unique(np.arange(len(clusters)), axis=0, return_inverse=True)"),
         ("the mean over seeds is their IQM", "float(np.mean(known))", "float(iqm(known))"),
     ],
-    "rlformers/experiment/player.py": [
+    "rlformers/experiment/evaluation/all_seeds.py": [
         ("evaluations end with the first copy", "(finished >= self._quota).all()", "(finished >= self._quota).any()"),
         ("episodes that were not played count", "< self._quota[:, None]", "<= self._quota[:, None]"),
     ],
-    "rlformers/experiment/results.py": [
+    "rlformers/experiment/evaluation/episode_statistics.py": [
         ("attempts that never began count as 0", "np.ones(array.shape, bool) if counts is None else counts > 0", "np.ones(array.shape, bool)"),
         ("trials are resampled, not tasks", "clusters=which[mask]", "clusters=np.arange(mask.sum())[:, None]"),
         ("the interval over all seeds is one of trials", "clustered_mean_ci(values[known].astype(float), tasks[known])", "clustered_mean_ci(values[known].astype(float), np.arange(known.sum())[:, None])"),
     ],
-    "rlformers/experiment/rollout.py": [
+    "rlformers/experiment/evaluation/one_agent.py": [
         ("evaluations draw where they are greedy", "agent.policy.mode(output.policy) if greedy else", "agent.policy.mode(output.policy) if False else"),
         ("memories go on over the end of episodes", "RolloutState(env_state, next_obs, done, memory", "RolloutState(env_state, next_obs, done & False, memory"),
         ("more episodes count than were asked for", "counts = done & (state.num_finished < limit)", "counts = done"),

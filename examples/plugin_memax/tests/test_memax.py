@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import pytest
 import test_laws as laws
 
-from rlformers.cli import main
-from rlformers.compose import compose
+from rlformers.command.main import main
+from rlformers.config.compose import compose
 from rlformers.cores import registry
 
 pytest.importorskip("memax", reason="pip install ./examples/plugin_memax")
@@ -54,7 +54,8 @@ BROKEN = {
 
 def test_every_model_is_a_core_and_imports_neither_memax_nor_jax():
     program = (
-        "import sys; from rlformers.cli import main; from rlformers.compose import compose; main(['list', 'cores'])\n"
+        "import sys; from rlformers.command.main import main; from rlformers.config.compose import compose\n"
+        "main(['list', 'cores'])\n"
         "assert not {'jax', 'memax'} & set(sys.modules); compose(['core=memax/GDN'])\n"
         "assert 'memax' not in sys.modules"
     )

@@ -3,7 +3,7 @@
 import functools
 from dataclasses import replace
 
-from rlformers.ppo_config import Numbers, PPOConfig
+from rlformers.config.ppo import Numbers, PPOConfig
 
 CORES = {"gru": {}, "gtrxl": {"memory": 3, "heads": 2}}
 # Everything that can be off is off. The ratio is clipped after the first steps.

@@ -15,9 +15,9 @@ from rlformers.agents.gae import gae
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import ppo
 from rlformers.agents.sequences import Cut
+from rlformers.config.ppo import Numbers
 from rlformers.cores.registry import make_core
 from rlformers.envs.spaces import Discrete
-from rlformers.ppo_config import Numbers
 
 from .cases import CASES, CORES, FAST, OPTIONS, PLAIN, split, static
 from .networks import empty

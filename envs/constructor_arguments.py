@@ -1,0 +1,61 @@
+"""Arguments that users give by name, against the signature of what takes them. Imports neither jax nor gymnax."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rlformers.value_types import fits, in_words
+
+
+def check_arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], key: str, lead: str, taken: Collection[str] = ()
+) -> None:
+    """Check names and types of arguments.
+
+    What fits an annotation is said by `rlformers.value_types.convert`; the values stay as they are.
+
+    Args:
+        function: What will be called with them, a function or a class. One with `**kwargs` takes any name.
+        given: The arguments.
+        key: What stands before their names in messages, e.g. `env_kwargs`.
+        lead: What stands before the names that there are, e.g. `env 'memory/Copy' has`.
+        taken: Arguments that are not for users to give.
+
+    Raises:
+        ValueError: An argument that there is not, or of another type than its annotation; one line that names it.
+    """
+    parameters = _signature(function).parameters
+    names = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    names = [name for name in names if name not in taken]
+    open_ended = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name, value in given.items():
+        if name in names:
+            annotation = parameters[name].annotation
+            if not fits(annotation, value):
+                raise ValueError(f"{key}.{name}: need {in_words(annotation)}, got {value!r}")
+        elif name in taken or not open_ended:
+            raise ValueError(f"{key}.{name}: {lead} {', '.join(names) or 'no arguments'}")
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """With annotations as objects, unless they are names that only a type checker knows."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:  # whatever an annotation raises
+        return inspect.signature(function)
+
+
+@contextmanager
+def naming(key: str, given: Collection[str]) -> Iterator[None]:
+    """Put `key` before errors that begin with the bare name of an argument which the user has given there.
+
+    Raises:
+        ValueError: As what runs inside.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if str(error).partition(":")[0] not in given:
+            raise
+        raise ValueError(f"{key}.{error}") from error

@@ -1,1 +1,0 @@
-"""Pictures of environments, for `rlformers.envs.render`."""

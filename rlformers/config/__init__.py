@@ -1,0 +1,45 @@
+"""The configuration of an experiment. Importing it imports neither jax nor Hydra."""
+
+from rlformers.config.ppo import PPOConfig
+from rlformers.config.schema import (
+    ACTIVATIONS,
+    COMPUTE_DTYPES,
+    CRITICS,
+    FINAL_NORMS,
+    POLICIES,
+    RUN_KEYS,
+    WANDB_MODES,
+    CheckpointConfig,
+    CoreConfig,
+    EvalConfig,
+    EvaluateConfig,
+    ExperimentConfig,
+    InspectConfig,
+    ModelConfig,
+    PlayConfig,
+    WandbConfig,
+    WatchConfig,
+    WrapConfig,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "COMPUTE_DTYPES",
+    "CRITICS",
+    "FINAL_NORMS",
+    "POLICIES",
+    "RUN_KEYS",
+    "WANDB_MODES",
+    "CheckpointConfig",
+    "CoreConfig",
+    "EvalConfig",
+    "EvaluateConfig",
+    "ExperimentConfig",
+    "InspectConfig",
+    "ModelConfig",
+    "PPOConfig",
+    "PlayConfig",
+    "WandbConfig",
+    "WatchConfig",
+    "WrapConfig",
+]

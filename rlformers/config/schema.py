@@ -1,0 +1,265 @@
+"""The schema of an experiment: every key a user can set, with its type and default.
+
+Importing this module imports neither jax nor Hydra. Values are checked here where one value decides, in `validate`
+where several do, and by the environment and the core where they do.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rlformers.config.ppo import PPOConfig, require
+
+POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
+COMPUTE_DTYPES = ("float32", "tfloat32", "bfloat16")
+FINAL_NORMS = ("layer", "rms", "none")
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
+CRITICS = ("scalar", "hl_gauss")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+# Keys that say how a run is run rather than what it computes.
+RUN_KEYS = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
+
+
+def _require_seed(seed: int) -> None:
+    require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
+
+
+def _require_checkpoint(which: str) -> None:
+    known = which in ("last", "best") or which.isdecimal()
+    require(known, "checkpoint", "last, best or the number of an update", which)
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """A core by name, with the options that its own config dataclass declares and checks."""
+
+    name: str = "gru"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The agent around the core."""
+
+    width: int = 64  # D: encoder, core, and hidden layers of actor and critic
+    num_layers: int = 1  # L: depth of the core
+    encoder_layers: int = 1  # dense layers before the core
+    head_layers: int = 1  # hidden layers of actor and critic
+    activation: str = "relu"  # of encoder, actor and critic
+    final_norm: str = "layer"  # between core and heads, the same for every core: layer, rms or none
+    policy: str = "auto"  # auto: categorical for discrete actions, gaussian for boxes
+    log_std: float = -0.5  # initial log standard deviation of a gaussian policy
+    log_std_min: float = -20.0  # bounds that it cannot leave
+    log_std_max: float = 2.0
+    critic: str = "scalar"  # hl_gauss: a distribution over bins, learned by cross-entropy (Farebrother et al. 2024)
+    value_bins: int = 101  # of hl_gauss, evenly spaced in symlog(value)
+    value_limit: float = 1000.0  # the largest value that the bins of hl_gauss cover
+    compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
+
+    def __post_init__(self) -> None:
+        for name in ("width", "num_layers", "encoder_layers"):
+            require(getattr(self, name) >= 1, f"model.{name}", "at least 1", getattr(self, name))
+        require(self.head_layers >= 0, "model.head_layers", "0 or more", self.head_layers)
+        require(self.value_bins >= 3, "model.value_bins", "at least 3", self.value_bins)
+        require(0 < self.value_limit < float("inf"), "model.value_limit", "a positive number", self.value_limit)
+        for name, allowed in (
+            ("policy", POLICIES),
+            ("compute_dtype", COMPUTE_DTYPES),
+            ("final_norm", FINAL_NORMS),
+            ("activation", ACTIVATIONS),
+            ("critic", CRITICS),
+        ):
+            value = getattr(self, name)
+            require(value in allowed, f"model.{name}", f"one of {', '.join(allowed)}", value)
+        low, high = self.log_std_min, self.log_std_max
+        require(
+            -100 <= low <= high <= 100, "model.log_std_min", f"-100 to model.log_std_max={high}, itself <= 100", low
+        )
+        require(low <= self.log_std <= high, "model.log_std", f"{low} to {high}", self.log_std)
+
+
+@dataclass(frozen=True)
+class WrapConfig:
+    """Wrappers around the environment, in this order from the inside out (`envs/wrappers/keywords.py`)."""
+
+    action_repeat: int = 1  # make every action this many times
+    mask: Any = None  # entries of the observation to hide: a list of indices, or velocities or positions
+    noise: float = 0.0  # standard deviation of Gaussian noise on the observation
+    delay: int = 0  # observations arrive this many steps late
+    frame_drop: float = 0.0  # probability of seeing again what was seen last
+    flicker: float = 0.0  # probability of a blank observation
+    period: int = 1  # blanks but every period-th step
+    flag: bool = False  # tell the agent which observations are old or blank
+    reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
+    truncation: str = "bootstraps"  # at time limits, from the value of what is next; terminates: they cut the value
+    previous_action: bool = False  # show the agent its last action; popgym's always do
+    reward_input: bool = False  # show the agent its last reward
+    episode_start: bool = False  # show the agent which observation is the first one
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases: one run per seed, in one group."""
+
+    mode: str = "auto"  # auto: online with a key, else offline
+    project: str = "rlformers"
+    entity: str | None = None
+    group: str | None = None  # default: environment and date; shared by all runs of a --multirun
+    tags: list[str] = field(default_factory=list)
+    checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
+
+    def __post_init__(self) -> None:
+        require(self.mode in WANDB_MODES, "wandb.mode", f"one of {', '.join(WANDB_MODES)}", self.mode)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints; the last state of a run is always saved, whatever stands here."""
+
+    every: float = 60.0  # seconds of training between two checkpoints; 0: only the last state
+    keep: int = 3  # the newest ones, beside the best
+    keep_every: float = 0.0  # environment steps: keep those at multiples of it for ever; 0: none
+
+    def __post_init__(self) -> None:
+        require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
+        require(self.keep >= 1, "checkpoint.keep", "at least 1", self.keep)
+        whole = self.keep_every >= 0 and self.keep_every == int(self.keep_every)
+        require(whole, "checkpoint.keep_every", "a whole number of environment steps", self.keep_every)
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation during training, in environments of its own; training is the same with it and without."""
+
+    every: float = 0.0  # environment steps between two evaluations; 0: none
+    episodes: int = 100  # of each seed, exactly
+    greedy: bool = False  # the most probable action instead of a drawn one
+    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
+    env_params: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. a longer episode
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. split=heldout
+
+    def __post_init__(self) -> None:
+        whole = self.every >= 0 and self.every == int(self.every)
+        require(whole, "eval.every", "a whole number of environment steps", self.every)
+        require(self.episodes >= 1, "eval.episodes", "at least 1", self.episodes)
+        require(self.num_envs >= 0, "eval.num_envs", "0 or more", self.num_envs)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
+
+    episodes: int = 100  # of each training seed, exactly
+    greedy: bool = False  # the most probable action instead of a drawn one
+    seed: int = 0  # of the evaluation; its random numbers are none of the training's
+    checkpoint: str = "last"  # last, best, or the number of an update
+    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
+    name: str | None = None  # of the file in RUN_DIR/evaluations; default: what was asked for
+
+    def __post_init__(self) -> None:
+        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        _require_seed(self.seed)
+        _require_checkpoint(self.checkpoint)
+        require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
+        require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
+        require("/" not in (self.name or ""), "name", "a file name", self.name)
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """Which episodes of which agent `play` and `inspect` look at; `env`, `env_params.*` and so on say where."""
+
+    agent: int | None = None  # the agent of this training seed; default: the run's first
+    greedy: bool = False  # the most probable action instead of a drawn one
+    seed: int = 0  # of what is played; its random numbers are none of the training's
+    checkpoint: str = "last"  # last, best, or the number of an update
+    episodes: int = 1  # one after the other
+    max_steps: int = 1000  # of all episodes together; what is longer is cut off
+    overwrite: bool = False  # files that exist
+
+    def __post_init__(self) -> None:
+        _require_seed(self.seed)
+        _require_checkpoint(self.checkpoint)
+        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
+        require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
+
+
+@dataclass(frozen=True)
+class PlayConfig(WatchConfig):
+    """How episodes are drawn."""
+
+    fps: float = 4.0  # frames, that is steps, per second; at most 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
+
+
+@dataclass(frozen=True)
+class InspectConfig(WatchConfig):
+    """What is looked into."""
+
+    episodes: int = 2  # one after the other: the start of the second one must cut all influence
+    max_steps: int = 128  # T; the influence costs T^2 times the size of the policy
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One run: one environment, one core, some seeds."""
+
+    env: str = "popgym/RepeatPreviousEasy"
+    env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
+    wrap: WrapConfig = field(default_factory=WrapConfig)
+    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses it, core.OPTION=... sets its options
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    seed: int = 0
+    seeds: int = 1  # seed .. seed + seeds - 1, in one program
+    total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
+    chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
+    log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
+    debug: bool = False  # check every operation of an update, slowly, and name the line at fault
+    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    tensorboard: bool = False  # event files in RUN_DIR/tensorboard; needs the extra [tensorboard]
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+    def __post_init__(self) -> None:
+        if self.ppo.clip_value and self.model.critic == "hl_gauss":
+            raise ValueError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
+        require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
+        _require_seed(self.seed)
+        require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+        require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
+        if self.total_steps != int(self.total_steps):
+            raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")
+        if self.total_steps < self.batch_size:
+            raise ValueError(
+                f"total_steps: {int(self.total_steps)} is less than one batch of "
+                f"ppo.num_envs x ppo.num_steps = {self.batch_size}"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Environment steps of one update, per seed."""
+        return self.ppo.num_envs * self.ppo.num_steps
+
+    @property
+    def num_updates(self) -> int:
+        """Iterations of acting and learning."""
+        return int(self.total_steps) // self.batch_size
+
+    @property
+    def updates_per_log_point(self) -> int:
+        """Every so many updates, and after the last one, there is a line per seed in `metrics.jsonl`."""
+        return self.log_every or -(-self.num_updates // 1000)
+
+    @property
+    def evaluated(self) -> "ExperimentConfig":
+        """The same experiment in the environment of its evaluations."""
+        return replace(
+            self,
+            env_kwargs=self.env_kwargs | self.eval.env_kwargs,
+            env_params=self.env_params | self.eval.env_params,
+        )

@@ -1,0 +1,85 @@
+"""`rlformers play`: episodes of one agent as text or as an animated picture."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rlformers.config import PlayConfig
+from rlformers.experiment.evaluation.evaluate import load_trained, parse_options
+from rlformers.experiment.inspection.episode_trace import choose_agent, watch
+from rlformers.experiment.inspection.step_pictures import frames
+from rlformers.experiment.inspection.step_text import rows, summary, text
+from rlformers.experiment.program.xla_cache import enable_compilation_cache
+from rlformers.experiment.run_files.run_dir import write_json
+
+
+def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str] = ()) -> list[str]:
+    """Play episodes of one agent of a run.
+
+    Args:
+        run_dir: A run directory with checkpoints; the run may still be training.
+        gif: The file for the animated picture, a frame per step. Every number in it goes to the same name with the
+            suffix `.json`.
+        words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of the environment.
+
+    Returns:
+        Lines of text: every step if there is no `gif`, and a summary.
+
+    Raises:
+        ValueError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        CheckpointError: No checkpoint can be read.
+    """
+    enable_compilation_cache()
+    run_dir = Path(run_dir)
+    options, _ = parse_options(run_dir, words, PlayConfig)
+    files = () if gif is None else _free(Path(gif), options.overwrite)
+    trained = load_trained(run_dir, words, PlayConfig)
+    seed, *_ = choose_agent(trained)
+    watched = watch(trained)
+    config = trained.config
+    who = f"{config.core.name} on {config.env}, training seed {seed}, after {trained.step:,} steps"
+    lines = [who, *(text(trained, watched) if gif is None else ()), *summary(watched)]
+    if files:
+        picture, numbers = files
+        _write_gif(picture, frames(trained, watched, who), options.fps)
+        about = {"run_dir": str(run_dir), "env": config.env, "core": config.core.name, "agent": seed}
+        about |= {"step": trained.step, "greedy": options.greedy, "seed": options.seed}
+        write_json(numbers, about | {"steps": rows(trained, watched)})
+        lines += map(str, files)
+    return lines
+
+
+def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
+    """The files to write.
+
+    Raises:
+        ValueError: They cannot be written or must not be.
+    """
+    if gif.suffix.lower() != ".gif":
+        raise ValueError(f"--gif: need a file name that ends with .gif, got {str(gif)!r}")
+    if not gif.parent.is_dir():
+        raise ValueError(f"--gif: no directory {gif.parent}")
+    files = gif, gif.with_suffix(".json")
+    for file in files:
+        if file.exists() and not overwrite:
+            raise ValueError(f"--gif: {file} exists; overwrite=true replaces it")
+    return files
+
+
+def _write_gif(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
+    """An animation that repeats; a reader of the file sees all of it or the old one."""
+    from PIL import Image
+
+    images = [Image.fromarray(picture).quantize(128) for picture in pictures]
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    # The format counts hundredths of a second.
+    images[0].save(
+        unfinished,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=10 * round(100 / fps),
+        loop=0,
+    )
+    unfinished.replace(path)

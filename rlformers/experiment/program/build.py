@@ -1,0 +1,116 @@
+"""From a configuration to the objects it names."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from rlformers.agents.agent import Agent
+from rlformers.agents.policies import make_policy
+from rlformers.agents.ppo import Divide, Learner, ppo
+from rlformers.config import ExperimentConfig
+from rlformers.config.ppo import Numbers
+from rlformers.cores.products import precision
+from rlformers.cores.registry import make_core
+from rlformers.envs.registry import make_env, replace_params
+from rlformers.envs.wrappers import EpisodeStatistics
+from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
+from rlformers.experiment.tracking.tensorboard import require_tensorboard
+
+
+class Built(NamedTuple):
+    """An experiment, ready to run."""
+
+    env: Any
+    env_params: Any
+    make_agent: Callable[[PRNGKeyArray], Agent]
+    learner: Learner
+    # With other numbers, which may be traced, and further keywords of `ppo`.
+    learner_with: Callable[..., Learner]
+
+
+def build(config: ExperimentConfig) -> Built:
+    """Make environment, agent and learner.
+
+    Raises:
+        ValueError: A key names something that does not exist or does not fit; one line that says what would.
+    """
+    for name in ("env_id", "raw", "wrap"):  # arguments of `make_env`, which this function gives
+        if name in config.env_kwargs:
+            raise ValueError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
+    env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
+    params = replace_params(params, **config.env_params)
+    env = EpisodeStatistics(env)
+    policy = make_policy(env.action_space(params), config.model.policy)
+    obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+
+    def core(key: PRNGKeyArray) -> Any:
+        name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
+        return make_core(name, width, num_layers, key=key, **config.core.options)
+
+    def make_agent(key: PRNGKeyArray) -> Agent:
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model)
+
+    def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
+        learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
+        return Learner(in_precision(config, learner.init), in_precision(config, learner.update))
+
+    return Built(env, params, make_agent, learner_with(Numbers.of(config.ppo, config.num_updates)), learner_with)
+
+
+def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
+    """A function traced in the precision of an experiment.
+
+    float32 means float32: accelerators would multiply in TF32 or bfloat16 by default.
+    """
+
+    def wrapped(*args: Any) -> Any:
+        with precision(config.model.compute_dtype):
+            return function(*args)
+
+    return wrapped
+
+
+def check(config: ExperimentConfig) -> None:
+    """Build everything abstractly, so that whatever cannot work is said before anything compiles.
+
+    Raises:
+        ValueError: As in `build`.
+    """
+    if config.tensorboard:
+        require_tensorboard()
+    built = build(config)
+    jax.eval_shape(built.learner.init, jax.random.key(0))
+    if config.eval.every:
+        try:
+            check_spaces(config.env, built, build(config.evaluated))
+        except ValueError as error:
+            raise ValueError(f"eval: {error}") from error
+
+
+def check_spaces(env: str, trained: Built, built: Built) -> None:
+    """Check that agents can act where they were not trained.
+
+    Args:
+        env: The id of the environment to act in.
+        trained: What they were trained with.
+        built: What they are to act in.
+
+    Raises:
+        ValueError: It has other observations or actions.
+    """
+
+    def spaces(which: Built) -> tuple[Any, Any]:
+        obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
+        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
+        # Not the bounds of a box: an agent may be asked how it does with stronger motors.
+        return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
+
+    (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
+    complaint = mismatch(obs, describe(new_obs))
+    if complaint:
+        raise ValueError(f"env: {env} has other observations than the agent was trained on: {complaint}")
+    if actions != new_actions:
+        raise ValueError(f"env: {env} has other actions than the agent was trained on: {new_actions}, not {actions}")

@@ -1,0 +1,83 @@
+"""Which devices compute a training, and what of its state lies where.
+
+The axis of environments is divided among all local devices; seeds stay vmapped, and everything without that axis, such
+as parameters, is on every device. XLA adds what has to be exchanged. Random numbers do not depend on the layout: a run
+may go on with other devices, and its numbers are the same but for last digits, since sums have another order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from rlformers.agents.ppo import Divide, TrainState
+from rlformers.config import ExperimentConfig
+from rlformers.envs.adapters.host_resets import on_host
+
+AXIS = "environments"
+
+
+def choose_devices(config: ExperimentConfig, env: Any, report: Callable[[str], None] = print) -> list[jax.Device]:
+    """All local devices, or the first one where they cannot share the environments.
+
+    Args:
+        config: Of the run.
+        env: Its environment.
+        report: Gets a line that says why only one device is used, if there are more.
+    """
+    devices = jax.local_devices()
+    reason = None
+    if on_host(env):
+        reason = f"{config.env} lives on the host"
+    elif config.ppo.num_envs % len(devices):
+        reason = f"ppo.num_envs={config.ppo.num_envs} is no multiple of {len(devices)}"
+    if reason is None or len(devices) == 1:
+        return devices
+    report(f"devices: one of {len(devices)} is used: {reason}")
+    return devices[:1]
+
+
+def make_mesh(devices: list[jax.Device]) -> Mesh:
+    """The mesh over which environments are divided. XLA propagates layouts (`AxisType.Auto`)."""
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def everywhere_on(mesh: Mesh) -> NamedSharding:
+    """Of what is the same on every device."""
+    return NamedSharding(mesh, P())
+
+
+def layout(state: TrainState, mesh: Mesh) -> TrainState:
+    """Shardings of the leaves of a state, arrays or `jax.ShapeDtypeStruct`s with leading axes [seeds, environments]."""
+    whole, divided = everywhere_on(mesh), NamedSharding(mesh, P(None, AXIS))
+    fields = {
+        name: jax.tree.map(lambda _: divided, getattr(state, name)) for name in ("env_state", "obs", "start", "memory")
+    }
+    everywhere = jax.tree.map(lambda _: whole, state)
+    normalizers = everywhere.normalizers._replace(discounted_return=divided)
+    return everywhere._replace(normalizers=normalizers, **fields)
+
+
+def with_layout(state: TrainState, mesh: Mesh) -> TrainState:
+    """`jax.ShapeDtypeStruct`s like a state's leaves that know where these lie, for `checkpoint.read`."""
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state, layout(state, mesh)
+    )
+
+
+def divider(mesh: Mesh) -> Divide:
+    """Lays the axis of sequences of a minibatch over the devices, if there are as many on each.
+
+    Left to itself, XLA has every device compute the whole minibatch: its sequences are drawn from all of them.
+    """
+
+    def divide(tree: Any, axis: int) -> Any:
+        sharding = NamedSharding(mesh, P(*[None] * axis, AXIS))
+        return jax.tree.map(
+            lambda x: x if x.shape[axis] % mesh.size else jax.lax.with_sharding_constraint(x, sharding), tree
+        )
+
+    return divide

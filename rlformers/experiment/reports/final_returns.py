@@ -1,0 +1,123 @@
+"""Tables of results: cores by environments, what is known about the environments, and the state of every run."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from rlformers.experiment.reports.groups import Group, missing
+from rlformers.experiment.reports.reproduce import command
+from rlformers.experiment.reports.table_formats import INTERVAL, Column, Table, ends
+from rlformers.experiment.statistics.over_seeds import bootstrap_ci, iqm
+
+RESULTS = (
+    Column("environment", ("env",)),
+    Column("core", ("core",)),
+    Column("return (IQM)", ("iqm",), ".3f"),
+    INTERVAL,
+    Column("normalised", ("iqm_normalised",), ".3f"),
+    Column("seeds", ("seeds",), "d"),
+    Column("steps", ("total_steps",), ",d"),
+    Column("steps/s", ("steps_per_second",), ",.0f"),
+    Column("compile\u00a0s", ("compile_seconds",), ".1f"),
+    Column("parameters", ("num_parameters",), ",.0f"),
+    Column("state", ("state_size",), ",.0f"),
+    Column("status", ("status",)),
+)
+RESULTS_NOTE = (
+    "Return: of the episodes that ended in the last 10 % of the steps; interquartile mean over seeds, with a "
+    "percentile bootstrap interval (one seed has none). Normalised: 0 is the return of random actions, 1 the ceiling, "
+    "where both are known. "
+    "Steps are per seed, steps/s and compile seconds the median over runs, of all seeds of a run together. State: "
+    "numbers that the memory of one environment holds. Unfinished runs do not count in the return."
+)
+
+
+def results_table(groups: Sequence[Group]) -> Table:
+    """`table.csv`: a line per environment and core, those without a run included."""
+    rows = [results_row(g) for g in groups]
+    rows += [dict.fromkeys(rows[0]) | {"env": e, "core": c, "seeds": 0, "status": "no run"} for e, c in missing(groups)]
+    return Table("table", RESULTS, sorted(rows, key=lambda row: (row["env"], row["core"])), RESULTS_NOTE, True)
+
+
+def results_row(g: Group) -> dict[str, Any]:
+    """A line of the table; None where there is no number."""
+    values = g.final_returns
+    told = [run for run in g.runs if run.status != "finished"]
+    middle = iqm(values) if values else None
+    has_scale = g.scores is not None and g.scores.span is not None and middle is not None
+    return {
+        "env": g.env,
+        "core": g.label,
+        "iqm": middle,
+        **ends(bootstrap_ci(values) if len(values) > 1 else None),
+        "iqm_normalised": g.scores.normalise(middle) if has_scale else None,  # type: ignore[union-attr,arg-type]
+        "seeds": len(values) if values else g.seeds,
+        "total_steps": max(run.steps for run in g.runs),
+        "steps_per_second": g.median("steps_per_second"),
+        "compile_seconds": g.median("compile_seconds"),
+        "num_parameters": g.median("num_parameters"),
+        "state_size": g.median("state_size"),
+        "status": "; ".join(f"{run.status} ({run.config['seeds']} seeds)" for run in told) or "finished",
+    }
+
+
+REFERENCES = (
+    Column("environment", ("env",)),
+    Column("reference", ("reference",)),
+    Column("return", ("return",), ".3f"),
+    Column("source", ("source",)),
+)
+SOURCES = {
+    "random": "uniformly random actions, exact or over 1,000 episodes",
+    "memoryless": "the best policy that sees the last observation only",
+    "ceiling": "the best policy that is known, or a bound",
+}
+
+
+def references_table(groups: Sequence[Group]) -> Table | None:
+    """`references.csv`: what returns can be measured against; None if nothing is known anywhere."""
+    rows: list[dict[str, Any]] = []
+    for g in {g.env: g for g in groups}.values():
+        if g.scores is None:
+            continue
+        for what, source in SOURCES.items():
+            value = getattr(g.scores, what)
+            if value is not None:
+                name = f"{what}: {g.scores.ceiling_of}" if what == "ceiling" else what
+                rows.append({"env": g.env, "reference": name, "return": value, "source": source})
+        for score in g.scores.published:
+            rows.append({"env": g.env, "reference": score.who, "return": score.value, "source": score.source})
+    return Table("references", REFERENCES, rows, grouped=True) if rows else None
+
+
+RUNS = (
+    Column("environment", ("env",)),
+    Column("core", ("core",)),
+    Column("status", ("status",)),
+    Column("done", ("progress",), ".0%"),
+    Column("directory", ("run_dir",)),
+)
+
+
+def runs_table(groups: Sequence[Group]) -> Table:
+    """`runs.csv`: every run, and how to make it again."""
+    rows = [
+        {
+            "env": g.env,
+            "core": g.label,
+            "status": run.status,
+            "progress": run.progress,
+            "run_dir": str(run.path),
+            "first_seed": run.config["seed"],
+            "seeds": run.config["seeds"],
+            "steps": run.steps,
+            "git_commit": (run.summary or {}).get("git_commit"),
+            "devices": ", ".join((run.summary or {}).get("devices", [])) or None,
+            "command": shlex.join(command(run)),
+        }
+        for g in groups
+        for run in g.runs
+    ]
+    empty = dict.fromkeys(rows[0])
+    rows += [empty | {"env": env, "core": core, "status": "no run", "progress": 0.0} for env, core in missing(groups)]
+    return Table("runs", RUNS, rows, grouped=True)

@@ -1,0 +1,180 @@
+"""What run directories, and the records of sweeps, say: configuration, returns while training, and the summary."""
+
+import fcntl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlformers.config import ExperimentConfig
+from rlformers.config.compose import flatten, from_dict, load, to_dict
+from rlformers.experiment.checkpoints.resume import changes
+from rlformers.experiment.checkpoints.store import newest_meta
+from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.sweeps.record import Sweep
+from rlformers.experiment.tracking import Row, read_rows
+
+
+class Run(NamedTuple):
+    """What a run directory says."""
+
+    path: Path
+    config: dict[str, Any]  # flat: {"ppo.lr": 1e-3, ...}
+    curves: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes since the row before)
+    evaluated: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes of an evaluation)
+    summary: dict[str, Any] | None  # None: it was killed, or still runs
+    running: bool  # a process trains there
+    goal: int  # environment steps of each seed at its end
+    problems: tuple[str, ...] = ()  # what of it cannot be read or believed, and what the record of its sweep says
+
+    @property
+    def finished(self) -> bool:
+        """It reached its last step: not that of an earlier, shorter configuration."""
+        done = self.summary is not None and self.summary["completed"] and self.summary["total_steps"] == self.goal
+        return done and not self.running
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of each seed so far."""
+        return int(max((curve[-1, 0] for curve in self.curves.values() if len(curve)), default=0))
+
+    @property
+    def progress(self) -> float:
+        """Share of its steps that it has made."""
+        return 1.0 if self.finished else self.steps / max(self.goal, 1)
+
+    @property
+    def status(self) -> str:
+        """In words."""
+        return "; ".join([self._state, *self.problems])
+
+    @property
+    def _state(self) -> str:
+        if self.finished:
+            return "finished"
+        failure = (self.summary or {}).get("failure")
+        if self.running:
+            how = "training now"
+        elif failure:
+            how = f"failed: {failure['what']}"
+        elif not self.curves:
+            how = "ended before its first log point"
+        else:
+            how = "killed" if self.summary is None else "stopped or failed"
+        return f"unfinished at {self.progress:.0%}, {how}"
+
+
+class Found(NamedTuple):
+    """A place where a run is, or would be."""
+
+    path: Path
+    record: dict[str, Any] | None = None  # of it in its sweep
+
+
+def find(run_dirs: Sequence[Path | str]) -> list[Found]:
+    """The runs among and below some directories, and of the sweeps there, each once, oldest first.
+
+    A run that ended before it logged anything has a configuration only, and is found too; one of a sweep that never
+    started is nothing but a record.
+
+    Raises:
+        ValueError: None given, or one that has none; a record that cannot be read.
+    """
+    if not run_dirs:
+        raise ValueError("report: need at least one run directory")
+    found: dict[Path, Found] = {}
+    for given in map(Path, run_dirs):
+        inside = [path for path in _outermost(given) if (path / "metrics.jsonl").exists() or _is_config(path)]
+        records = [run for path in sorted(given.rglob("sweep.json")) for run in Sweep(path.parent).runs]
+        if not inside and not records:
+            raise ValueError(f"report: {given} contains no run (a directory with config.yaml and metrics.jsonl)")
+        found |= {path.resolve(): Found(path.resolve()) for path in inside if path.resolve() not in found}
+        found |= {path: Found(path, run) for run in records for path in [Path(run["run_dir"]).resolve()]}
+    return sorted(found.values(), key=_begun)
+
+
+def _begun(found: Found) -> float:
+    try:
+        return (found.path / "config.yaml").stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _outermost(top: Path) -> list[Path]:
+    """Directories with a `config.yaml` that are in no other such directory: W&B keeps some in its own."""
+    found: list[Path] = []
+    for path in sorted(path.parent for path in top.rglob("config.yaml")):
+        if not any(path.is_relative_to(outer) for outer in found):
+            found.append(path)
+    return found
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        load(path / "config.yaml")
+    except ValueError:
+        return False
+    return True
+
+
+def read(found: Found) -> Run:
+    """Read a run. What of it is damaged stands in its `problems`.
+
+    Raises:
+        ValueError: Its configuration cannot be read.
+    """
+    path, record = found
+    problems: list[str] = []
+    if record is not None and not (path / "config.yaml").exists():
+        config = from_dict(record["config"])
+        problems += [f"{record['status']} in its sweep" + (f": {record['error']}" if record["error"] else "")]
+    else:
+        config, edited = _config(path)
+        problems += [edited] if edited else []
+        problems += [record["error"]] if record and record["status"] == "failed" else []
+    try:
+        rows = read_rows(path / "metrics.jsonl")
+    except ValueError as error:
+        rows = []
+        problems.append(f"unreadable: {error}")
+    summary = read_summary(path)
+    if summary is None and (path / "summary.json").exists():
+        problems.append("unreadable: summary.json is no summary of a run")
+    curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
+    goal = config.num_updates * config.batch_size
+    return Run(
+        path, flatten(to_dict(config)), curves, evaluated, summary, _in_use(path), goal, tuple(dict.fromkeys(problems))
+    )
+
+
+def _config(path: Path) -> tuple[ExperimentConfig, str | None]:
+    """What was trained: as its checkpoints say, should `config.yaml` say something else."""
+    config = load(path / "config.yaml")
+    meta = newest_meta(path / "checkpoints")
+    begun = from_dict(meta["config"]) if meta and "config" in meta else config
+    differing = changes(begun, config)
+    if not differing:
+        return config, None
+    return begun, f"config.yaml was edited ({', '.join(differing[:3])}): this is what its checkpoints say"
+
+
+def _curves(rows: Sequence[Row], key: str) -> dict[int, np.ndarray]:
+    curves: dict[int, list[tuple[float, float]]] = {}
+    for row in rows:
+        if key in row:
+            step, value = (np.nan if number is None else number for number in (row["step"], row[key]))
+            curves.setdefault(int(row["seed"] or 0), []).append((step, value))
+    return {seed: np.array(curve, float) for seed, curve in curves.items()}
+
+
+def _in_use(path: Path) -> bool:
+    """Whether a process holds the lock of `run_dir.locked`."""
+    try:
+        with (path / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # none, or on a file system without locks
+        return False
+    return False

@@ -1,0 +1,1 @@
+"""Run directories, and what their files say."""

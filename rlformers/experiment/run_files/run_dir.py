@@ -1,0 +1,121 @@
+"""Run directories: one per run and one process at a time; what exists is gone on with, never overwritten."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlformers.config import ExperimentConfig
+from rlformers.config.compose import load, to_yaml
+
+_BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
+
+
+def create_run_dir(config: ExperimentConfig) -> Path:
+    """Make the run's directory and write `config.yaml` into it, or find it as an earlier start of this run left it.
+
+    Raises:
+        ValueError: It exists and is no run, or that of another configuration, or it cannot be written.
+    """
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
+    number = 1
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=bool(config.run_dir) and is_new(path))
+            _begin(path, config)
+            return path
+        except FileExistsError as error:
+            if config.run_dir:
+                if (path / "config.yaml").exists():
+                    _check_unchanged(path, config)
+                    return path
+                raise ValueError(f"run_dir: {path} exists and is no run; nothing is ever overwritten") from error
+            number += 1
+            path = path.with_name(f"{stamp}-{number}")
+        except OSError as error:
+            raise ValueError(f"run_dir: cannot write {path}: {error.strerror}") from error
+
+
+def is_new(path: Path) -> bool:
+    """Whether a directory is empty, but for what a run or a sweep leaves that dies before it has written what it is."""
+    return path.is_dir() and all(file.name in _BEGUN for file in path.iterdir())
+
+
+def _begin(path: Path, config: ExperimentConfig) -> None:
+    with locked(path):  # in a directory that was there, another process may be about to do the same
+        if (path / "config.yaml").exists():
+            _check_unchanged(path, config)
+        else:
+            write_config(path, config)
+
+
+def _check_unchanged(path: Path, config: ExperimentConfig) -> None:
+    from rlformers.experiment.checkpoints.resume import refuse_changes
+
+    refuse_changes(load(path / "config.yaml"), config, path / "config.yaml")
+
+
+def write_config(run_dir: Path, config: ExperimentConfig) -> None:
+    """Write `config.yaml`, whole or not at all."""
+    write_whole(run_dir / "config.yaml", to_yaml(config))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put a text into a file; a reader sees the old one or the new one, whatever happens in between.
+
+    Raises:
+        OSError: It cannot be written, with its path.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:  # that of a full disk names no file
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """`write_whole` of a value as JSON."""
+    write_whole(path, json.dumps(finite(value), indent=indent, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training in a directory; a process that dies gives it free.
+
+    Raises:
+        ValueError: Another process does, or the directory cannot be written.
+    """
+    try:
+        file = (run_dir / ".lock").open("a+")
+    except OSError as error:
+        raise ValueError(f"run_dir: cannot write {run_dir}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        yield

@@ -1,0 +1,200 @@
+"""Sweeps: every combination is checked before the first one trains, then Hydra's launcher runs them.
+
+The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`, `hydra/launcher=submitit_slurm`.
+A sweep is idempotent: the same command again goes on with what is not finished.
+
+`vmap_over=ppo.lr` makes one program of all runs that differ in these keys only. It says how the runs are run, not which
+ones there are: each keeps its directory, and a sweep can be gone on with with and without it.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from itertools import compress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from rlformers.config.compose import choices, compose, flatten, one_line, parse, session, to_dict
+from rlformers.config.ppo import NUMBER_KEYS
+from rlformers.errors import named_line
+from rlformers.experiment.checkpoints.resume import computation
+from rlformers.experiment.run_files.run_dir import locked
+from rlformers.experiment.sweeps.record import Job, Result, create, find, results, summary_of
+from rlformers.experiment.sweeps.worker import run
+from rlformers.experiment.tracking.wandb_mode import agent_trial
+from rlformers.experiment.training.stop_request import StopRequest
+
+
+class Outcome(NamedTuple):
+    """What became of a sweep."""
+
+    directory: Path
+    results: list[Result]
+
+
+def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
+    """Train every combination of comma-separated values; a run that fails does not stop the others.
+
+    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it is gone on with: finished
+    runs are left alone, stopped ones resume, failed ones are tried again.
+
+    Args:
+        overrides: Words of the command line.
+        new: Start anew, whatever there is.
+
+    Raises:
+        ValueError: Something is wrong with at least one combination, or another process is at this sweep, and nothing
+            has run; one line.
+    """
+    if agent_trial():
+        raise ValueError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
+    with session() as parser:
+        vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
+        words = [word for word in overrides if word not in vmap_over]
+        parsed = parse(as_choices(words, choices(vmap_over[-1].partition("=")[2])) if vmap_over else words, parser)
+        own = [override for override in parsed if not _is_hydras(override)]
+        jobs, base = expand(own)
+        keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
+        launch = [str(override.input_line) for override in parsed if _is_hydras(override)]
+        launch += ["hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
+        hydra: Any = GlobalHydra.instance().hydra
+        try:
+            hydra.compose_config("train", launch, RunMode.MULTIRUN, with_log_configuration=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
+        if any(_is_hydras(override) for override in parsed):
+            # The workers need the accelerator, which this process would hold from its first array on.
+            import jax
+
+            jax.config.update("jax_platforms", "cpu")
+
+        found = None if new and base is None else find(jobs, base)
+        if found and new:
+            raise ValueError(f"run_dir: {base} is a sweep already; --new needs another directory")
+        if found:
+            sweep, jobs = found
+            done = [summary_of(job) is not None for job in jobs]
+            if all(done) and base is None:
+                found, done = None, []
+            elif all(done):
+                print(f"the sweep in {base} is finished; another run_dir= or --new without one starts anew")
+                return Outcome(sweep.directory, results(sweep, jobs))
+        left = [number for number in range(len(jobs)) if not (found and done[number])]
+        _check([jobs[number] for number in left])
+        if not found:
+            sweep, jobs = create(jobs, base, overrides)
+        with locked(sweep.directory):
+            if found:
+                anew = "another run_dir=" if base else "--new"
+                print(f"going on with the sweep in {sweep.directory}; {anew} starts anew")
+                for number in sorted(set(range(len(jobs))) - set(left)):
+                    print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}: finished, {jobs[number].config.run_dir}")
+            sweep.stop_file.unlink(missing_ok=True)
+            launch += [f"hydra.sweep.dir={_quoted(sweep.directory / 'launcher')}", "hydra.sweep.subdir=."]
+            programs = group(jobs, left, keys)
+            task = partial(run, jobs=jobs, programs=programs, directory=sweep.directory)
+            with StopRequest(announce=sweep.stop_file) as stop:
+                _launch(hydra, task, [f"+program={','.join(map(str, range(len(programs))))}", *launch], stop)
+    return Outcome(sweep.directory, results(sweep, jobs))
+
+
+def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
+    """The combinations, in the order in which Hydra's sweeper numbers them, and the directory of all.
+
+    Raises:
+        ValueError: As in `compose`, and for values that are no choices.
+    """
+    for override in overrides:
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise ValueError(f"{override.key_or_group}: need values to choose from, e.g. 0.1,0.2, got an interval")
+    try:
+        combinations = BasicSweeper.split_arguments(list(overrides), None)[0]
+    except HydraException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    swept = [override.is_sweep_override() for override in overrides]
+    jobs = [Job(" ".join(compress(words, swept)), compose(words)) for words in combinations]
+    bases = list({job.config.run_dir: None for job in jobs})
+    if len(bases) > 1:
+        raise ValueError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
+    return jobs, None if bases[0] is None else Path(bases[0])
+
+
+def as_choices(words: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """The overrides with `KEY=A,B` for `KEY=[A,B]` where the values of a key are vmapped: none of those is a list."""
+
+    def one(word: str) -> str:
+        key, _, values = word.partition("=")
+        listed = key.lstrip("+") in keys and values.startswith("[") and values.endswith("]")
+        return f"{key}={','.join(choices(values))}" if listed else word
+
+    return [one(word) for word in words]
+
+
+def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
+    """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
+
+    Raises:
+        ValueError: One that is not swept, or that changes more than numbers.
+    """
+    keys = choices(word.partition("=")[2])
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    for key in keys:
+        if key not in NUMBER_KEYS:
+            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(NUMBER_KEYS)}")
+        if key not in swept:
+            raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
+    return keys
+
+
+def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list[list[int]]:
+    """The numbers of the jobs that are left, those together that differ in these keys only."""
+    programs: dict[str, list[int]] = {}
+    for number in left:
+        rest = {key: value for key, value in computation(jobs[number].config).items() if key not in keys}
+        programs.setdefault(json.dumps(rest) if keys else str(number), []).append(number)
+    return list(programs.values())
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    from rlformers.experiment.program.build import check
+
+    checked: list[dict[str, Any]] = []  # all that shapes and kinds depend on
+    for job in jobs:
+        values = flatten(to_dict(job.config))
+        shaping = {key: value for key, value in values.items() if key not in ("run_dir", *NUMBER_KEYS)}
+        if shaping in checked:
+            continue
+        checked.append(shaping)
+        try:
+            check(job.config)
+        except ValueError as error:
+            raise ValueError(f"{error} (in {job.name})") from error
+
+
+def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
+    """Have the launcher run the task for every number; what it raises when it was stopped says no more than that."""
+    try:
+        hydra.multirun("train", task, words)
+    except Exception as error:
+        if not stop.received:
+            print(f"hydra/launcher: {named_line(error)}", flush=True)
+
+
+def _is_hydras(override: Override) -> bool:
+    key = override.key_or_group
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        if key != "hydra/launcher" and not key.startswith("hydra.launcher."):
+            raise ValueError(f"{key}: of Hydra's own settings, only hydra/launcher and hydra.launcher.* can be set")
+        return True
+    return False
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,188 @@
+"""The record of a sweep: which runs it has, where they are, and what became of them.
+
+    SWEEP_DIR/sweep.json    {"schema": 2, "group": ..., "command": [...], "runs": [
+                              {"name": "core=s5 seed=1", "run_dir": ..., "status": ..., "error": ..., "config": {...}}]}
+    SWEEP_DIR/launcher/     what Hydra and its launcher write, such as the logs of SLURM jobs
+    SWEEP_DIR/.stop         is there while the sweep has been asked to stop
+
+Statuses are waiting, running, stopped, failed and finished. Whether a run is finished is read from its own directory,
+which is named relative to that of the sweep: both can be moved together, and found from anywhere. In records of schema
+1 it is relative to where the command was given.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlformers.config import ExperimentConfig
+from rlformers.config.compose import from_dict, to_dict
+from rlformers.experiment.checkpoints.resume import computation, finished
+from rlformers.experiment.run_files.run_dir import is_new, write_json
+
+SCHEMA = 2
+HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
+
+
+class Job(NamedTuple):
+    """One run of a sweep."""
+
+    name: str  # what sets it apart: "core=s5 seed=1"
+    config: ExperimentConfig  # with the directory of the run
+
+
+class Result(NamedTuple):
+    """What became of a run."""
+
+    name: str
+    run_dir: Path
+    status: str  # as in the record of the sweep
+    summary: dict[str, Any] | None  # of a finished one
+    error: str | None  # of a failed one
+
+
+class Sweep:
+    """The record of a sweep in its directory. Any number of processes may read and write it."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.stop_file = directory / ".stop"
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs as they stand, with their directories as paths from here."""
+        record = self._read()
+        if record["schema"] == 1:
+            return record["runs"]
+        # Not resolved: what was given as relative is shown as relative.
+        return [run | {"run_dir": os.path.normpath(self.directory / run["run_dir"])} for run in record["runs"]]
+
+    @property
+    def group(self) -> str:
+        """The W&B group of all its runs."""
+        return self._read()["group"]
+
+    def set(self, number: int, status: str, error: str | None = None) -> None:
+        """Write down what became of a run."""
+        with self._writing():
+            record = self._read()
+            record["runs"][number] |= {"status": status, "error": error}
+            write_json(self.directory / "sweep.json", record, indent=1)
+
+    def match(self, jobs: Sequence[Job]) -> list[Job] | None:
+        """These jobs in the order and with the directories of the record; None if they are not its runs.
+
+        Whatever does not change what is computed (`resume.computation`) may differ.
+        """
+        runs = self.runs
+        if len(runs) != len(jobs):
+            return None
+        left = [(computation(job.config), job) for job in jobs]
+        matched = []
+        for run in runs:
+            try:
+                wanted = computation(from_dict(run["config"]))
+            except ValueError:  # of a version with other keys
+                return None
+            place = next((i for i, (found, _) in enumerate(left) if found == wanted), None)
+            if place is None:
+                return None
+            job = left.pop(place)[1]
+            matched.append(job._replace(config=_in(job.config, Path(run["run_dir"]))))
+        return matched
+
+    def _read(self) -> dict[str, Any]:
+        path = self.directory / "sweep.json"
+        try:
+            record = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: no record of a sweep ({error})") from error
+        if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
+            raise ValueError(f"{path}: no record of a sweep that this version reads (schema 1 or {SCHEMA})")
+        return record
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with (self.directory / ".record").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | None:
+    """The newest sweep of these jobs, or the one in `base`, with the jobs as `Sweep.match` gives them.
+
+    Raises:
+        ValueError: There is something else in `base`.
+    """
+    if base is not None:
+        if not base.exists() or is_new(base):
+            return None
+        if not (base / "sweep.json").exists():
+            raise ValueError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
+        if matched := Sweep(base).match(jobs):
+            return Sweep(base), matched
+        names = [run["name"] for run in Sweep(base).runs]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise ValueError(f"run_dir: {base} is another sweep ({shown}); its runs can only be gone on with as they began")
+    for path in sorted(HOME.glob("*/sweep.json"), reverse=True):
+        with contextlib.suppress(ValueError):  # a record that cannot be read is of no sweep to go on with
+            if matched := Sweep(path.parent).match(jobs):
+                return Sweep(path.parent), matched
+    return None
+
+
+def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tuple[Sweep, list[Job]]:
+    """Make the directory of a new sweep and write its record; return it with the jobs in their directories.
+
+    Raises:
+        ValueError: The directory cannot be made.
+    """
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    directory, number = base or HOME / stamp, 1
+    while True:
+        try:
+            directory.mkdir(parents=True, exist_ok=base is not None)
+            break
+        except FileExistsError:
+            number += 1
+            directory = HOME / f"{stamp}-{number}"
+        except OSError as error:
+            raise ValueError(f"run_dir: cannot write {directory}: {error.strerror}") from error
+    if base is not None:
+        places = [base / str(i) for i in range(len(jobs))]
+    else:
+        homes = [Path("runs") / job.config.env / job.config.core.name for job in jobs]
+        places = [home / f"{directory.name}.{i}" for i, home in enumerate(homes)]
+    jobs = [job._replace(config=_in(job.config, place)) for job, place in zip(jobs, places, strict=True)]
+    runs = [
+        {"name": job.name, "run_dir": os.path.relpath(place, directory), "status": "waiting", "error": None}
+        | {"config": to_dict(job.config)}
+        for job, place in zip(jobs, places, strict=True)
+    ]
+    record = {"schema": SCHEMA, "group": f"sweep {directory.name}", "command": list(command), "runs": runs}
+    write_json(directory / "sweep.json", record, indent=1)
+    return Sweep(directory), jobs
+
+
+def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
+    """What became of every run, so far."""
+    found = []
+    for job, entry in zip(jobs, sweep.runs, strict=True):
+        summary = summary_of(job)
+        status = "finished" if summary else entry["status"]
+        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, None if summary else entry["error"]))
+    return found
+
+
+def summary_of(job: Job) -> dict[str, Any] | None:
+    """The summary of a run that is finished."""
+    return finished(Path(str(job.config.run_dir)), job.config, None)
+
+
+def _in(config: ExperimentConfig, run_dir: Path) -> ExperimentConfig:
+    return replace(config, run_dir=str(run_dir))

@@ -1,0 +1,249 @@
+"""Weights & Biases, online or offline: a view of `metrics.jsonl` with every row once, however often a run is resumed.
+
+A row is handed over when a checkpoint covers it, so that no resumed run makes it again, and not before: neither an
+offline file nor the server can take a row back. What a process that was killed did not bring to the disk or to the
+server is handed over at the next start, from `metrics.jsonl`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlformers.config import ExperimentConfig
+from rlformers.config.compose import to_dict
+from rlformers.errors import first_line, named_line
+from rlformers.experiment.run_files.run_dir import finite
+from rlformers.experiment.tracking.jsonl import Row
+from rlformers.experiment.tracking.wandb_held import (
+    X_AXIS,
+    local_media,
+    local_rows,
+    mark_uploaded,
+    mend,
+    server_media,
+    server_steps,
+    steps_of,
+)
+from rlformers.experiment.tracking.wandb_identity import identity
+from rlformers.experiment.tracking.wandb_media import log_checkpoints, log_evaluations, log_media
+from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode
+
+_INIT_TIMEOUT = 20  # seconds, then offline
+_FINISH_TIMEOUT = 120  # seconds in which what is left must be uploaded
+
+
+class WandbSink:
+    """One W&B run per seed in one group, with environment steps as x axis. Never prompts and never stops a training.
+
+    Inside of `wandb agent` there is one run, the agent's, with the means over seeds: a sweep judges a trial by one
+    number. Online without a key or a network becomes offline, and if W&B fails altogether it is left out, each with one
+    line that says so.
+
+    Args:
+        config: Of the run.
+        run_dir: Its directory; `wandb/ids.json` keeps group and ids for the next start.
+        group: The group, unless the configuration names one.
+        rows: What `metrics.jsonl` holds so far; all of it covered by a checkpoint, or final.
+    """
+
+    def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, rows: Sequence[Row] = ()):
+        self.config, self.run_dir = config, run_dir
+        self.series: list[_Series] = []
+        self.waiting: list[Row] = []
+        self.mode = "disabled"
+        self.failure: str | None = None
+        try:
+            self.mode = choose_mode(config.wandb.mode)
+            if self.mode == "disabled":
+                return
+            self.identity = identity(config, run_dir, group)
+            for run_id, seeds in self.identity.members(config).items():
+                self.series.append(self._start(run_id, seeds))
+            self._hand_over(rows)
+            if self.mode == "online":
+                for series in self.series:
+                    mark_uploaded(run_dir, series.run.id)
+        except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
+            self._give_up(error)
+
+    def log(self, row: Row) -> None:
+        """Take a row, to be handed over when a checkpoint covers it; at once where there are none but the last."""
+        if not self.series:
+            return
+        self.waiting.append(row)
+        if self.config.checkpoint.every == 0:
+            self.commit(int(row["step"] or 0))
+
+    def commit(self, step: int) -> None:
+        """Hand over what a checkpoint covers."""
+        ready = [row for row in self.waiting if int(row["step"] or 0) <= step]
+        self.waiting = self.waiting[len(ready) :]
+        try:
+            self._hand_over(ready)
+        except Exception as error:
+            self._give_up(error)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Hand over all there is, even what no checkpoint covers: what led to a failure is what one wants to see.
+
+        Waits for uploads, but not for ever.
+        """
+        rows, self.waiting = self.waiting, []
+        try:
+            self._hand_over(rows)
+            self._conclude(summary)
+            with ThreadPoolExecutor(8) as threads:
+                exit_code = 0 if summary["completed"] else 1
+                list(threads.map(lambda series: series.run.finish(exit_code=exit_code), self.series))
+        except TimeoutError as error:
+            self.failure = str(error)
+            print(f"wandb: not all could be uploaded in {_FINISH_TIMEOUT} s; later: rlformers track {self.run_dir}")
+        except Exception as error:
+            self._give_up(error)
+        if self.series and self.mode == "offline":
+            print(f"wandb: offline; upload with: wandb sync {self.run_dir}/wandb/offline-run-*")
+        self.series = []
+
+    def _conclude(self, summary: dict[str, Any]) -> None:
+        """Add what there is beside rows; should that fail, the runs are finished nevertheless."""
+        try:
+            for series in self.series:
+                series.conclude(summary, self.run_dir)
+            first = self.series[0] if self.series else None  # it shows what belongs to all seeds
+            if first:
+                log_media(first.run, self.run_dir, first.media)
+            if first and self.config.wandb.checkpoints:
+                log_checkpoints(first.run, self.run_dir)
+        except Exception as error:
+            self.failure = named_line(error)
+            print(f"wandb: {self.failure}; the rows are there")
+
+    def _hand_over(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            for series in self.series:
+                series.add(row)
+
+    def _give_up(self, error: Exception) -> None:
+        self.failure = named_line(error)
+        print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
+        self.series, self.waiting = [], []
+
+    def _start(self, run_id: str, seeds: list[int]) -> "_Series":
+        import wandb
+
+        mend(self.run_dir, run_id)
+        local = local_rows(self.run_dir, run_id)  # before this start adds a file of its own
+        try:
+            run = self._init(run_id, seeds)
+        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+            # W&B's process does not give the id free that it could not start, and may be ended only if nobody uses it.
+            if self.mode != "online" or wandb.setup().most_recent_active_run is not None:
+                raise
+            print(f"wandb: cannot go online ({first_line(error)}); logging offline")
+            self.mode = "offline"
+            wandb.teardown()
+            run = self._init(run_id, seeds)
+        run.define_metric(X_AXIS, hidden=True)
+        # Without step_sync, W&B would write the last steps into rows of media as well.
+        run.define_metric("*", step_metric=X_AXIS, step_sync=False)
+        if agent_trial():
+            self.identity.project, self.identity.entity = run.project, run.entity or None
+            self.identity.save(self.run_dir)
+        if self.mode == "offline":
+            return _Series(run, seeds, steps_of(local), local_media(local))
+        if not run.resumed:
+            return _Series(run, seeds, Counter(), {})
+        try:
+            held = server_steps(run)
+        except Exception as error:
+            print(f"wandb: {first_line(error)}; taking it that all has arrived that was sent from here")
+            held = steps_of(local)
+        return _Series(run, seeds, held, server_media(run))
+
+    def _init(self, run_id: str, seeds: list[int]) -> Any:
+        import wandb
+
+        config, trial = self.config, agent_trial()
+        mode: Any = self.mode
+        resolved = to_dict(config) | {"run_dir": str(self.run_dir)}
+        resolved["wandb"]["group"] = self.identity.group
+        resolved |= {"seed": seeds[0]} if len(seeds) == 1 else {}
+        suffix = "" if self.identity.trial else f"-seed{seeds[0]}"
+        place: dict[str, Any] = {}
+        if not trial:  # an agent says itself where and what its run is
+            project = self.identity.project or re.sub(r"[/\\#?%:]", "-", config.wandb.project)
+            place = {"project": project, "entity": self.identity.entity or config.wandb.entity, "id": run_id}
+        return wandb.init(
+            **place,
+            group=self.identity.group,
+            job_type="train",
+            name=f"{config.core.name}-{self.run_dir.name}{suffix}",
+            resume="allow",
+            tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
+            config=resolved,
+            reinit="create_new",
+            settings=wandb.Settings(
+                mode=mode,
+                console="off",
+                silent=True,
+                root_dir=str(self.run_dir),
+                init_timeout=_INIT_TIMEOUT,
+                finish_timeout=_FINISH_TIMEOUT,
+                finish_timeout_raises=True,
+            ),
+        )
+
+
+class _Series:
+    """One W&B run: which rows it has, and those of its seeds that make up the next one."""
+
+    def __init__(self, run: Any, seeds: list[int], held: Counter[int], media: dict[str, str]):
+        self.run, self.seeds, self.held, self.media = run, seeds, held, media
+        self.parts: list[Row] = []
+        self.latest: dict[str, Any] = {}
+        self.added = 0
+
+    def add(self, row: Row) -> None:
+        """Take a row; log it, or the mean with those of the other seeds, unless the run has it."""
+        if row["seed"] not in self.seeds:
+            return
+        self.parts.append(row)
+        if len(self.parts) < len(self.seeds):
+            return
+        parts, self.parts = self.parts, []
+        step = int(row["step"] or 0)
+        values = {X_AXIS: step, **_means(parts)}
+        self.latest |= values
+        if self.held[step]:
+            self.held[step] -= 1
+        else:
+            self.added += 1
+            self.run.log(values)
+
+    def conclude(self, summary: dict[str, Any], run_dir: Path) -> None:
+        """Set the run's summary, and add what else there is to see in the run's directory."""
+        # W&B takes what was logged last, which is not the newest row where a gap has been filled.
+        self.run.summary.update(self.latest)
+        returns = dict(zip(summary["seeds"], summary["final_return"]["per_seed"], strict=True))
+        whole = ("completed", "steps_per_second", "compile_seconds", "num_parameters", "git_commit")
+        self.run.summary.update({key: summary[key] for key in whole if key in summary})
+        self.run.summary["final_return"] = _mean([returns.get(seed) for seed in self.seeds])
+        log_evaluations(self.run, run_dir, self.seeds)
+
+
+def _means(parts: list[Row]) -> dict[str, float | int]:
+    keys = [key for key in parts[0] if key not in ("seed", "step")]
+    means = {key: _mean([finite(row.get(key)) for row in parts]) for key in keys}
+    return {key: value for key, value in means.items() if value is not None}
+
+
+def _mean(values: list[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return float(np.mean(known))

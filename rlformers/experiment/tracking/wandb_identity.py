@@ -1,0 +1,64 @@
+"""Which W&B runs belong to a run directory: kept in `wandb/ids.json`, so that every later start goes on with them."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlformers.config import ExperimentConfig
+from rlformers.experiment.run_files.run_dir import write_json
+from rlformers.experiment.tracking.wandb_mode import agent_trial
+
+
+@dataclass
+class Identity:
+    """Group, and id of the run of every seed; or the trial of a sweep, one run for all seeds.
+
+    A trial's project and entity are its sweep's, known once it has started.
+    """
+
+    group: str
+    ids: dict[str, str]
+    trial: str | None = None
+    project: str | None = None
+    entity: str | None = None
+
+    def members(self, config: ExperimentConfig) -> dict[str, list[int]]:
+        """The seeds of every run."""
+        if self.trial:
+            return {self.trial: list(range(config.seed, config.seed + config.seeds))}
+        return {run_id: [int(seed)] for seed, run_id in self.ids.items()}
+
+    def save(self, run_dir: Path) -> None:
+        """Keep it for the next start."""
+        path = run_dir / "wandb" / "ids.json"
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {key: value for key, value in vars(self).items() if value is not None})
+
+
+def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Identity:
+    """The identity of an earlier start, or a new one: the agent's trial inside of `wandb agent`, else random ids.
+
+    Args:
+        config: Of the run.
+        run_dir: Its directory.
+        group: The group of a new one, unless the configuration names one.
+
+    Raises:
+        ValueError: Inside of an agent, in a directory whose W&B runs are others; or what is kept cannot be read.
+    """
+    sweep, trial = agent_trial() or (None, None)
+    path = run_dir / "wandb" / "ids.json"
+    if path.exists():
+        try:
+            saved = Identity(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold ids of W&B runs; move it away to log to new ones") from error
+        if trial and saved.trial != trial:
+            raise ValueError(f"{path} has other runs than trial {trial} of the agent; leave run_dir out of the sweep")
+        return saved
+    seeds = range(config.seed, config.seed + config.seeds)
+    ids = {} if trial else {str(seed): secrets.token_hex(4) for seed in seeds}
+    new = Identity(config.wandb.group or sweep or group or config.env, ids, trial)
+    new.save(run_dir)
+    return new

@@ -1,0 +1,1 @@
+"""Training: the loop around the compiled update, and what it watches."""

@@ -1,0 +1,120 @@
+"""Returns and lengths of the episodes that end during training, and of the attempts of trials."""
+
+import math
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from rlformers.config import ExperimentConfig
+from rlformers.experiment.statistics.over_seeds import over_seeds
+
+# final_return covers the episodes that ended in this last part of the steps.
+FINAL_FRACTION = 0.1
+# It is kept as so many sums, each over some updates: a run that is extended goes on with those that still count.
+FINAL_PARTS = 100
+# The metrics that are summed. The last two are arrays over the attempts, where episodes are trials.
+SUMS = ("return", "length", "count", "attempt_return", "attempt_count")
+
+Window = dict[str, np.ndarray]
+
+
+class EpisodeSums:
+    """What finished episodes add up to, as sums and counts: memory is bounded, and no episode is no NaN.
+
+    A window is a dict of the learner's metrics `episode/*` summed over updates, arrays whose first axis is the seeds.
+    """
+
+    def __init__(self, config: ExperimentConfig, num_seeds: int):
+        self.final_from = config.num_updates * (1 - FINAL_FRACTION)
+        self.nothing = {name: np.zeros(num_seeds) for name in ("return", "length", "count")}
+        self.window = self.nothing  # since the last log point
+        self.final_parts: list[tuple[int, Window]] = []  # with the number of the first update of each
+        self.final_part_size = math.ceil(config.num_updates * FINAL_FRACTION / FINAL_PARTS)  # updates
+        self.last_return: float | None = None
+
+    def add(self, update: int, metrics: dict[str, np.ndarray]) -> None:
+        """Count the episodes that ended in update number `update`, the first being 1."""
+        sums = {name: metrics[f"episode/{name}"].astype(float) for name in SUMS if f"episode/{name}" in metrics}
+        self.window = _plus(self.window, sums)
+        if update > self.final_from:
+            if self.final_parts and update < self.final_parts[-1][0] + self.final_part_size:
+                first, part = self.final_parts.pop()
+                self.final_parts.append((first, _plus(part, sums)))
+            else:
+                self.final_parts.append((update, sums))
+
+    def pop(self) -> list[dict[str, float | int | None]]:
+        """Means since the last call, per seed; None where no episode ended.
+
+        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it.
+        """
+        window, self.window = self.window, self.nothing
+        if window["count"].sum():
+            self.last_return = float(window["return"].sum() / window["count"].sum())
+        returns, lengths = (_means(window[name], window["count"]) for name in ("return", "length"))
+        return [
+            {
+                "episode/return": returns[i],
+                "episode/length": lengths[i],
+                "episode/count": int(count),
+                **{f"episode/attempt_{k}": mean for k, mean in enumerate(attempts, start=1)},
+            }
+            for i, (count, attempts) in enumerate(zip(window["count"], _attempts(window), strict=True))
+        ]
+
+    def final(self) -> dict[str, Any]:
+        """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""
+        window = self._final_window()
+        return over_seeds(_means(window["return"], window["count"]))
+
+    def final_attempts(self) -> list[list[float | None]]:
+        """Mean returns of the attempts of the trials that ended in the last tenth of the steps, [seeds][attempts]."""
+        return _attempts(self._final_window())
+
+    def _final_window(self) -> Window:
+        return reduce(_plus, (part for _, part in self.final_parts), self.nothing)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `restore` needs to count on exactly."""
+        return {
+            "final_from": self.final_from,
+            "window": _lists(self.window),
+            "final_parts": [[first, _lists(part)] for first, part in self.final_parts],
+            "last_return": self.last_return,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Count on from a checkpoint. If the run has been extended since, what is before its new last tenth is dropped.
+
+        Up to 1 % of that tenth is dropped too: sums of several updates that began before it.
+        """
+        self.window = _arrays(saved["window"])
+        self.last_return = saved["last_return"]
+        parts = saved.get("final_parts")
+        if parts is None:  # an older checkpoint has one sum
+            parts = [[math.floor(saved["final_from"]) + 1, saved["final_window"]]]
+        self.final_parts = [(first, _arrays(part)) for first, part in parts if first > self.final_from]
+
+
+def _plus(window: Window, sums: Window) -> Window:
+    return {name: window.get(name, 0.0) + value for name, value in sums.items()}
+
+
+def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
+    return [float(total / n) if n else None for total, n in zip(sums, counts, strict=True)]
+
+
+def _attempts(window: Window) -> list[list[float | None]]:
+    """Mean return of every attempt, [seeds][attempts]; no attempts where episodes are no trials."""
+    if "attempt_return" not in window:
+        return [[] for _ in window["count"]]
+    return [_means(*sums) for sums in zip(window["attempt_return"], window["attempt_count"], strict=True)]
+
+
+def _lists(window: Window) -> dict[str, list]:
+    return {name: value.tolist() for name, value in window.items()}
+
+
+def _arrays(lists: dict[str, list]) -> Window:
+    return {name: np.array(value) for name, value in lists.items()}

@@ -1,0 +1,236 @@
+"""The outer loop: Python over jitted, buffer-donating updates; it logs, saves, shows progress, and stops when asked to.
+
+A run is a function of its configuration: how updates are grouped into chunks, when checkpoints are written and how
+often it is stopped and resumed changes neither parameters nor `metrics.jsonl`, but for `perf/steps_per_second`.
+Environments on the host are the exception: a resumed run starts new episodes, and says so.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlformers.config import ExperimentConfig
+from rlformers.envs.adapters.host_resets import on_host
+from rlformers.experiment.checkpoints.named_arrays import fetch
+from rlformers.experiment.checkpoints.resume import common, finished, latest, with_new_episodes
+from rlformers.experiment.checkpoints.store import Checkpoint, read
+from rlformers.experiment.evaluation.during_training import make_player
+from rlformers.experiment.program.compiled_update import compile_update
+from rlformers.experiment.program.xla_cache import enable_compilation_cache
+from rlformers.experiment.run_files.run_dir import locked, write_config
+from rlformers.experiment.training.progress_line import Progress
+from rlformers.experiment.training.run_record import Member
+from rlformers.experiment.training.stop_request import Failed, Interrupted, StopRequest
+
+
+def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
+    """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
+
+    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
+
+    Args:
+        config: What to run.
+        run_dir: A directory of `create_run_dir`.
+        group: Group of the W&B runs, unless the configuration names one.
+
+    Raises:
+        ValueError: Another process trains there, or the directory is that of another configuration.
+        CheckpointError: No checkpoint can be read, or the last state cannot be saved.
+        Failed: A loss, gradient, parameter or observation is not finite; the last good checkpoint is kept.
+        Interrupted: SIGINT or SIGTERM came; everything is saved.
+    """
+    with locked(run_dir), StopRequest() as stop:
+        checkpoint = latest(run_dir, config)
+        summary = finished(run_dir, config, checkpoint)
+        if summary is not None:
+            print(f"{run_dir} is finished")
+            return summary
+        write_config(run_dir, config)
+        (outcome,) = Program([config], [run_dir], group, [checkpoint]).train(stop)
+    if isinstance(outcome, Failed):
+        raise outcome
+    if not outcome["completed"]:
+        raise Interrupted(f"stopped after {outcome['total_steps']:,} steps; resume={run_dir} goes on from there")
+    return outcome
+
+
+def train_together(
+    configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
+) -> list[dict[str, Any] | Failed]:
+    """Train runs that differ in `Numbers` only in one program; each has its directory as in `train`.
+
+    A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
+    their last digits.
+
+    Returns:
+        The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
+
+    Raises:
+        ValueError: As in `train`, or they are not after the same update (`resume.common`).
+        CheckpointError: As in `train`.
+    """
+    with ExitStack() as stack:
+        for run_dir in run_dirs:
+            stack.enter_context(locked(run_dir))
+        stop = stack.enter_context(StopRequest())
+        checkpoints = common(run_dirs, configs)
+        if checkpoints is None:
+            raise ValueError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
+        for config, run_dir in zip(configs, run_dirs, strict=True):
+            write_config(run_dir, config)
+        return Program(configs, run_dirs, group, checkpoints).train(stop)
+
+
+class Program:
+    """A training between two chunks of updates: all that changes while it runs.
+
+    It has the seeds of all of its runs: M = runs x seeds agents.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ExperimentConfig],
+        run_dirs: Sequence[Path],
+        group: str | None,
+        checkpoints: Sequence[Checkpoint | None],
+    ):
+        started = time.perf_counter()
+        enable_compilation_cache()
+        config, checkpoint = configs[0], checkpoints[0]
+        compiled = compile_update(configs)
+        self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
+        self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
+        self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
+        self.states = (
+            compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
+            if checkpoint
+            else compiled.init(compiled.keys)
+        )
+
+        self.done = self.saved = checkpoint.update if checkpoint else 0
+        if checkpoint:
+            print(f"going on after {self.done * config.batch_size:,} steps")
+            before, now = checkpoint.meta.get("num_devices", 1), len(compiled.devices)
+            if before != now:
+                print(f"resume: from {before} to {now} devices: last digits may differ")
+            if on_host(compiled.built.env):
+                again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
+                (state,), (fresh,) = self.states, compiled.init(again)
+                self.states = [with_new_episodes(state, fresh, config.env)]
+        # So many seconds ago the run would have begun, had it never been stopped.
+        self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
+        self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
+        player = make_player(config) if config.eval.every else None
+        self.members = [
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices)
+            for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
+        ]
+
+    def train(self, stop: StopRequest) -> list[dict[str, Any] | Failed]:
+        """Run to the end, or to the end of the chunk in which a stop is requested; return what became of each run."""
+        config, copies = self.config, len(self.members) * self.config.seeds
+        progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
+        lap = time.perf_counter()
+        chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
+        saves_best = config.checkpoint.every > 0 or config.eval.every > 0
+        try:
+            while self.done < config.num_updates and not stop.received and self._sound:
+                keep_at, evaluations = self._next_to_keep(), [member.evaluation for member in self.members]
+                end = min(self.done + chunk, keep_at, self.members[0].next_score(self.done))
+                evaluating = sum(evaluation.seconds for evaluation in evaluations)
+                count, seconds = self._advance(end - self.done, stop)
+                progress.show(self.done * config.batch_size, count * config.batch_size * copies / seconds, self._return)
+                chunk = max(1, min(1000, int(config.chunk_seconds / seconds * count)))
+                lap, before = time.perf_counter(), lap
+                evaluating -= sum(evaluation.seconds for evaluation in evaluations)
+                self.loop_seconds += lap - before + evaluating
+                for member in self._sound:
+                    member.commit()
+                idle = not any(member.store.busy for member in self.members)
+                best = saves_best and any(member.best() for member in self._sound)
+                if (lap >= save_at and idle) or self.done == keep_at or best:
+                    self._save()
+                    save_at = lap + (config.checkpoint.every or float("inf"))
+            if self.saved < self.done:
+                self._save()
+            for member in self._sound:
+                member.store.wait()
+        finally:
+            progress.close()
+            with ExitStack() as stack:
+                for member in self.members:
+                    stack.callback(member.finish, {"compile_seconds": self.compile_seconds} | self._clock)
+        return [member.failure or member.summary for member in self.members]
+
+    def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
+        """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
+        started = time.perf_counter()
+        pending: list[list[dict[str, Any]]] = []
+        while len(pending) < count and not (pending and stop.received):
+            self.states, metrics = self.update(self.states)
+            pending.append(metrics)
+        fetched = [join(groups) for groups in jax.device_get(pending)]
+        self._fetched = None
+        seconds = time.perf_counter() - started
+        rate = len(fetched) * self.config.batch_size / seconds
+        for metrics in fetched:
+            self.done += 1
+            for member, part in zip(self.members, self.parts, strict=True):
+                if member.failure is None:
+                    own = jax.tree.map(lambda x, part=part: x[part], metrics)
+                    member.after(self.done, own, partial(self._states, part), rate)
+            if not self._sound:
+                break
+        return len(fetched), seconds
+
+    @property
+    def _sound(self) -> list[Member]:
+        """The runs that have not failed."""
+        return [member for member in self.members if member.failure is None]
+
+    @property
+    def _return(self) -> float | None:
+        """Mean return of the episodes that ended last."""
+        known = [member.episodes.last_return for member in self._sound if member.episodes.last_return is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def _clock(self) -> dict[str, float]:
+        return {"loop_seconds": self.loop_seconds, "wall_seconds": time.perf_counter() - self.wall_started}
+
+    def _states(self, part: slice) -> Any:
+        """The state of one run, leaves [S, ...], for evaluations and checkpoints.
+
+        Where it is not all there is, a copy in the memory of the host: on a device, each slice would be a program.
+        """
+        if len(self.members) == 1 and len(self.states) == 1:
+            return self.states[0]
+        if self._fetched is None:
+            self._fetched = join([fetch(group) for group in self.states])
+        return jax.tree.map(lambda x: x[part], self._fetched)
+
+    def _next_to_keep(self) -> int:
+        """The update that reaches the next multiple of `checkpoint.keep_every`, or the last one."""
+        batch, every = self.config.batch_size, int(self.config.checkpoint.keep_every)
+        steps = (self.done * batch // every + 1) * every if every else self.config.total_steps
+        return min(-(-int(steps) // batch), self.config.num_updates)
+
+    def _save(self) -> None:
+        for member, part in zip(self.members, self.parts, strict=True):
+            if member.failure is None:
+                member.save(self._states(part), self._clock)
+        self.saved = self.done
+
+
+def join(states: Sequence[Any]) -> Any:
+    """One pytree of several, along the first axis of their leaves."""
+    if len(states) == 1:
+        return states[0]
+    return jax.tree.map(lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs), *states)
