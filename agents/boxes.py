@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from rlformers.errors import UserError
+
 # Spaces without bounds are often given float32's maximum. Between such bounds, +-1 would mean +-1e38.
 HUGE = 1e30
 
@@ -22,7 +24,7 @@ def bounds_inside(
         dtype: Of the actions: an integer type has its own limits as well; all other bounds are rounded to float32.
 
     Raises:
-        ValueError: A bound is NaN, or there is no number between two bounds.
+        UserError: A bound is NaN, or there is no number between two bounds.
     """
     low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape).ravel() for bound in (low, high))
     if is_integer(dtype):
@@ -34,7 +36,7 @@ def bounds_inside(
     empty = ~((low <= high) & (floor <= ceiling) & (low < np.inf) & (high > -np.inf))  # NaN compares with nothing
     if empty.any():
         index = int(np.argmax(empty))
-        raise ValueError(f"env: no action of type {dtype} lies between the bounds {low[index]} and {high[index]}")
+        raise UserError(f"env: no action of type {dtype} lies between the bounds {low[index]} and {high[index]}")
     if is_integer(dtype):  # the limits of a type are no bounds of the space
         floor, ceiling = np.where(low < -HUGE, low, floor), np.where(high > HUGE, high, ceiling)
     return tuple(floor.tolist()), tuple(ceiling.tolist())

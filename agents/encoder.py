@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rlformers.agents.activations import ACTIVATIONS
 from rlformers.cores.layers import Linear, orthogonal
 from rlformers.cores.products import conv
+from rlformers.errors import UserError
 
 
 class Conv(eqx.Module):
@@ -34,7 +35,7 @@ class Encoder(eqx.Module):
     More layers f(W x + b) may follow; f is applied after each of them and after each convolution.
 
     Raises:
-        ValueError: A leaf is neither a vector nor an image, or there is none.
+        UserError: A leaf is neither a vector nor an image, or there is none.
     """
 
     convs: tuple[tuple[Conv, ...], ...]  # one tower per image
@@ -46,7 +47,7 @@ class Encoder(eqx.Module):
         towers, num_features = [], 0
         for i, leaf in enumerate(jax.tree.leaves(obs)):
             if leaf.ndim not in (1, 3):
-                raise ValueError(f"env: observations are vectors or images, got an array of shape {leaf.shape}")
+                raise UserError(f"env: observations are vectors or images, got an array of shape {leaf.shape}")
             if leaf.ndim == 1:
                 num_features += leaf.shape[0]
                 continue
@@ -59,7 +60,7 @@ class Encoder(eqx.Module):
             towers.append(tuple(tower))
             num_features += height * wide * channels
         if not num_features:
-            raise ValueError("env: observations have no entries that the encoder could read")
+            raise UserError("env: observations have no entries that the encoder could read")
         self.convs = tuple(towers)
         self.layers = tuple(
             Linear(

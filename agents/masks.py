@@ -3,6 +3,7 @@
 from typing import Any
 
 from rlformers.agents.policies import CategoricalPolicy, Policy
+from rlformers.errors import UserError
 
 
 def without_mask(obs: Any) -> tuple[Any, Any]:
@@ -16,12 +17,12 @@ def check_mask(mask: Any, policy: Policy) -> None:
     """Check that a mask, if there is one, says of every logit of a discrete choice whether it is allowed.
 
     Raises:
-        ValueError: It has another type or shape, or actions are continuous.
+        UserError: It has another type or shape, or actions are continuous.
     """
     if mask is None:
         return
     if not isinstance(policy, CategoricalPolicy):
-        raise ValueError("env: an action_mask is for discrete actions, and those of this environment are continuous")
+        raise UserError("env: an action_mask is for discrete actions, and those of this environment are continuous")
     if mask.dtype != bool or mask.shape != (policy.num_outputs,):
         sizes = ", ".join(map(str, mask.shape))
-        raise ValueError(f"env: the action_mask is {mask.dtype}[{sizes}], need bool[{policy.num_outputs}]")
+        raise UserError(f"env: the action_mask is {mask.dtype}[{sizes}], need bool[{policy.num_outputs}]")

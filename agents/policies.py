@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 from rlformers.agents.boxes import HUGE, bounds_inside, into_box, is_integer
 from rlformers.config.ppo import require
 from rlformers.config.schema import POLICIES
+from rlformers.errors import UserError
 
 # A mask makes an action impossible up to float32: exp(-1e9) = 0, without the NaNs of -inf in gradients.
 MASKED = -1e9
@@ -121,12 +122,12 @@ class GaussianPolicy:
         """Keep the bounds, numbers or arrays that broadcast to `shape`, as values.
 
         Raises:
-            ValueError: Bounds that allow no action, or with a tanh any.
+            UserError: Bounds that allow no action, or with a tanh any.
         """
         dtype = jax.dtypes.canonicalize_dtype(dtype).name if is_integer(dtype) else "float32"
         low, high = bounds_inside(low, high, shape, dtype)
         if squash and max(map(abs, low + high), default=0) > HUGE:
-            raise ValueError("model.policy: tanh_gaussian needs an action space with finite bounds; use gaussian")
+            raise UserError("model.policy: tanh_gaussian needs an action space with finite bounds; use gaussian")
         for name, value in {"low": low, "high": high, "shape": tuple(map(int, shape)), "squash": squash}.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "dtype", dtype)
@@ -176,19 +177,19 @@ def make_policy(space: Any, kind: str = "auto") -> Policy:
     """The policy for an action space: Discrete (`n`), MultiDiscrete (`nvec`) or Box (`low`, `high`, `shape`, `dtype`).
 
     Raises:
-        ValueError: There is no such kind, it does not fit the space, or the space has bounds that allow nothing.
+        UserError: There is no such kind, it does not fit the space, or the space has bounds that allow nothing.
     """
     require(kind in POLICIES, "model.policy", f"one of {', '.join(POLICIES)}", kind)
     sizes = tuple(int(n) for n in space.nvec) if hasattr(space, "nvec") else None
     sizes = (int(space.n),) if hasattr(space, "n") else sizes
     if sizes is not None:
         if kind not in ("auto", "categorical"):
-            raise ValueError(f"model.policy: {kind!r} is for continuous actions; this environment has {space}")
+            raise UserError(f"model.policy: {kind!r} is for continuous actions; this environment has {space}")
         return CategoricalPolicy(sizes, scalar=hasattr(space, "n"))
     if not hasattr(space, "low"):
-        raise ValueError(f"env: no policy for the action space {space}")
+        raise UserError(f"env: no policy for the action space {space}")
     if kind == "categorical":
-        raise ValueError(f"model.policy: 'categorical' is for discrete actions; this environment has {space}")
+        raise UserError(f"model.policy: 'categorical' is for discrete actions; this environment has {space}")
     dtype = getattr(space, "dtype", "float32")
     return GaussianPolicy(space.low, space.high, tuple(space.shape), kind == "tanh_gaussian", dtype)
 

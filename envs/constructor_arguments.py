@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rlformers.errors import UserError
 from rlformers.value_types import fits, in_words
 
 
@@ -23,7 +24,7 @@ def check_arguments(
         taken: Arguments that are not for users to give.
 
     Raises:
-        ValueError: An argument that there is not, or of another type than its annotation; one line that names it.
+        UserError: An argument that there is not, or of another type than its annotation; one line that names it.
     """
     parameters = _signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
@@ -33,9 +34,9 @@ def check_arguments(
         if name in names:
             annotation = parameters[name].annotation
             if not fits(annotation, value):
-                raise ValueError(f"{key}.{name}: need {in_words(annotation)}, got {value!r}")
+                raise UserError(f"{key}.{name}: need {in_words(annotation)}, got {value!r}")
         elif name in taken or not open_ended:
-            raise ValueError(f"{key}.{name}: {lead} {', '.join(names) or 'no arguments'}")
+            raise UserError(f"{key}.{name}: {lead} {', '.join(names) or 'no arguments'}")
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -51,11 +52,11 @@ def naming(key: str, given: Collection[str]) -> Iterator[None]:
     """Put `key` before errors that begin with the bare name of an argument which the user has given there.
 
     Raises:
-        ValueError: As what runs inside.
+        UserError: As what runs inside.
     """
     try:
         yield
     except ValueError as error:
         if str(error).partition(":")[0] not in given:
             raise
-        raise ValueError(f"{key}.{error}") from error
+        raise UserError(f"{key}.{error}") from error

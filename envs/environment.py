@@ -14,6 +14,7 @@ from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.envs.adapters import host_resets
+from rlformers.errors import UserError
 
 __all__ = [
     "UNLIMITED",
@@ -38,10 +39,10 @@ def need_at_least(name: str, value: Any, minimum: int) -> None:
     """Check a field of params (arrays of vmapped params pass) or an argument, named with its prefix.
 
     Raises:
-        ValueError: The value is below the minimum.
+        UserError: The value is below the minimum.
     """
     if isinstance(value, int | float) and value < minimum:
-        raise ValueError(f"{name}: need at least {minimum}, got {value}")
+        raise UserError(f"{name}: need at least {minimum}, got {value}")
 
 
 @struct.dataclass
@@ -49,7 +50,7 @@ class TimedParams(EnvParams):
     """The time limit T, in steps.
 
     Raises:
-        ValueError: T below 1.
+        UserError: T below 1.
     """
 
     max_steps_in_episode: Number = 200

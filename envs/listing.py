@@ -4,6 +4,7 @@ import json
 from importlib.resources import files
 
 from rlformers.envs.registry import entries
+from rlformers.errors import UserError
 
 HEADER = ("env", "observation", "action", "length", "best", "what it asks for")
 LEGEND = """\
@@ -25,7 +26,7 @@ def table(prefix: str = "") -> list[str]:
     """A line for every environment whose id starts with `prefix`, under a header, in aligned columns.
 
     Raises:
-        ValueError: There is none.
+        UserError: There is none.
     """
     stored = stored_spaces()
     rows: list[tuple[str, ...]] = [HEADER]
@@ -36,7 +37,7 @@ def table(prefix: str = "") -> list[str]:
             rows.append((entry.name, *(cell or "-" for cell in cells)))
     if len(rows) == 1:
         suites = sorted({name.partition("/")[0] for name in entries()})
-        raise ValueError(f"list envs: no id starts with {prefix!r}; suites are {', '.join(suites)}")
+        raise UserError(f"list envs: no id starts with {prefix!r}; suites are {', '.join(suites)}")
     widths = [min(WIDEST, max(map(len, column))) for column in list(zip(*rows, strict=True))[:-1]]
     return [" ".join([*map(_fit, row, widths), row[-1]]) for row in rows]
 

@@ -30,6 +30,7 @@ from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
 from rlformers.envs.popgym import catalogue as popgym
 from rlformers.envs.spec import Entry
+from rlformers.errors import UserError
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
@@ -66,10 +67,10 @@ def register_env(
             known way (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
 
     Raises:
-        ValueError: The id is taken.
+        UserError: The id is taken.
     """
     if name in entries():
-        raise ValueError(f"env: {name!r} is already registered")
+        raise UserError(f"env: {name!r} is already registered")
     _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores)
 
 
@@ -103,7 +104,7 @@ def make_env(
         **env_kwargs: Arguments of its constructor.
 
     Raises:
-        ValueError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
+        UserError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
             be loaded; one line that names the key and what is allowed.
     """
     entry = find(env_id)
@@ -130,7 +131,7 @@ def find(env_id: str) -> Entry:
     """The entry of an id, or the one that ends in `/*` and stands for it.
 
     Raises:
-        ValueError: There is none: it is left out for a reason, or the nearest id is suggested.
+        UserError: There is none: it is left out for a reason, or the nearest id is suggested.
     """
     known = entries()
     if env_id in known and not env_id.endswith("/*"):
@@ -140,17 +141,17 @@ def find(env_id: str) -> Entry:
     if pattern and name:
         return pattern._replace(name=env_id, kwargs={**pattern.kwargs, "env_id": name})
     if reason := why_left_out(env_id):
-        raise ValueError(f"env: {env_id!r} is left out: {reason}")
+        raise UserError(f"env: {env_id!r} is left out: {reason}")
     near = difflib.get_close_matches(popgym.present_name(env_id), known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
+    raise UserError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
 
 
 def load(entry: Entry) -> Callable[..., Any]:
     """The constructor of an entry.
 
     Raises:
-        ValueError: It cannot be imported; one line that says why, and what to install if that is all that is missing.
+        UserError: It cannot be imported; one line that says why, and what to install if that is all that is missing.
     """
     if not isinstance(entry.target, str):
         return entry.target
@@ -161,7 +162,7 @@ def load(entry: Entry) -> Callable[..., Any]:
         except (ImportError, AttributeError) as error:
             if entry.extra and isinstance(error, ModuleNotFoundError):
                 raise
-            raise ValueError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
+            raise UserError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
 
 
 @contextmanager
@@ -169,7 +170,7 @@ def _saying_what_to_install(entry: Entry) -> Iterator[None]:
     """Adapters import the package of an extra where they are imported, or where they build an environment of it.
 
     Raises:
-        ValueError: A module is missing, and the entry names an extra; one line.
+        UserError: A module is missing, and the entry names an extra; one line.
     """
     try:
         yield
@@ -177,14 +178,14 @@ def _saying_what_to_install(entry: Entry) -> Iterator[None]:
         if not entry.extra:
             raise
         needs = f"needs {error.name}: pip install 'rlformers[{entry.extra}]'"
-        raise ValueError(f"env: {entry.name!r} {needs}") from error
+        raise UserError(f"env: {entry.name!r} {needs}") from error
 
 
 def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[str, Any]) -> Environment:
     """Call a constructor. What it says of the arguments of a user is passed on in one line that shows them.
 
     Raises:
-        ValueError: It does not take them.
+        UserError: It does not take them.
     """
     try:
         return constructor(**(entry.kwargs | env_kwargs))
@@ -198,7 +199,7 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
             raise
         if not isinstance(error, TypeError | ValueError):  # of others the text alone says little: '9x9' of a KeyError
             reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
-        raise ValueError(f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}") from error
+        raise UserError(f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}") from error
 
 
 def replace_params(params: Any, **changes: Any) -> Any:
@@ -208,17 +209,17 @@ def replace_params(params: Any, **changes: Any) -> Any:
     numbers of its shape. A time limit is 1 or more.
 
     Raises:
-        ValueError: Unknown field, wrong type or impossible value; the message names `env_params.<field>` and what is
+        UserError: Unknown field, wrong type or impossible value; the message names `env_params.<field>` and what is
             allowed.
     """
     allowed = [field.name for field in dataclasses.fields(params)]
     for name in changes:
         if name not in allowed:
-            raise ValueError(f"env_params.{name}: this environment has {', '.join(allowed) or 'no params'}")
+            raise UserError(f"env_params.{name}: this environment has {', '.join(allowed) or 'no params'}")
     values = {name: _like(name, getattr(params, name), value) for name, value in changes.items()}
     limit = values.get("max_steps_in_episode", 1)
     if isinstance(limit, int) and limit < 1:  # params of other packages do not look
-        raise ValueError(f"env_params.max_steps_in_episode: need at least 1, got {limit}")
+        raise UserError(f"env_params.max_steps_in_episode: need at least 1, got {limit}")
     with naming("env_params", changes):
         return params.replace(**values)
 
@@ -244,5 +245,5 @@ def _like(name: str, present: Any, value: Any) -> Any:
     else:
         wanted, fits = f"a {type(present).__name__}", isinstance(value, type(present))
     if not fits:
-        raise ValueError(f"env_params.{name}: need {wanted}, got {value!r}")
+        raise UserError(f"env_params.{name}: need {wanted}, got {value!r}")
     return value

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from rlformers.envs.spec import Entry
+from rlformers.errors import UserError
 
 
 class Published(NamedTuple):
@@ -46,10 +47,10 @@ class Scores(NamedTuple):
         """0 for `zero`, 1 for `ceiling`.
 
         Raises:
-            ValueError: One of them is unknown.
+            UserError: One of them is unknown.
         """
         if self.zero is None or self.span is None:
-            raise ValueError(f"no scale: zero is {self.zero}, ceiling is {self.ceiling}")
+            raise UserError(f"no scale: zero is {self.zero}, ceiling is {self.ceiling}")
         return (value - self.zero) / self.span
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
 from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
 
+from rlformers.errors import UserError
+
 __all__ = [
     "Box",
     "Dict",
@@ -28,13 +30,13 @@ class MultiDiscrete(Space):
     """Vectors of n integers, entry i in {0, ..., nvec[i] - 1}.
 
     Raises:
-        ValueError: `nvec` is empty or has an entry below 1.
+        UserError: `nvec` is empty or has an entry below 1.
     """
 
     def __init__(self, nvec: Any):
         self.nvec = tuple(int(n) for n in nvec)
         if not self.nvec or min(self.nvec) < 1:
-            raise ValueError(f"MultiDiscrete: need one or more sizes of at least 1, got {self.nvec}")
+            raise UserError(f"MultiDiscrete: need one or more sizes of at least 1, got {self.nvec}")
         self.shape = (len(self.nvec),)
         self.dtype = jnp.dtype(jnp.int32)
 

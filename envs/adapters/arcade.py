@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from rlformers.envs.adapters.legacy_gymnax import LegacyGymnax
+from rlformers.errors import UserError
 
 try:
     import popgym_arcade
@@ -33,12 +34,12 @@ class Arcade(LegacyGymnax):
         obs_size: S, 128 or 256.
 
     Raises:
-        ValueError: Another size.
+        UserError: Another size.
     """
 
     def __init__(self, env_id: str, partial_obs: bool = True, obs_size: int = 128):
         if obs_size not in (128, 256):
-            raise ValueError(f"env_kwargs.obs_size: need 128 or 256, got {obs_size!r}")
+            raise UserError(f"env_kwargs.obs_size: need 128 or 256, got {obs_size!r}")
         env, _ = popgym_arcade.make(env_id, partial_obs=partial_obs, obs_size=obs_size)
         env.is_terminated = getattr(env, "is_terminal", None)  # gymnax 1.0 renamed it; `env.discount` asks for it
         super().__init__(env)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.adapters.cast import cast, like, strong
 from rlformers.envs.environment import Environment, TimedParams
+from rlformers.errors import UserError
 
 TIME_LIMIT = 1000
 
@@ -121,7 +122,7 @@ def make_brax(env_id: str, **kwargs: Any) -> BraxState:
         **kwargs: Of the task's constructor; `backend` is one of generalized, positional, spring, mjx.
 
     Raises:
-        ValueError: An argument that the constructor does not have, a backend that it does not know, or `n_frames` that
+        UserError: An argument that the constructor does not have, a backend that it does not know, or `n_frames` that
             make no step of the physics.
     """
     envs = _import_brax()
@@ -130,13 +131,13 @@ def make_brax(env_id: str, **kwargs: Any) -> BraxState:
     allowed += [name for name in ("backend", "debug", "n_frames") if name not in allowed]
     for name in kwargs:
         if name not in allowed:
-            raise ValueError(f"env_kwargs.{name}: env 'brax/{env_id}' has {', '.join(allowed)}")
+            raise UserError(f"env_kwargs.{name}: env 'brax/{env_id}' has {', '.join(allowed)}")
     backends = ("generalized", "positional", "spring", "mjx")
     if kwargs.get("backend", "mjx") not in backends:
-        raise ValueError(f"env_kwargs.backend: need one of {', '.join(backends)}, got {kwargs['backend']!r}")
+        raise UserError(f"env_kwargs.backend: need one of {', '.join(backends)}, got {kwargs['backend']!r}")
     n_frames = kwargs.get("n_frames", 1)
     if isinstance(n_frames, bool) or not isinstance(n_frames, int) or n_frames < 1:
-        raise ValueError(f"env_kwargs.n_frames: need an integer of at least 1, got {n_frames!r}")
+        raise UserError(f"env_kwargs.n_frames: need an integer of at least 1, got {n_frames!r}")
     with warnings.catch_warnings():  # Brax recommends MJX for new work
         warnings.simplefilter("ignore")
         simulator = constructor(**kwargs)
@@ -162,7 +163,7 @@ def load_playground(env_id: str, **config: Any) -> Any:
         **config: Entries of its configuration, e.g. `ctrl_dt=0.02`.
 
     Raises:
-        ValueError: An entry that its configuration does not have, or times that make no whole steps of the physics.
+        UserError: An entry that its configuration does not have, or times that make no whole steps of the physics.
     """
     with warnings.catch_warnings():  # Playground's training wrapper imports Brax and with it jaxopt
         warnings.simplefilter("ignore")
@@ -174,7 +175,7 @@ def load_playground(env_id: str, **config: Any) -> Any:
     allowed = [name for name in default if name not in _NOT_OURS]
     for name in config:
         if name not in allowed:
-            raise ValueError(f"env_kwargs.{name}: env 'playground/{env_id}' has {', '.join(allowed)}")
+            raise UserError(f"env_kwargs.{name}: env 'playground/{env_id}' has {', '.join(allowed)}")
     _check_times({name: default[name] for name in allowed} | config, given=config)
     overrides = {"impl": "jax", **config}
     return PointMassHard(default, overrides) if hard else suite.load(env_id, default, overrides)
@@ -185,12 +186,12 @@ def _check_times(config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name in ("sim_dt", "ctrl_dt"):
         value = config[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ValueError(f"env_kwargs.{name}: need a number above 0, got {value!r}")
+            raise UserError(f"env_kwargs.{name}: need a number above 0, got {value!r}")
     ratio = config["ctrl_dt"] / config["sim_dt"]
     if not math.isclose(ratio, max(1, round(ratio)), rel_tol=1e-6):
         name = "ctrl_dt" if "ctrl_dt" in given else "sim_dt"
         times = f"ctrl_dt={config['ctrl_dt']} and sim_dt={config['sim_dt']}"
-        raise ValueError(f"env_kwargs.{name}: need ctrl_dt that is a multiple of sim_dt, got {times}")
+        raise UserError(f"env_kwargs.{name}: need ctrl_dt that is a multiple of sim_dt, got {times}")
 
 
 def make_playground(env_id: str, **config: Any) -> BraxState:
@@ -201,7 +202,7 @@ def make_playground(env_id: str, **config: Any) -> BraxState:
         **config: See `load_playground`.
 
     Raises:
-        ValueError: See `load_playground`.
+        UserError: See `load_playground`.
     """
     simulator = load_playground(env_id, **config)
     size, model = simulator.observation_size, simulator.mj_model

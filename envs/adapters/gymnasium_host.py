@@ -25,6 +25,7 @@ from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
 from rlformers.envs.adapters.host_resets import replacement
 from rlformers.envs.adapters.host_resets import step as host_step
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
+from rlformers.errors import UserError
 
 # Reward, terminated, truncated, handle and clock where nothing was asked for.
 _NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)
@@ -52,16 +53,16 @@ class GymnasiumHost(Environment):
         **kwargs: Of `gymnasium.make`.
 
     Raises:
-        ValueError: Unknown id, or spaces without a fixed size.
+        UserError: Unknown id, or spaces without a fixed size.
     """
 
     on_host = True
 
     def __init__(self, env_id: str, max_copies: int = 16384, **kwargs: Any):
         if max_copies < 1:
-            raise ValueError(f"env_kwargs.max_copies: need at least 1, got {max_copies!r}")
+            raise UserError(f"env_kwargs.max_copies: need at least 1, got {max_copies!r}")
         if "max_episode_steps" in kwargs:
-            raise ValueError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
+            raise UserError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
         self.env_id = env_id
         env, spec = _try_to_make(env_id, kwargs)
         # Of the spec, not the id: a newer version may be registered between two copies.
@@ -186,7 +187,7 @@ def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """One environment, and the spec that its id stands for.
 
     Raises:
-        ValueError: Gymnasium does not have it; one line, with the nearest id.
+        UserError: Gymnasium does not have it; one line, with the nearest id.
     """
     try:
         env = _make(env_id, kwargs)
@@ -197,10 +198,10 @@ def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         hint = f"; did you mean 'gymnasium/{near[0]}'?" if near else ""
         if isinstance(error, gymnasium.error.NamespaceNotFound):
             hint = f"; 'gymnasium/<module>:{name}' imports what registers it"
-        raise ValueError(f"env: 'gymnasium/{env_id}' is none of the ids that Gymnasium has{hint}") from error
+        raise UserError(f"env: 'gymnasium/{env_id}' is none of the ids that Gymnasium has{hint}") from error
     except (gymnasium.error.Error, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"env: 'gymnasium/{env_id}' cannot be made: {reason}") from error
+        raise UserError(f"env: 'gymnasium/{env_id}' cannot be made: {reason}") from error
 
 
 def _velocities(env: Any, env_id: str) -> tuple[int, ...]:

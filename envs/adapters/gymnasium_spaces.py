@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlformers.envs import spaces
+from rlformers.errors import UserError
 
 # What 64 bits become; JAX has none by default.
 _NARROW = {"float64": np.float32, "float16": np.float32, "int64": np.int32, "uint64": np.uint32}
@@ -21,7 +22,7 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
         what: "observation" or "action", for the message.
 
     Raises:
-        ValueError: A kind of space that has no fixed size.
+        UserError: A kind of space that has no fixed size.
     """
     if isinstance(space, theirs.Box):
         dtype = np.dtype(_NARROW.get(np.dtype(space.dtype).name, space.dtype))
@@ -42,7 +43,7 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
         return spaces.Dict({key: convert(part, what) for key, part in space.spaces.items()})
     if isinstance(space, theirs.Tuple):
         return spaces.Tuple([convert(part, what) for part in space.spaces])
-    raise ValueError(
+    raise UserError(
         f"env: its {what} space has a {type(space).__name__}, need Box, Discrete, MultiDiscrete, "
         "MultiBinary, Dict or Tuple"
     )

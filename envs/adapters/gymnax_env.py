@@ -18,6 +18,7 @@ from rlformers.envs.adapters.gymnax_catalogue import VELOCITIES
 from rlformers.envs.constructor_arguments import check_arguments
 from rlformers.envs.environment import UNLIMITED, Environment, Wrapper
 from rlformers.envs.spaces import Box, Space, leaves
+from rlformers.errors import UserError
 
 # Their chains end by themselves, after `memory_length` + 1 and `chain_length` steps, and pay at the end. gymnax's
 # default max_steps_in_episode (1000 and 100) would cut longer chains off before the only reward that counts, without a
@@ -86,12 +87,12 @@ def make_gymnax(env_id: str, **env_kwargs: Any) -> Environment:
     """Build and adapt a built-in environment of gymnax, e.g. `make_gymnax("DeepSea-bsuite", size=10)`.
 
     Raises:
-        ValueError: An argument that its constructor does not take, or data that cannot be downloaded (MNISTBandit).
+        UserError: An argument that its constructor does not take, or data that cannot be downloaded (MNISTBandit).
     """
     try:
         if env_kwargs:
             check_arguments(type(gymnax.make(env_id)[0]), env_kwargs, "env_kwargs", "this environment has")
         env, _ = gymnax.make(env_id, **env_kwargs)
     except OSError as error:
-        raise ValueError(f"env: 'gymnax/{env_id}' downloads its data on first use, which failed: {error}") from error
+        raise UserError(f"env: 'gymnax/{env_id}' downloads its data on first use, which failed: {error}") from error
     return GymnaxAdapter(env)

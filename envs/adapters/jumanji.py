@@ -11,6 +11,7 @@ from jumanji import specs
 from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment
 from rlformers.envs.adapters.jumanji_spaces import Symbol, convert, fields, space_of
 from rlformers.envs.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from rlformers.errors import UserError
 
 # Where a spec leaves out a value that its observations have: TSP is at no city, -1, before the first step.
 CORRECTED = {"TSP-v1": {"position": Symbol(-1, 21)}}
@@ -30,14 +31,14 @@ class Jumanji(TimeStepEnvironment):
         **env_kwargs: Of the package's constructor, e.g. `time_limit`.
 
     Raises:
-        ValueError: Actions that are no choices, or several rewards.
+        UserError: Actions that are no choices, or several rewards.
     """
 
     def __init__(self, env_id: str, **env_kwargs: Any):
         self.env = jumanji.make(env_id, **env_kwargs)
         actions, reward = self.env.action_spec, self.env.reward_spec
         if not isinstance(actions, specs.DiscreteArray | specs.MultiDiscreteArray) or reward.shape:
-            raise ValueError(
+            raise UserError(
                 f"env: 'jumanji/{env_id}' needs an agent with other actions, or one for each of its rewards"
             )
         _, first = jax.eval_shape(self.env.reset, jax.random.key(0))

@@ -10,6 +10,7 @@ from navix.rendering.cache import RenderingCache
 from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment
 from rlformers.envs.environment import need_at_least
 from rlformers.envs.spaces import Dict, Discrete, MultiDiscrete
+from rlformers.errors import UserError
 
 OBSERVATIONS = ("symbolic_first_person", "symbolic")
 
@@ -30,14 +31,14 @@ class Navix(TimeStepEnvironment):
             what it carries), or "symbolic", the package's default, the whole grid.
 
     Raises:
-        ValueError: `max_steps` below 1, or an unknown observation.
+        UserError: `max_steps` below 1, or an unknown observation.
     """
 
     def __init__(self, env_id: str, max_steps: int = 100, observation: str = "symbolic_first_person"):
         need_at_least("env_kwargs.max_steps", max_steps, 1)
         if observation not in OBSERVATIONS:
             allowed = ", ".join(OBSERVATIONS)
-            raise ValueError(f"env_kwargs.observation: need one of {allowed}, got {observation!r}")
+            raise UserError(f"env_kwargs.observation: need one of {allowed}, got {observation!r}")
         function = getattr(navix.observations, observation)
         self.env = navix.make(f"Navix-{env_id}", max_steps=max_steps, observation_fn=function)
 

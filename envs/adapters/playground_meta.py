@@ -23,6 +23,7 @@ from rlformers.envs.meta.task import MetaEnvironment
 from rlformers.envs.spaces import Box
 from rlformers.envs.wrappers.random_projection import RandomProjection
 from rlformers.envs.wrappers.trial import Trial
+from rlformers.errors import UserError
 
 TRAIN = ("BallInCup", "CartpoleSwingup", "FingerSpin", "FingerTurnHard", "PointMass", "ReacherEasy")
 HELD_OUT = ("CartpoleBalance", "FingerTurnEasy", "PendulumSwingup", "PointMassHard", "ReacherHard")
@@ -53,7 +54,7 @@ class Mixture(MetaEnvironment):
         tasks: Ids without `playground/`; all observe at most 12 numbers and have at most 2 actions.
 
     Raises:
-        ValueError: A task that does not fit.
+        UserError: A task that does not fit.
     """
 
     default_params = TimedParams(max_steps_in_episode=TIME_LIMIT)
@@ -63,7 +64,7 @@ class Mixture(MetaEnvironment):
         for task in self.tasks:
             sizes = task.observation_space(None).shape[0], task.action_space().shape[0]
             if sizes[0] > OBSERVATION_SIZE or sizes[1] > ACTION_SIZE:
-                raise ValueError(
+                raise UserError(
                     f"env_kwargs.tasks: {task.name} has {sizes} observations and actions, at most (12, 2) fit"
                 )
         key = jax.random.key(0)
@@ -141,17 +142,17 @@ def make_meta12x2(
         inputs: What the agent sees of the step before, see `Trial`; by default what the paper appends.
 
     Raises:
-        ValueError: An unknown split or task, a task that does not fit, or both a split and tasks.
+        UserError: An unknown split or task, a task that does not fit, or both a split and tasks.
     """
     if split is not None and split not in SPLITS:
-        raise ValueError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
+        raise UserError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
     if split is not None and tasks is not None:
-        raise ValueError(f"env_kwargs.split: need null, or null for env_kwargs.tasks, got {split!r} and {tasks!r}")
+        raise UserError(f"env_kwargs.split: need null, or null for env_kwargs.tasks, got {split!r} and {tasks!r}")
     if tasks is None:
         tasks = SPLITS[split or "train"]
     known = {*PLAYGROUND_IDS, "PointMassHard"}
     if isinstance(tasks, str) or not tasks or not set(tasks) <= known:
-        raise ValueError(f"env_kwargs.tasks: need a list of ids such as {', '.join(SPLITS['all'])}, got {tasks!r}")
+        raise UserError(f"env_kwargs.tasks: need a list of ids such as {', '.join(SPLITS['all'])}, got {tasks!r}")
     projected = RandomProjection(
         Mixture(tasks), observation_size=OBSERVATION_SIZE, action_size=ACTION_SIZE, distribution=distribution
     )

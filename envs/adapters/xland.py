@@ -22,6 +22,7 @@ from rlformers.envs.environment import need_at_least
 from rlformers.envs.meta.task import MetaEnvironment
 from rlformers.envs.spaces import Dict, Discrete, MultiDiscrete
 from rlformers.envs.wrappers.trial import in_trials
+from rlformers.errors import UserError
 
 
 class XMiniGrid(TimeStepEnvironment):
@@ -36,7 +37,7 @@ class XMiniGrid(TimeStepEnvironment):
         direction: Show which way the agent faces, as MiniGrid does and the package's observation alone does not.
 
     Raises:
-        ValueError: `max_steps` below 1.
+        UserError: `max_steps` below 1.
     """
 
     def __init__(self, env_id: str, max_steps: int | None = None, direction: bool = True):
@@ -102,7 +103,7 @@ class XLand(XMiniGrid, MetaEnvironment):
         direction: See `XMiniGrid`.
 
     Raises:
-        ValueError: What `XMiniGrid`, `Rulesets` and `ruleset_of` do not take, more objects than there is room for, or
+        UserError: What `XMiniGrid`, `Rulesets` and `ruleset_of` do not take, more objects than there is room for, or
             a ruleset and a split.
     """
 
@@ -120,12 +121,12 @@ class XLand(XMiniGrid, MetaEnvironment):
         self.rulesets = Rulesets(max_rules, num_distractors, split)
         self.ruleset = None if ruleset is None else ruleset_of(ruleset)
         if ruleset is not None and split != "all":
-            raise ValueError(f"env_kwargs.split: need all, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
+            raise UserError(f"env_kwargs.split: need all, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
         laid_out = self.rulesets.num_laid_out if self.ruleset is None else len(self.ruleset.init_tiles)
         most = _free_cells(env_id) - 1  # one is the agent's
         if laid_out > most:
             key = "num_distractors" if ruleset is None else "ruleset"
-            raise ValueError(f"env_kwargs.{key}: need at most {most} objects laid out in {env_id}, got {laid_out}")
+            raise UserError(f"env_kwargs.{key}: need at most {most} objects laid out in {env_id}, got {laid_out}")
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> RuleSet:
         """Draw a ruleset."""

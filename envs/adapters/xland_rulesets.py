@@ -20,6 +20,7 @@ from xminigrid.types import RuleSet
 
 from rlformers.envs.environment import need_at_least
 from rlformers.envs.meta.task import split_tasks
+from rlformers.errors import UserError
 
 KINDS = (Tiles.BALL, Tiles.SQUARE, Tiles.PYRAMID, Tiles.KEY, Tiles.HEX, Tiles.STAR)
 # All but black and empty. MiniGrid's grey is that of walls, but no wall has the shape of an object.
@@ -53,7 +54,7 @@ class Rulesets:
             goals are about the others. Rules are about all objects in all of them.
 
     Raises:
-        ValueError: A number below 0, more objects than there are, or an unknown split.
+        UserError: A number below 0, more objects than there are, or an unknown split.
     """
 
     def __init__(self, max_rules: int = 1, num_distractors: int = 2, split: str = "all"):
@@ -65,7 +66,7 @@ class Rulesets:
         self.num_objects = 2 * (max_rules + 1) + num_distractors
         self.num_laid_out = max_rules + 2 + num_distractors  # at most; the package wants room for the padding, too
         if self.num_objects > len(OBJECTS):
-            raise ValueError(
+            raise UserError(
                 f"env_kwargs.max_rules: {max_rules} rules and {num_distractors} distractors need {self.num_objects} "
                 f"objects, there are {len(OBJECTS)}"
             )
@@ -120,12 +121,12 @@ def ruleset_of(given: Any) -> RuleSet:
     """A ruleset out of the lists of a config.
 
     Raises:
-        ValueError: Something is missing or too much, has the wrong shape, or names what the package does not have.
+        UserError: Something is missing or too much, has the wrong shape, or names what the package does not have.
     """
     shapes = {"goal": (MAX_GOAL_ENCODING_LEN,), "rules": (None, MAX_RULE_ENCODING_LEN), "init_tiles": (None, 2)}
     most = {"goal": NUM_GOALS, "rules": NUM_RULES, "init_tiles": NUM_TILES}
     if not isinstance(given, Mapping) or set(given) != set(shapes):
-        raise ValueError(f"env_kwargs.ruleset: need a mapping with {', '.join(shapes)}, got {given!r}")
+        raise UserError(f"env_kwargs.ruleset: need a mapping with {', '.join(shapes)}, got {given!r}")
     parts = {}
     for name, shape in shapes.items():
         try:
@@ -136,12 +137,12 @@ def ruleset_of(given: Any) -> RuleSet:
         first = array.reshape(-1, shape[-1])[:, 0] if fits else np.zeros(1)
         if not fits or (array < 0).any() or (array > 255).any() or (first >= most[name]).any():
             size = " x ".join("n" if part is None else str(part) for part in shape)
-            raise ValueError(
+            raise UserError(
                 f"env_kwargs.ruleset: {name} needs {size} integers whose first is below {most[name]}, "
                 f"got {given[name]!r}"
             )
         if (_tiles(name, array) >= (NUM_TILES, NUM_COLORS)).any():
-            raise ValueError(
+            raise UserError(
                 f"env_kwargs.ruleset: {name} needs tiles below {NUM_TILES} of colours below {NUM_COLORS}, "
                 f"got {given[name]!r}"
             )

@@ -13,6 +13,7 @@ from rlformers.envs.environment import UNLIMITED, Environment, need_at_least
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
 from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.errors import UserError
 
 # What a time limit is called among the arguments of constructors.
 LIMITS = ("max_steps_in_episode", "max_steps")
@@ -48,7 +49,7 @@ def check(
         others cannot be looked at.
 
     Raises:
-        ValueError: An id or arguments that `make_env` does not take, arguments without an id, or less than one copy.
+        UserError: An id or arguments that `make_env` does not take, arguments without an id, or less than one copy.
         TypeError: Neither an id nor an environment.
     """
     need_at_least("num_envs", num_envs, 1)
@@ -60,7 +61,7 @@ def check(
     elif not isinstance(env, Environment):
         raise TypeError(f"check: need an id or an environment, got a {type(env).__name__}")
     elif env_kwargs:
-        raise ValueError(f"env_kwargs.{min(env_kwargs)}: arguments go with an id; {env.name} is made already")
+        raise UserError(f"env_kwargs.{min(env_kwargs)}: arguments go with an id; {env.name} is made already")
     else:
         name = env.name
     if isinstance(env, Flatten):  # its one-hots would hide integers out of their range

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 from rlformers.envs.environment import need_at_least
 from rlformers.envs.memory.probe import Probe, draw_seed, mark, symbol
 from rlformers.envs.spaces import MultiDiscrete
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -41,14 +42,14 @@ class AssociativeRecall(Probe):
         num_values: Size of the vocabulary of values.
 
     Raises:
-        ValueError: K outside 1 ... num_keys, or num_values below 2.
+        UserError: K outside 1 ... num_keys, or num_values below 2.
     """
 
     def __init__(self, num_pairs: int = 8, num_keys: int = 16, num_values: int = 8):
         super().__init__(num_answers=num_values)
         need_at_least("env_kwargs.num_values", num_values, 2)
         if not 1 <= num_pairs <= num_keys:
-            raise ValueError(f"env_kwargs.num_pairs: need 1 <= num_pairs <= num_keys = {num_keys}, got {num_pairs}")
+            raise UserError(f"env_kwargs.num_pairs: need 1 <= num_pairs <= num_keys = {num_keys}, got {num_pairs}")
         self.num_pairs = num_pairs
         self.num_keys = num_keys
 

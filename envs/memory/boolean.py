@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 from rlformers.envs.environment import Number, need_at_least
 from rlformers.envs.memory.probe import Probe, mark
 from rlformers.envs.spaces import Box
+from rlformers.errors import UserError
 
 # Inputs tried for a negative example. Three terms of 2 literals leave at least 1/4 of the inputs negative, so that at
 # most 1 % of the negatives of the worst such function, and 0.02 % on average, come out positive.
@@ -43,7 +44,7 @@ class Params:
     """Number T of examples.
 
     Raises:
-        ValueError: T below 1.
+        UserError: T below 1.
     """
 
     examples: Number = 40
@@ -70,15 +71,15 @@ class BooleanTask(Probe):
         terms: Number of terms.
 
     Raises:
-        ValueError: `n` outside 2 ... 32, `relevant` outside 1 ... n, or `terms` below 1.
+        UserError: `n` outside 2 ... 32, `relevant` outside 1 ... n, or `terms` below 1.
     """
 
     def __init__(self, n: int, relevant: int, terms: int = 1):
         super().__init__(num_answers=2)
         if not 2 <= n <= 32:
-            raise ValueError(f"env_kwargs.n: need 2 <= n <= 32, got {n}")
+            raise UserError(f"env_kwargs.n: need 2 <= n <= 32, got {n}")
         if not 1 <= relevant <= n:
-            raise ValueError(f"env_kwargs.relevant: need 1 <= relevant <= n = {n}, got {relevant}")
+            raise UserError(f"env_kwargs.relevant: need 1 <= relevant <= n = {n}, got {relevant}")
         need_at_least("env_kwargs.terms", terms, 1)
         self.n, self.relevant, self.terms = n, relevant, terms
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs.environment import Number, need_at_least
 from rlformers.envs.memory.probe import Probe, mark
 from rlformers.envs.spaces import Discrete
+from rlformers.errors import UserError
 
 WRITE, IGNORE, READ = 0, 2, 4  # the first two plus the bit
 
@@ -28,7 +29,7 @@ class Params:
     """Length T, number R of instructions to read, and share of writing among the other instructions.
 
     Raises:
-        ValueError: R below 1, T not above R, or a share outside [0, 1].
+        UserError: R below 1, T not above R, or a share outside [0, 1].
     """
 
     length: Number = 100
@@ -40,7 +41,7 @@ class Params:
         if isinstance(self.reads, int):
             need_at_least("env_params.length", self.length, self.reads + 1)
         if isinstance(self.write_rate, int | float) and not 0 <= self.write_rate <= 1:
-            raise ValueError(f"env_params.write_rate: need 0 <= write_rate <= 1, got {self.write_rate}")
+            raise UserError(f"env_params.write_rate: need 0 <= write_rate <= 1, got {self.write_rate}")
 
 
 class FlipFlop(Probe):

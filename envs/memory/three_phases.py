@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt8
 
 from rlformers.envs.environment import Environment, Number, need_at_least
 from rlformers.envs.spaces import Box, Discrete
+from rlformers.errors import UserError
 
 # What a cell can show, and its colour. Outside the board it looks like floor but cannot be walked on.
 FLOOR, WALL, OUTSIDE, PLAYER, APPLE, KEY, DOOR, LIGHT, RED, GREEN, BLUE = range(11)
@@ -88,7 +89,7 @@ class Params:
     An apple that was collected in step n of the phase is back after step n + respawn_steps + 1; 0: never.
 
     Raises:
-        ValueError: A phase without steps, an impossible number of apples, or a negative time.
+        UserError: A phase without steps, an impossible number of apples, or a negative time.
     """
 
     explore_steps: Number = 15
@@ -104,7 +105,7 @@ class Params:
             need_at_least(f"env_params.{phase}", getattr(self, phase), 1)
         need_at_least("env_params.respawn_steps", self.respawn_steps, 0)
         if isinstance(self.num_apples, int) and not 0 <= self.num_apples <= NUM_APPLES:
-            raise ValueError(f"env_params.num_apples: need 0 <= num_apples <= {NUM_APPLES}, got {self.num_apples}")
+            raise UserError(f"env_params.num_apples: need 0 <= num_apples <= {NUM_APPLES}, got {self.num_apples}")
 
 
 class ThreePhases(Environment):

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.envs.wrappers.trial import in_trials
+from rlformers.errors import UserError
 
 NUM_STONES, NUM_POTIONS = 3, 12
 BONUS = 12
@@ -77,14 +78,14 @@ class Alchemy(MetaEnvironment):
             combinations of m, R and map of potions, with any edges.
 
     Raises:
-        ValueError: A length below 1, or an unknown split.
+        UserError: A length below 1, or an unknown split.
     """
 
     def __init__(
         self, episode_length: int = 20, rotation: bool = True, bottleneck: bool = True, split: str = "all"
     ) -> None:
         if episode_length < 1:
-            raise ValueError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
+            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
         self.episode_length = episode_length
         graphs, num_constraints = possible_graphs()
         counts = np.bincount(num_constraints)

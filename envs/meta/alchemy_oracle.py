@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from rlformers.envs.meta.alchemy import BONUS, CORNERS, NUM_POTIONS, NUM_STONES, Alchemy
+from rlformers.errors import UserError
 
 WORTH = CORNERS.sum(1) + BONUS * (CORNERS == 1).all(1)  # of a stone in each corner
 
@@ -54,11 +55,11 @@ def alchemy_known_chemistry(env: Alchemy, num_attempts: int, seed: int = 0) -> F
     The maps of what is perceived do not matter, so that every split has the same.
 
     Raises:
-        ValueError: Attempts in which there may be no time for all potions and stones.
+        UserError: Attempts in which there may be no time for all potions and stones.
     """
     if env.episode_length < NUM_POTIONS + NUM_STONES:
         least = NUM_POTIONS + NUM_STONES
-        raise ValueError(f"env_kwargs.episode_length: need at least {least}, got {env.episode_length}")
+        raise UserError(f"env_kwargs.episode_length: need at least {least}, got {env.episode_length}")
     rng = np.random.default_rng(seed)
     prior = np.exp(env.log_prior)
     table = [[options(edges, corner) for corner in range(len(CORNERS))] for edges in np.asarray(env.graphs)]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs.meta.task import SPLITS, MetaEnvironment
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.envs.wrappers.trial import in_trials
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -36,15 +37,15 @@ class Bandit(MetaEnvironment):
         split: "all", "train" or "heldout".
 
     Raises:
-        ValueError: Less than 2 arms or 1 pull, or an unknown split.
+        UserError: Less than 2 arms or 1 pull, or an unknown split.
     """
 
     def __init__(self, num_arms: int, pulls: int, split: str):
         for name, number, least in (("num_arms", num_arms, 2), ("pulls", pulls, 1)):
             if number < least:
-                raise ValueError(f"env_kwargs.{name}: need at least {least}, got {number}")
+                raise UserError(f"env_kwargs.{name}: need at least {least}, got {number}")
         if split not in SPLITS:
-            raise ValueError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
+            raise UserError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
         self.num_arms = num_arms
         self.pulls = pulls
         arms = np.arange(num_arms)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.envs.wrappers.trial import in_trials
+from rlformers.errors import UserError
 
 # Stay, right, left, up, down: changes of (x, y).
 MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.int32)
@@ -21,14 +22,14 @@ class Room(MetaEnvironment):
     Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Episodes are truncated after `episode_length` steps.
 
     Raises:
-        ValueError: A size below 2 or a length below 1.
+        UserError: A size below 2 or a length below 1.
     """
 
     def __init__(self, size: int, episode_length: int):
         if size < 2:
-            raise ValueError(f"env_kwargs.size: need at least 2, got {size}")
+            raise UserError(f"env_kwargs.size: need at least 2, got {size}")
         if episode_length < 1:
-            raise ValueError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
+            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
         self.size = size
         self.episode_length = episode_length
 
@@ -81,13 +82,13 @@ class DarkRoom(Room):
         split: "train" or "heldout" goals, three quarters and one quarter of the cells, or "all".
 
     Raises:
-        ValueError: An even size, a size below 2 or a length below 1, or an unknown split.
+        UserError: An even size, a size below 2 or a length below 1, or an unknown split.
     """
 
     def __init__(self, size: int = 9, episode_length: int = 20, once: bool = False, split: str = "train"):
         super().__init__(size, episode_length)
         if size % 2 == 0:
-            raise ValueError(f"env_kwargs.size: need an odd number, so that there is a centre, got {size}")
+            raise UserError(f"env_kwargs.size: need an odd number, so that there is a centre, got {size}")
         self.once = once
         index = split_tasks(size**2 - 1, split)
         self.goals = cells(size)[index + (index >= size**2 // 2)]  # [n, 2]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs.meta.task import MetaEnvironment, split_tasks
 from rlformers.envs.spaces import Box
 from rlformers.envs.wrappers.trial import in_trials
+from rlformers.errors import UserError
 
 # The half circle is split by arcs of 9 degrees, so that every held-out goal has training goals on both sides.
 NUM_ARCS = 20
@@ -43,12 +44,12 @@ class PointRobot(MetaEnvironment):
         split: "train" or "heldout" goals, 15 and 5 of 20 arcs of the half circle, or "all".
 
     Raises:
-        ValueError: A length below 1, or an unknown split.
+        UserError: A length below 1, or an unknown split.
     """
 
     def __init__(self, episode_length: int = 20, dense: bool = False, split: str = "train"):
         if episode_length < 1:
-            raise ValueError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
+            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
         self.episode_length = episode_length
         self.dense = dense
         self.arcs = (split_tasks(NUM_ARCS, split) + 3) % NUM_ARCS  # held out are 1, 3, 8, 13, 16: none at an end

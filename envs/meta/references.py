@@ -12,6 +12,7 @@ from rlformers.envs.meta.bandits import Bandit, BernoulliBandit
 from rlformers.envs.meta.dark_key_to_door import DarkKeyToDoor
 from rlformers.envs.meta.dark_room import DarkRoom, cells
 from rlformers.envs.meta.point_robot import GOAL_RADIUS, SPEED, PointRobot
+from rlformers.errors import UserError
 
 # From a key, the number of pulls of every arm and the sum of its rewards, a score of every arm; the best is pulled.
 Scores = Callable[[PRNGKeyArray, Array, Array], Array]
@@ -79,7 +80,7 @@ def dark_key_to_door_known_task(env: DarkKeyToDoor, steps: int) -> float:
     distance = np.maximum(np.abs(rooms[:, None] - rooms).sum(-1), 1)
     farthest = distance.max()
     if env.episode_length < 2 * farthest:
-        raise ValueError(f"dark_key_to_door: need attempts of {2 * farthest} steps or more, got {env.episode_length}")
+        raise UserError(f"dark_key_to_door: need attempts of {2 * farthest} steps or more, got {env.episode_length}")
     chance = np.stack([(distance == a).mean(0) for a in range(farthest + 1)])  # [a, key]
     value = np.zeros((steps + 1, len(rooms), farthest + 1))  # [t, key, b]
     for t, b in itertools.product(range(1, steps + 1), range(1, farthest + 1)):

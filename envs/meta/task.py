@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.errors import UserError
 
 SPLITS = ("all", "train", "heldout")
 
@@ -66,10 +67,10 @@ def split_tasks(num_tasks: int, split: str) -> Int32[np.ndarray, " n"]:
     Knuth's multiplicative hash ranks the tasks, which is the same in every version of everything.
 
     Raises:
-        ValueError: `split` is none of `SPLITS`.
+        UserError: `split` is none of `SPLITS`.
     """
     if split not in SPLITS:
-        raise ValueError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
+        raise UserError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
     ranked = np.argsort(np.arange(num_tasks, dtype=np.uint64) * 2654435761 % 2**32, kind="stable")
     held_out, training = ranked[: num_tasks // 4], ranked[num_tasks // 4 :]
     return np.sort({"all": ranked, "train": training, "heldout": held_out}[split]).astype(np.int32)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 from rlformers.envs.popgym.board import BoardGame, Params
 from rlformers.envs.popgym.draw import draw_index
 from rlformers.envs.spaces import Discrete
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -31,7 +32,7 @@ class Battleship(BoardGame):
         ship_sizes: Tiles of each ship. Ships do not overlap, but may touch.
 
     Raises:
-        ValueError: A board above 31 x 31, or ships that may leave no place for the next one.
+        UserError: A board above 31 x 31, or ships that may leave no place for the next one.
     """
 
     def __init__(self, board_size: int = 8, ship_sizes: Sequence[int] = (2, 3, 3, 4)):
@@ -39,14 +40,14 @@ class Battleship(BoardGame):
         self.ship_sizes = tuple(ship_sizes)
         self.num_targets = sum(self.ship_sizes)
         if not 2 <= board_size <= 31:
-            raise ValueError(f"env_kwargs.board_size: need 2 to 31, got {board_size}")
+            raise UserError(f"env_kwargs.board_size: need 2 to 31, got {board_size}")
         if not self.ship_sizes or min(self.ship_sizes) < 1:
-            raise ValueError(f"env_kwargs.ship_sizes: need one or more sizes of at least 1, got {self.ship_sizes}")
+            raise UserError(f"env_kwargs.ship_sizes: need one or more sizes of at least 1, got {self.ship_sizes}")
         for i, size in enumerate(self.ship_sizes):
             # A ship of k tiles is in the way of k + size - 1 places along its own line and of at most k * size across.
             blocked = sum(k + size - 1 + k * size for k in self.ship_sizes[:i])
             if 2 * board_size * (board_size - size + 1) <= blocked or self.num_targets >= board_size**2:
-                raise ValueError(
+                raise UserError(
                     f"env_kwargs.ship_sizes: need ships that always leave room for the next and for water on a board "
                     f"of {board_size} x {board_size} tiles, got {self.ship_sizes}"
                 )

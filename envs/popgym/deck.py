@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 from rlformers.envs.environment import Environment
 from rlformers.envs.popgym.draw import draw_index
 from rlformers.envs.spaces import Discrete, Space
+from rlformers.errors import UserError
 
 DECK_SIZE = 52
 NUM_KINDS = {"colors": 2, "suits": 4, "ranks": 13}  # by what tells cards apart
@@ -29,12 +30,12 @@ def check_decks(num_decks: int, deck_type: str, allowed: tuple[str, ...] = tuple
     """Check the arguments of games of cards.
 
     Raises:
-        ValueError: `num_decks` below 1, or a `deck_type` that is not allowed.
+        UserError: `num_decks` below 1, or a `deck_type` that is not allowed.
     """
     if num_decks < 1:
-        raise ValueError(f"env_kwargs.num_decks: need at least 1, got {num_decks}")
+        raise UserError(f"env_kwargs.num_decks: need at least 1, got {num_decks}")
     if deck_type not in allowed:
-        raise ValueError(f"env_kwargs.deck_type: need one of {', '.join(allowed)}, got {deck_type!r}")
+        raise UserError(f"env_kwargs.deck_type: need one of {', '.join(allowed)}, got {deck_type!r}")
 
 
 def draw(key: PRNGKeyArray, remaining: Int32[Array, " kinds"]) -> Int32[Array, ""]:
@@ -55,7 +56,7 @@ class CardGame(Environment):
     truncation.
 
     Raises:
-        ValueError: `num_decks` below 1, or an unknown `deck_type`.
+        UserError: `num_decks` below 1, or an unknown `deck_type`.
     """
 
     never_truncates = True

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int8, Int32, PRNGKeyArray
 from rlformers.envs.environment import Environment, TimedParams
 from rlformers.envs.popgym.maze import hunt_and_kill
 from rlformers.envs.spaces import Discrete, MultiDiscrete
+from rlformers.errors import UserError
 
 FREE, OBSTACLE, START, GOAL = range(4)  # squares; the observation space has a fifth, which is never seen
 NO_ACTION = 4  # shown in the first observation
@@ -33,12 +34,12 @@ class Labyrinth(Environment):
         max_steps_in_episode: T of `default_params`.
 
     Raises:
-        ValueError: A `maze_size` that is odd or not within 6 ... 30.
+        UserError: A `maze_size` that is odd or not within 6 ... 30.
     """
 
     def __init__(self, maze_size: int = 10, max_steps_in_episode: int = 1024):
         if maze_size % 2 or not 6 <= maze_size <= 30:
-            raise ValueError(f"env_kwargs.maze_size: need an even number from 6 to 30, got {maze_size}")
+            raise UserError(f"env_kwargs.maze_size: need an even number from 6 to 30, got {maze_size}")
         self.maze_size = maze_size
         self._default_params = TimedParams(max_steps_in_episode=max_steps_in_episode)
 

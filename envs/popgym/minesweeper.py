@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.popgym.board import BoardGame, Params
 from rlformers.envs.spaces import Discrete
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -36,16 +37,16 @@ class MineSweeper(BoardGame):
         num_mines: m.
 
     Raises:
-        ValueError: No mine, or fewer than three free tiles.
+        UserError: No mine, or fewer than three free tiles.
     """
 
     def __init__(self, board_size: int = 4, num_mines: int = 2):
         super().__init__(board_size, board_size**2 - num_mines)
         self.num_mines = num_mines
         if board_size < 2:
-            raise ValueError(f"env_kwargs.board_size: need at least 2, got {board_size}")
+            raise UserError(f"env_kwargs.board_size: need at least 2, got {board_size}")
         if not 1 <= num_mines <= board_size**2 - 3:
-            raise ValueError(f"env_kwargs.num_mines: need 1 to {board_size**2 - 3}, got {num_mines}")
+            raise UserError(f"env_kwargs.num_mines: need 1 to {board_size**2 - 3}, got {num_mines}")
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
         """Lay the mines, all sets of m tiles alike likely, and show a 0."""

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, TimedParams
 from rlformers.envs.spaces import Discrete
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -30,12 +31,12 @@ class MultiarmedBandit(Environment):
         max_steps_in_episode: T of `default_params`.
 
     Raises:
-        ValueError: An argument below 1.
+        UserError: An argument below 1.
     """
 
     def __init__(self, num_bandits: int = 10, max_steps_in_episode: int = 200):
         if num_bandits < 1:
-            raise ValueError(f"env_kwargs.num_bandits: need at least 1, got {num_bandits}")
+            raise UserError(f"env_kwargs.num_bandits: need at least 1, got {num_bandits}")
         self.num_bandits = num_bandits
         self._default_params = TimedParams(max_steps_in_episode=max_steps_in_episode)
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float32, PRNGKeyArray
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.popgym.position_only_cartpole import PositionOnlyCartPole
 from rlformers.envs.popgym.position_only_pendulum import PositionOnlyPendulum
+from rlformers.errors import UserError
 
 
 class ClippedNoise(Wrapper):
@@ -21,13 +22,13 @@ class ClippedNoise(Wrapper):
     Rewards and ends are those of the true state. The first observation is noisy, too.
 
     Raises:
-        ValueError: `noise_sigma` is negative or not finite.
+        UserError: `noise_sigma` is negative or not finite.
     """
 
     def __init__(self, env: Environment, noise_sigma: float):
         super().__init__(env)
         if not 0 <= noise_sigma < math.inf:
-            raise ValueError(f"env_kwargs.noise_sigma: need 0 or a positive number, got {noise_sigma}")
+            raise UserError(f"env_kwargs.noise_sigma: need 0 or a positive number, got {noise_sigma}")
         self.noise_sigma = noise_sigma
 
     def noise(self, key: PRNGKeyArray, state: Any) -> Float32[Array, "2"]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.popgym.deck import CardGame, Params
+from rlformers.errors import UserError
 
 
 class State(NamedTuple):
@@ -24,13 +25,13 @@ class RepeatPrevious(CardGame):
     last card. popgym's Easy, Medium, Hard are (num_decks, k) = (1, 4), (2, 32), (3, 64).
 
     Raises:
-        ValueError: `num_decks` below 1, or `k` outside 1 ... N - 1.
+        UserError: `num_decks` below 1, or `k` outside 1 ... N - 1.
     """
 
     def __init__(self, num_decks: int = 1, k: int = 4):
         super().__init__(num_decks)
         if not 1 <= k < self.num_cards:
-            raise ValueError(f"env_kwargs.k: need 1 <= k < {self.num_cards} (the number of cards), got {k}")
+            raise UserError(f"env_kwargs.k: need 1 <= k < {self.num_cards} (the number of cards), got {k}")
         self.k = k
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:

@@ -17,6 +17,7 @@ from rlformers.envs.rendering.pictures import bars, grids
 from rlformers.envs.rendering.pictures.canvas import Canvas
 from rlformers.envs.wrappers.random_projection import RandomProjection
 from rlformers.envs.wrappers.trial import Trial
+from rlformers.errors import UserError
 
 _POPGYM, _MEMORY, _META = (f"rlformers.envs.{suite}" for suite in ("popgym", "memory", "meta"))
 _CONTROL, _MISC = "gymnax.environments.classic_control", "gymnax.environments.misc"
@@ -73,7 +74,7 @@ def render(env: Environment, state: Any, params: Any, obs: Any = None, size: int
         uint8 [H, W, 3].
 
     Raises:
-        ValueError: The environment's own `render` gives something else.
+        UserError: The environment's own `render` gives something else.
     """
     env, state, params = innermost(env, state, params)
     canvas = Canvas(size)
@@ -84,7 +85,7 @@ def render(env: Environment, state: Any, params: Any, obs: Any = None, size: int
     if has_picture(env, state, params):  # not gymnax's, which make Matplotlib figures
         image = np.asarray(env.render(state, params))
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise ValueError(f"{env.name}.render: need uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+            raise UserError(f"{env.name}.render: need uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
         return image
     obs = _observe(env, state, params) if obs is None else obs
     return draw_numbers(state, size) if obs is None else draw_observation(obs, size)

@@ -7,6 +7,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.errors import UserError
 
 __all__ = ["Flatten", "OneHot"]
 
@@ -51,14 +52,14 @@ class Flatten(Wrapper):
     image alone, or a dict with those of "vector", "image" and "action_mask" that there are. Vectors pass unchanged.
 
     Raises:
-        ValueError: More than one image.
+        UserError: More than one image.
     """
 
     def __init__(self, env: Environment):
         super().__init__(env)
         images, _, _ = _sort(env.observation_space(env.default_params))
         if len(images) > 1:
-            raise ValueError(f"Flatten: {env.name} has {len(images)} images, at most one is allowed")
+            raise UserError(f"Flatten: {env.name} has {len(images)} images, at most one is allowed")
 
     def flatten(self, obs: Any, params: Any) -> Any:
         """What becomes of an observation of the wrapped environment."""

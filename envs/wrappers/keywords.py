@@ -7,6 +7,7 @@ from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, T
 from rlformers.envs.wrappers.partial_observability import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
 from rlformers.envs.wrappers.timing import ActionRepeat, RewardDelay
 from rlformers.envs.wrappers.trial import Trial
+from rlformers.errors import UserError
 
 TRUNCATIONS = ("bootstraps", "terminates")
 
@@ -51,12 +52,12 @@ def wrap(
         episode_start: Show the agent a start flag, see `EpisodeStart`.
 
     Raises:
-        ValueError: One line that names `wrap.<argument>`, what is allowed and what was given.
+        UserError: One line that names `wrap.<argument>`, what is allowed and what was given.
     """
     if flag and not frame_drop and not flicker and period == 1:
-        raise ValueError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
+        raise UserError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
     if truncation not in TRUNCATIONS:
-        raise ValueError(f"wrap.truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
+        raise UserError(f"wrap.truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
     trial = env if isinstance(env, Trial) else None
     if trial is not None:
         env = trial.env

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Int32
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.wrappers.observation_wrapper import Observer, Shown, take
+from rlformers.errors import UserError
 
 __all__ = ["Delay", "Flicker", "FrameDrop", "Mask", "Noise", "PeriodicObservation"]
 
@@ -29,7 +30,7 @@ class Mask(Observer):
             where the environment has an attribute `velocities`: the indices of its observation that are.
 
     Raises:
-        ValueError: No such entry, none left, no vector, or velocities unknown; names `wrap.mask`.
+        UserError: No such entry, none left, no vector, or velocities unknown; names `wrap.mask`.
     """
 
     keeps_observation = False
@@ -38,12 +39,12 @@ class Mask(Observer):
         super().__init__(env)
         space = take(env.observation_space(env.default_params))
         if not isinstance(space, spaces.Box | spaces.MultiDiscrete) or len(space.shape) != 1:
-            raise ValueError(f"wrap.mask: need a vector to hide entries of, {env.name} observes {space!r}")
+            raise UserError(f"wrap.mask: need a vector to hide entries of, {env.name} observes {space!r}")
         size = space.shape[0]
         indices = _named(env, hidden, size) if isinstance(hidden, str) else _plain(hidden)
         valid = isinstance(indices, Sequence) and all(type(index) is int and 0 <= index < size for index in indices)
         if not valid or not 0 < len(set(indices)) < size:
-            raise ValueError(
+            raise UserError(
                 f"wrap.mask: need velocities, positions, or a list of some, not all, of the indices 0 to {size - 1}, "
                 f"got {hidden!r}"
             )
@@ -79,7 +80,7 @@ def _named(env: Environment, word: str, size: int) -> list[int]:
     owner = env
     while not hasattr(owner, "velocities"):
         if not isinstance(owner, Wrapper) or not owner.keeps_observation:
-            raise ValueError(f"wrap.mask: the velocities of {env.name} are not known; need indices, got {word!r}")
+            raise UserError(f"wrap.mask: the velocities of {env.name} are not known; need indices, got {word!r}")
         owner = owner.env
     velocities = list(owner.velocities)
     named = {"velocities": velocities, "positions": [index for index in range(size) if index not in velocities]}
@@ -94,7 +95,7 @@ class Noise(Observer):
         std: Standard deviation.
 
     Raises:
-        ValueError: `std` is not positive, or everything is integers; names `wrap.noise`.
+        UserError: `std` is not positive, or everything is integers; names `wrap.noise`.
     """
 
     random = True
@@ -103,9 +104,9 @@ class Noise(Observer):
         super().__init__(env)
         space = take(env.observation_space(env.default_params))
         if not 0 < std < float("inf"):
-            raise ValueError(f"wrap.noise: need a positive number, got {std!r}")
+            raise UserError(f"wrap.noise: need a positive number, got {std!r}")
         if not any(_is_real(leaf) for leaf, _ in spaces.leaves(space)):
-            raise ValueError(f"wrap.noise: need real-valued observations, {env.name} observes {space!r}")
+            raise UserError(f"wrap.noise: need real-valued observations, {env.name} observes {space!r}")
         self.std = std
 
     def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
@@ -166,7 +167,7 @@ class Flicker(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        ValueError: `probability` is not above 0 and below 1; names `wrap.flicker`.
+        UserError: `probability` is not above 0 and below 1; names `wrap.flicker`.
     """
 
     random = True
@@ -198,13 +199,13 @@ class PeriodicObservation(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        ValueError: `period` below 1; names `wrap.period`.
+        UserError: `period` below 1; names `wrap.period`.
     """
 
     def __init__(self, env: Environment, period: int, flag: bool = False):
         super().__init__(env)
         if period < 1:
-            raise ValueError(f"wrap.period: need at least 1, got {period!r}")
+            raise UserError(f"wrap.period: need at least 1, got {period!r}")
         self.period, self.flag = period, flag
 
     def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
@@ -231,7 +232,7 @@ class FrameDrop(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        ValueError: `probability` is not above 0 and below 1; names `wrap.frame_drop`.
+        UserError: `probability` is not above 0 and below 1; names `wrap.frame_drop`.
     """
 
     random = True
@@ -261,13 +262,13 @@ class Delay(Observer):
         steps: d.
 
     Raises:
-        ValueError: `steps` below 1; names `wrap.delay`.
+        UserError: `steps` below 1; names `wrap.delay`.
     """
 
     def __init__(self, env: Environment, steps: int):
         super().__init__(env)
         if steps < 1:
-            raise ValueError(f"wrap.delay: need at least 1, got {steps!r}")
+            raise UserError(f"wrap.delay: need at least 1, got {steps!r}")
         self.steps = steps
 
     def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
@@ -282,5 +283,5 @@ class Delay(Observer):
 
 def _probability(key: str, value: float) -> float:
     if not 0 < value < 1:
-        raise ValueError(f"{key}: need a probability above 0 and below 1, got {value!r}")
+        raise UserError(f"{key}: need a probability above 0 and below 1, got {value!r}")
     return value

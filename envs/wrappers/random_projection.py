@@ -11,6 +11,7 @@ from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.meta.task import distribution as distribution_of
 from rlformers.envs.meta.task import sample_task, split_tasks
+from rlformers.errors import UserError
 
 DISTRIBUTIONS = ("orthogonal", "gaussian")
 
@@ -54,7 +55,7 @@ class RandomProjection(Wrapper):
             positively; or "train", the others.
 
     Raises:
-        ValueError: A size that loses information, actions that cannot be projected, a mask of them, or an unknown name.
+        UserError: A size that loses information, actions that cannot be projected, a mask of them, or an unknown name.
     """
 
     def __init__(
@@ -69,31 +70,31 @@ class RandomProjection(Wrapper):
         super().__init__(env)
         if distribution not in DISTRIBUTIONS:
             allowed = ", ".join(DISTRIBUTIONS)
-            raise ValueError(f"env_kwargs.distribution: need one of {allowed}, got {distribution!r}")
+            raise UserError(f"env_kwargs.distribution: need one of {allowed}, got {distribution!r}")
         self.inner_space = env.observation_space(env.default_params)
         self.inner_actions = env.action_space(env.default_params)
         if "action_mask" in getattr(self.inner_space, "spaces", ()):
-            raise ValueError(f"RandomProjection: {env.name} shows an action_mask, which a projection would hide")
+            raise UserError(f"RandomProjection: {env.name} shows an action_mask, which a projection would hide")
         self.num_inputs = spaces.flat_size(self.inner_space)
         self.num_outputs = _at_least("observation_size", self.num_inputs, observation_size)
         self.project_actions = project_actions
         self.distribution = distribution
         self.signs = split_tasks(4, split)  # bit 0 and 1: whether the first two weights are negative
         if split != "all" and self.num_inputs < 2:
-            raise ValueError("env_kwargs.split: only 'all', since observations of one number have no split")
+            raise UserError("env_kwargs.split: only 'all', since observations of one number have no split")
 
         continuous = isinstance(self.inner_actions, spaces.Box) and project_actions
         if action_size is not None and not continuous:
-            raise ValueError("env_kwargs.action_size: this environment has no continuous actions that are projected")
+            raise UserError("env_kwargs.action_size: this environment has no continuous actions that are projected")
         if continuous:
             shape, bounds = self.inner_actions.shape, (self.inner_actions.low, self.inner_actions.high)
             low, high = (np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in bounds)
             if len(shape) != 1 or not (np.isfinite(low) & np.isfinite(high)).all():
-                raise ValueError("env_kwargs.project_actions: need actions that are vectors with finite bounds")
+                raise UserError("env_kwargs.project_actions: need actions that are vectors with finite bounds")
             self.centre, self.half = (high + low) / 2, (high - low) / 2
             self.action_size = _at_least("action_size", shape[0], action_size)
         elif project_actions and not isinstance(self.inner_actions, spaces.Discrete | spaces.MultiDiscrete):
-            raise ValueError(f"env_kwargs.project_actions: cannot project the actions {self.inner_actions}")
+            raise UserError(f"env_kwargs.project_actions: cannot project the actions {self.inner_actions}")
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> Projection:
         """Draw the task of the wrapped environment and the projections."""
@@ -212,5 +213,5 @@ def orthonormal_columns(key: PRNGKeyArray, num_rows: int, num_columns: int) -> F
 
 def _at_least(name: str, least: int, size: int | None) -> int:
     if size is not None and size < least:
-        raise ValueError(f"env_kwargs.{name}: need at least {least}, what the environment has, got {size}")
+        raise UserError(f"env_kwargs.{name}: need at least {least}, what the environment has, got {size}")
     return least if size is None else size

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.errors import UserError
 
 
 class TimeLimitState(NamedTuple):
@@ -19,13 +20,13 @@ class TimeLimit(Wrapper):
     """Truncates an episode after `max_steps` steps, if the environment's own limit does not come first.
 
     Raises:
-        ValueError: `max_steps` below 1.
+        UserError: `max_steps` below 1.
     """
 
     def __init__(self, env: Environment, max_steps: int):
         super().__init__(env)
         if max_steps < 1:
-            raise ValueError(f"TimeLimit: max_steps must be at least 1, got {max_steps}")
+            raise UserError(f"TimeLimit: max_steps must be at least 1, got {max_steps}")
         self.max_steps = max_steps
 
     def inner_state(self, state: Any) -> Any:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.errors import UserError
 
 __all__ = ["ActionRepeat", "RewardDelay", "RewardDelayState"]
 
@@ -22,13 +23,13 @@ class ActionRepeat(Wrapper):
         repeats: k.
 
     Raises:
-        ValueError: `repeats` below 1; names `wrap.action_repeat`.
+        UserError: `repeats` below 1; names `wrap.action_repeat`.
     """
 
     def __init__(self, env: Environment, repeats: int):
         super().__init__(env)
         if repeats < 1:
-            raise ValueError(f"wrap.action_repeat: need at least 1, got {repeats!r}")
+            raise UserError(f"wrap.action_repeat: need at least 1, got {repeats!r}")
         self.repeats = repeats
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
@@ -67,13 +68,13 @@ class RewardDelay(Wrapper):
         steps: d.
 
     Raises:
-        ValueError: `steps` below 1; names `wrap.reward_delay`.
+        UserError: `steps` below 1; names `wrap.reward_delay`.
     """
 
     def __init__(self, env: Environment, steps: int):
         super().__init__(env)
         if steps < 1:
-            raise ValueError(f"wrap.reward_delay: need at least 1, got {steps!r}")
+            raise UserError(f"wrap.reward_delay: need at least 1, got {steps!r}")
         self.steps = steps
 
     def inner_state(self, state: Any) -> Any:

@@ -24,6 +24,7 @@ from rlformers.envs.adapters.host_resets import replacing
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.meta.task import distribution, sample_task
 from rlformers.envs.wrappers.agent_inputs import extend, flag_space, null_action, reward_space, seen_action
+from rlformers.errors import UserError
 
 INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 INNER_RESETS = ("resample", "same")
@@ -65,7 +66,7 @@ class Trial(Wrapper):
         inputs: What the agent sees of the step before: any of `INPUTS`.
 
     Raises:
-        ValueError: No end, an end below 1, or a name that is not allowed.
+        UserError: No end, an end below 1, or a name that is not allowed.
     """
 
     keeps_observation = True
@@ -82,16 +83,16 @@ class Trial(Wrapper):
     ):
         super().__init__(env)
         if episodes is None and steps is None:
-            raise ValueError("env_kwargs.episodes: need episodes or steps, without which a trial has no end")
+            raise UserError("env_kwargs.episodes: need episodes or steps, without which a trial has no end")
         for name, number in (("episodes", episodes), ("steps", steps)):
             if number is not None and not (isinstance(number, int) and number >= 1):
-                raise ValueError(f"env_kwargs.{name}: need an int of at least 1, got {number!r}")
+                raise UserError(f"env_kwargs.{name}: need an int of at least 1, got {number!r}")
         if truncate and steps is None:
-            raise ValueError("env_kwargs.truncate: need env_kwargs.steps, the number of steps to truncate after")
+            raise UserError("env_kwargs.truncate: need env_kwargs.steps, the number of steps to truncate after")
         if inner_reset not in INNER_RESETS:
-            raise ValueError(f"env_kwargs.inner_reset: need one of {', '.join(INNER_RESETS)}, got {inner_reset!r}")
+            raise UserError(f"env_kwargs.inner_reset: need one of {', '.join(INNER_RESETS)}, got {inner_reset!r}")
         if isinstance(inputs, str) or not set(inputs) <= set(INPUTS):
-            raise ValueError(f"env_kwargs.inputs: need a list of any of {', '.join(INPUTS)}, got {inputs!r}")
+            raise UserError(f"env_kwargs.inputs: need a list of any of {', '.join(INPUTS)}, got {inputs!r}")
         self.episodes = episodes
         self.steps = steps
         self.truncate = truncate

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from rlformers.errors import UserError
+
 USAGE = """\
 usage: rlformers COMMAND ...
 
@@ -107,7 +109,7 @@ def _run(arguments: list[str]) -> int:
             sweep = [word for word in rest if word in ("-m", "--multirun")]
             overrides = [word for word in rest if word not in (*sweep, "--new")]
             if not sweep and "--new" in rest:
-                raise ValueError(
+                raise UserError(
                     "--new: applies to --multirun only; a single run starts anew unless run_dir= says where"
                 )
             from rlformers.experiment.training.stop_request import StopRequest
@@ -140,7 +142,7 @@ def _run(arguments: list[str]) -> int:
             return _benchmark(rest)
         case ["report", *rest]:
             return _report(rest)
-    raise ValueError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
+    raise UserError(f"{' '.join(arguments)!r}: unknown command; see rlformers --help")
 
 
 def _list(what: str) -> int:
@@ -150,7 +152,7 @@ def _list(what: str) -> int:
         for name, headline in experiments().items():
             print(f"{name:28} {headline}")
     else:
-        raise ValueError(f"list: need one of cores, envs, experiments, got {what!r}")
+        raise UserError(f"list: need one of cores, envs, experiments, got {what!r}")
     return 0
 
 
@@ -174,13 +176,13 @@ def _train(overrides: list[str]) -> int:
     from rlformers.config.compose import compose, load
 
     if any(word.startswith("vmap_over=") for word in overrides):
-        raise ValueError("vmap_over: applies to --multirun only")
+        raise UserError("vmap_over: applies to --multirun only")
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     overrides = [word for word in overrides if not word.startswith("resume=")]
     config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
     elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != Path((resume or ["."])[-1]).resolve()
     if resume and elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
-        raise ValueError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
+        raise UserError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
 
     from rlformers.experiment.program.build import check
     from rlformers.experiment.run_files.run_dir import create_run_dir
@@ -196,7 +198,7 @@ def _train(overrides: list[str]) -> int:
 
 def _evaluate(words: list[str]) -> int:
     if not words or "=" in words[0]:
-        raise ValueError("evaluate: need a run directory; usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]")
+        raise UserError("evaluate: need a run directory; usage: rlformers evaluate RUN_DIR [KEY=VALUE ...]")
 
     from rlformers.experiment.evaluation.episode_statistics import table
     from rlformers.experiment.evaluation.evaluate import evaluate
@@ -212,7 +214,7 @@ def _track(words: list[str]) -> int:
     settings = [word for word in words if "=" in word]
     run_dirs = [Path(word) for word in words if "=" not in word]
     if not run_dirs:
-        raise ValueError("track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]")
+        raise UserError("track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]")
 
     from rlformers.experiment.tracking.upload import track
 
@@ -247,9 +249,9 @@ def _file_option(command: str, option: str, words: list[str]) -> tuple[str | Non
     given = flag in words
     value, words = _take(flag, words)
     if given and (value is None or "=" in value):
-        raise ValueError(f"{command}: {flag} needs a {what}; {usage}")
+        raise UserError(f"{command}: {flag} needs a {what}; {usage}")
     if not words or "=" in words[0]:
-        raise ValueError(f"{command}: need a run directory; {usage}")
+        raise UserError(f"{command}: need a run directory; {usage}")
     return value, words
 
 
@@ -282,7 +284,7 @@ def _multirun(overrides: list[str], new: bool) -> int:
 def _report(words: list[str]) -> int:
     out, words = _take("--out", words)
     if out is None:
-        raise ValueError("report: --out DIR is missing; usage: rlformers report RUN_DIR... --out DIR")
+        raise UserError("report: --out DIR is missing; usage: rlformers report RUN_DIR... --out DIR")
 
     from rlformers.experiment.reports import report
 
@@ -296,7 +298,7 @@ def _benchmark(words: list[str]) -> int:
     given = "--json" in words
     out, words = _take("--json", words)
     if given and (out is None or "=" in out):
-        raise ValueError("benchmark: --json needs a FILE; usage: rlformers benchmark [KEY=V1,V2 ...] [--json FILE]")
+        raise UserError("benchmark: --json needs a FILE; usage: rlformers benchmark [KEY=V1,V2 ...] [--json FILE]")
 
     from rlformers.experiment.training.benchmark import benchmark
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rlformers.errors import UserError
+
 _COLUMNS = """ An operation is a multiply-add or an elementwise one.
 state       numbers that each environment carries
 step        operations of one token when acting
@@ -20,7 +22,7 @@ def list_cores(words: list[str]) -> int:
     prefix, sizes = _prefix_and_sizes(words)
     cores = {name: entry for name, entry in entries().items() if name.startswith(prefix)}
     if not cores:
-        raise ValueError(f"list cores: no name begins with {prefix!r}; cores are {', '.join(entries())}")
+        raise UserError(f"list cores: no name begins with {prefix!r}; cores are {', '.join(entries())}")
     costs = _costs(cores, sizes, everything=bool(words))
     for line in ignored_plugins():
         print(line, file=sys.stderr)
@@ -47,9 +49,9 @@ def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
         if not assigned and not prefix:
             prefix = word
         elif key not in sizes:
-            raise ValueError(f"list cores: {key!r} is none of {', '.join(sizes)}")
+            raise UserError(f"list cores: {key!r} is none of {', '.join(sizes)}")
         elif not value.isdecimal() or int(value) < 1:
-            raise ValueError(f"{key}: need at least 1, got {value!r}")
+            raise UserError(f"{key}: need at least 1, got {value!r}")
         else:
             sizes[key] = int(value)
     return prefix, sizes

@@ -36,6 +36,7 @@ from rlformers.config.experiments import CONFIGS, experiments
 from rlformers.config.ppo import NUMBER_KEYS, PPOConfig
 from rlformers.config.typed_node import FREE_NODES, core_node, in_free_node, leaves, store_schema, typed_config
 from rlformers.cores import registry
+from rlformers.errors import UserError
 from rlformers.value_types import in_words
 
 
@@ -43,17 +44,15 @@ def compose(overrides: list[str]) -> ExperimentConfig:
     """The experiment that the overrides describe, e.g. `compose(["core=s5", "ppo.lr=3e-4"])`.
 
     Raises:
-        ValueError: One line that names the key, what was given and what is allowed.
+        UserError: One line that names the key, what was given and what is allowed.
     """
     with session() as overrides_parser:
         parsed = parse(overrides, overrides_parser)
         for override in parsed:
             if override.is_sweep_override():
-                raise ValueError(
-                    f"{override.key_or_group}: {given(override)!r} is a sweep; add --multirun, or quote it"
-                )
+                raise UserError(f"{override.key_or_group}: {given(override)!r} is a sweep; add --multirun, or quote it")
             if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
-                raise ValueError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
+                raise UserError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
         groups = [override for override in parsed if override.key_or_group in ("core", "experiment")]
         typed = _hydra_compose(groups)
         for override in parsed:
@@ -68,26 +67,26 @@ def from_dict(values: Any) -> ExperimentConfig:
     """The experiment of which `to_dict` gave these values. What they lack, of an older version, is default.
 
     Raises:
-        ValueError: One line that names a key that is no longer known, or a value that is no longer allowed.
+        UserError: One line that names a key that is no longer known, or a value that is no longer allowed.
     """
     try:
         return from_node(typed_values(values))
     except OmegaConfBaseException as error:
-        raise ValueError(one_line(error)) from error
+        raise UserError(one_line(error)) from error
 
 
 def typed_values(values: Any) -> DictConfig:
     """The values of `to_dict`, or of the file of `to_yaml`, with the types of the schema.
 
     Raises:
-        ValueError: Something else stands where keys with values should.
+        UserError: Something else stands where keys with values should.
     """
     plain: Any = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
     if not isinstance(plain, dict):
-        raise ValueError(f"need the keys of an experiment with their values, got {plain!r}")
+        raise UserError(f"need the keys of an experiment with their values, got {plain!r}")
     core = plain.get("core")
     if not isinstance(core, dict) or not isinstance(core.get("name"), str):
-        raise ValueError(f"core: need the options of a core and its name, such as {{name: gru}}, got {core!r}")
+        raise UserError(f"core: need the options of a core and its name, such as {{name: gru}}, got {core!r}")
     typed = typed_config(core["name"])
     _check_nodes(OmegaConf.to_container(typed), plain, "")
     return OmegaConf.merge(typed, values)  # type: ignore[return-value]
@@ -98,7 +97,7 @@ def _check_nodes(typed: Any, values: dict[Any, Any], prefix: str) -> None:
     for name, node in typed.items():
         if isinstance(node, dict) and name in values:
             if not isinstance(values[name], dict):
-                raise ValueError(f"{prefix}{name}: need keys with values, got {values[name]!r}")
+                raise UserError(f"{prefix}{name}: need keys with values, got {values[name]!r}")
             _check_nodes(node, values[name], f"{prefix}{name}.")
 
 
@@ -114,7 +113,7 @@ def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
             try:
                 OmegaConf.update(config, f"core.{key}", value, force_add=in_free_node(f"core.{key}"))
             except OmegaConfBaseException as error:
-                raise ValueError(f"core_options.{config.core.name}.{key}: {str(error).splitlines()[0]}") from error
+                raise UserError(f"core_options.{config.core.name}.{key}: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager
@@ -136,14 +135,14 @@ def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
     """Parse overrides and check what needs no composed config: syntax, groups and what is forbidden.
 
     Raises:
-        ValueError: One line, about the first override that is wrong.
+        UserError: One line, about the first override that is wrong.
     """
     parsed = []
     for text in overrides:
         try:
             override = parser.parse_override(text)
         except HydraException as error:
-            raise ValueError(
+            raise UserError(
                 f"{text!r}: need key=value; put a value with special characters into quotes, "
                 "e.g. 'run_dir=\"runs/a=b\"'"
             ) from error
@@ -165,13 +164,13 @@ def given(override: Override) -> str:
 def _check_group(override: Override) -> None:
     key = override.key_or_group
     if "_target_" in str(override.input_line):
-        raise ValueError(f"{key}: '_target_' is not allowed: a config holds data, no code")
+        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, no code")
     if "oc.env" in given(override):
-        raise ValueError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
+        raise UserError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
     if override.is_delete() and not in_free_node(f"{key}."):
-        raise ValueError(f"~{key}: keys cannot be removed; set another value")
+        raise UserError(f"~{key}: keys cannot be removed; set another value")
     if override.package:
-        raise ValueError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
+        raise UserError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
     choices: Any = {"core": registry.entries, "experiment": experiments}.get(key)
     if choices is None:
         return
@@ -182,7 +181,7 @@ def _check_group(override: Override) -> None:
         if key == "core":
             core_node(str(name))  # one that is unknown, or cannot be imported, or needs another package
         elif name not in choices():
-            raise ValueError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
+            raise UserError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
 
 
 def check_override(typed: DictConfig, override: Override) -> None:
@@ -193,21 +192,21 @@ def check_override(typed: DictConfig, override: Override) -> None:
         return
     known = dict(leaves(typed))
     if key == "core.name":
-        raise ValueError("core.name: choose the core with core=NAME")
+        raise UserError("core.name: choose the core with core=NAME")
     if key not in known:
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner or (free and key in FREE_NODES):
             example = inner[0] if inner else f"{key}.NAME"
-            raise ValueError(f"{key}: need {example}=..., got {given(override)!r}")
-        raise ValueError(
+            raise UserError(f"{key}: need {example}=..., got {given(override)!r}")
+        raise UserError(
             f"{key}: unknown key{_sweep_hint(override)}" if key.startswith("sweep.") else _unknown(key, known)
         )
     if override.is_add():
-        raise ValueError(f"+{key}: the key exists; write {key}=...")
+        raise UserError(f"+{key}: the key exists; write {key}=...")
     try:
         OmegaConf.update(typed, key, override.value())
     except ValidationError as error:
-        raise ValueError(_wrong_type(known[key], override)) from error
+        raise UserError(_wrong_type(known[key], override)) from error
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -247,7 +246,7 @@ def _hydra_compose(overrides: list[Override]) -> DictConfig:
     try:
         return hydra.compose("train", [str(override.input_line) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(one_line(error)) from error
+        raise UserError(one_line(error)) from error
 
 
 def one_line(error: Exception) -> str:
@@ -261,16 +260,16 @@ def from_node(node: DictConfig) -> ExperimentConfig:
     """A composed (or loaded) config as the dataclass, with the core's own checks done.
 
     Raises:
-        ValueError: One line that names the key.
+        UserError: One line that names the key.
     """
     try:
         values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ValueError(one_line(error)) from error
+        raise UserError(one_line(error)) from error
     values.pop("core_options")
     _check_plain(values, "")
     if not all(isinstance(tag, str) for tag in values["wandb"]["tags"]):
-        raise ValueError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
+        raise UserError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
     options = dict(values["core"])
     name = options.pop("name")
     core = registry.make_config(name, options)
@@ -292,11 +291,11 @@ def _check_plain(values: dict[Any, Any], prefix: str) -> None:
     for name, value in values.items():
         key = f"{prefix}{name}"
         if name == "_target_":
-            raise ValueError(f"{key}: not allowed: a config holds data, no code")
+            raise UserError(f"{key}: not allowed: a config holds data, no code")
         if isinstance(value, dict):
             _check_plain(value, f"{key}.")
         elif isinstance(value, float) and not math.isfinite(value) and not in_free_node(key):
-            raise ValueError(f"{key}: need a finite number, got {value}")
+            raise UserError(f"{key}: need a finite number, got {value}")
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
@@ -321,17 +320,17 @@ def load(path: Path | str) -> ExperimentConfig:
     """Read a `config.yaml` that `to_yaml` wrote.
 
     Raises:
-        ValueError: One line with the path: no such file, no YAML, or a key or value outside the schema.
+        UserError: One line with the path: no such file, no YAML, or a key or value outside the schema.
     """
     try:
         loaded: Any = OmegaConf.load(path)
         OmegaConf.clear_resolver("oc.env")
         return from_node(typed_values(loaded))
     except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: {one_line(error)}") from error
+        raise UserError(f"{path}: {one_line(error)}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:  # OmegaConf's own, of a number as a document, has no number
-        raise ValueError(f"{path}: {error.strerror or 'no config of an experiment'}") from error
+        raise UserError(f"{path}: {error.strerror or 'no config of an experiment'}") from error
     except Exception as error:  # a YAML parser's own errors
-        raise ValueError(f"{path}: no config of an experiment ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: no config of an experiment ({str(error).splitlines()[0]})") from error

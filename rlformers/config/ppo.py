@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from rlformers.errors import UserError
+
 
 def require(ok: bool, key: str, allowed: str, value: object) -> None:
     """Check a value.
 
     Raises:
-        ValueError: It is not ok; the line names the key, what is allowed, and what was given.
+        UserError: It is not ok; the line names the key, what is allowed, and what was given.
     """
     if not ok:
-        raise ValueError(f"{key}: need {allowed}, got {value!r}")
+        raise UserError(f"{key}: need {allowed}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ class PPOConfig:
         require(self.bptt_length >= 0, "ppo.bptt_length", "0 or more", self.bptt_length)
         length = self.sequence_length
         if self.num_steps % length:
-            raise ValueError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
+            raise UserError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
         if self.refresh_memory and length == self.num_steps:
-            raise ValueError("ppo.refresh_memory: there is nothing to refresh unless ppo.bptt_length < ppo.num_steps")
+            raise UserError("ppo.refresh_memory: there is nothing to refresh unless ppo.bptt_length < ppo.num_steps")
         require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (a sequence less one)", self.burn_in)
         sequences = self.num_envs * (self.num_steps // length)
         if sequences % self.num_minibatches:
-            raise ValueError(
+            raise UserError(
                 f"ppo.num_envs: {self.num_envs} environments make {sequences} sequences, "
                 f"which ppo.num_minibatches={self.num_minibatches} does not divide"
             )
@@ -122,7 +124,7 @@ def check_alike(configs: Sequence[PPOConfig]) -> None:
     """Check that configurations differ in `Numbers` only.
 
     Raises:
-        ValueError: They differ in something else.
+        UserError: They differ in something else.
     """
     for item in fields(PPOConfig):
         column = [getattr(config, item.name) for config in configs]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlformers.config.ppo import PPOConfig, require
+from rlformers.errors import UserError
 
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
 COMPUTE_DTYPES = ("float32", "tfloat32", "bfloat16")
@@ -227,15 +228,15 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
-            raise ValueError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
+            raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
         require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
-            raise ValueError(f"total_steps: need a whole number, got {self.total_steps!r}")
+            raise UserError(f"total_steps: need a whole number, got {self.total_steps!r}")
         if self.total_steps < self.batch_size:
-            raise ValueError(
+            raise UserError(
                 f"total_steps: {int(self.total_steps)} is less than one batch of "
                 f"ppo.num_envs x ppo.num_steps = {self.batch_size}"
             )

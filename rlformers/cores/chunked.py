@@ -17,16 +17,17 @@ from jaxtyping import Array, Bool, Float
 
 from rlformers.cores.linear_scan import scan_chunks
 from rlformers.cores.products import einsum, matmul
+from rlformers.errors import UserError
 
 
 def check_chunk(chunk: int) -> None:
     """The option of the same name.
 
     Raises:
-        ValueError: Less than one token.
+        UserError: Less than one token.
     """
     if chunk < 1:
-        raise ValueError(f"core.chunk: need at least 1, got {chunk}")
+        raise UserError(f"core.chunk: need at least 1, got {chunk}")
 
 
 def memory_scan(

@@ -20,6 +20,7 @@ from jaxtyping import PRNGKeyArray
 from rlformers.cores import registry
 from rlformers.cores.core import Core
 from rlformers.cores.stack import Stack
+from rlformers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,16 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.layers:
-            raise ValueError("core.layers: need at least one core, got []")
+            raise UserError("core.layers: need at least one core, got []")
         if "stack" in self.layers:
-            raise ValueError("core.layers: a stack is made of other cores, got 'stack'")
+            raise UserError("core.layers: a stack is made of other cores, got 'stack'")
         configs = {}
         with _keys_of_layers():
             for name in dict.fromkeys(self.layers):
                 registry.load(name)
         for name, options in _as_mapping("core.options", self.options).items():
             if name not in self.layers:
-                raise ValueError(f"core.options.{name}: need one of core.layers: {', '.join(self.layers)}")
+                raise UserError(f"core.options.{name}: need one of core.layers: {', '.join(self.layers)}")
             _as_mapping(f"core.options.{name}", options)
         for name in dict.fromkeys(self.layers):
             with _keys_of_layers(name):
@@ -50,7 +51,7 @@ class Config:
 
 def _as_mapping(key: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{key}: need key=value pairs, got {value!r}")
+        raise UserError(f"{key}: need key=value pairs, got {value!r}")
     return value
 
 
@@ -61,14 +62,14 @@ def _keys_of_layers(name: str = "") -> Iterator[None]:
         yield
     except ValueError as error:
         text = re.sub(r"^core:", "core.layers:", str(error))
-        raise ValueError(re.sub(r"(?<![\w.])core\.(?!layers\b)", f"core.options.{name}.", text)) from error
+        raise UserError(re.sub(r"(?<![\w.])core\.(?!layers\b)", f"core.options.{name}.", text)) from error
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
     """The pattern, `num_layers` times.
 
     Raises:
-        ValueError: Options of a layer that do not fit the width.
+        UserError: Options of a layer that do not fit the width.
     """
     names = config.layers * num_layers
     layers: list[Core] = []

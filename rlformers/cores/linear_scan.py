@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, PyTree
 
 from rlformers.cores.products import transition
+from rlformers.errors import UserError
 
 METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
@@ -120,7 +121,7 @@ def fused_scan(
             return associative(h, (tokens, starts))
         case "chunked":
             return scan_chunks(associative, h, (tokens, starts))
-    raise ValueError(f"unknown method {method!r}")
+    raise UserError(f"unknown method {method!r}")
 
 
 def scan_chunks(
@@ -179,7 +180,7 @@ def _scan(
                 return algorithm(*(tokens if varying else (a, *tokens)), h)
 
             return scan_chunks(f, h, (a, b, starts) if varying else (b, starts))
-    raise ValueError(f"unknown method {method!r}")
+    raise UserError(f"unknown method {method!r}")
 
 
 def _doubling(a: Any, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:

@@ -34,6 +34,7 @@ from rlformers.cores.linear_scan import MATRIX_METHODS, matrix_scan
 from rlformers.cores.lmu_cells import RecurrentLMU
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
+from rlformers.errors import UserError
 
 CELLS = ("parallel", "voelker", "keras")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -66,11 +67,11 @@ class Config:
         check_least(self, channels=0, order=1)
         check_windows(self.theta_min, self.theta_max)
         if self.cell == "voelker" and self.channels > 1:
-            raise ValueError(
+            raise UserError(
                 f"core.channels: core.cell=voelker has 1, got {self.channels}; core.cell=keras has any number"
             )
         if self.cell == "parallel" and self.learn_theta:
-            raise ValueError("core.learn_theta: core.cell=parallel has constant windows; use voelker or keras")
+            raise UserError("core.learn_theta: core.cell=parallel has constant windows; use voelker or keras")
 
     @property
     def thetas(self) -> tuple[float, ...]:
@@ -82,10 +83,10 @@ def check_windows(theta_min: float, theta_max: float) -> None:
     """The options of the same names.
 
     Raises:
-        ValueError: Not 1 <= theta_min <= theta_max.
+        UserError: Not 1 <= theta_min <= theta_max.
     """
     if not 1 <= theta_min <= theta_max < math.inf:
-        raise ValueError(f"core.theta_min: need 1 <= theta_min <= theta_max, got {theta_min} and {theta_max}")
+        raise UserError(f"core.theta_min: need 1 <= theta_min <= theta_max, got {theta_min} and {theta_max}")
 
 
 class MemoryState(NamedTuple):

@@ -22,6 +22,7 @@ from rlformers.cores.layers import GLU, NORMS, make_norm
 from rlformers.cores.linear_scan import METHODS, linear_scan
 from rlformers.cores.options import check_choices, check_least, check_positive
 from rlformers.cores.stack import Residual, Stack
+from rlformers.errors import UserError
 
 # Of |λ|. Near 0 its logarithm ends, near 1 that of 1 - |λ|² in float32.
 LEAST, MOST = 1e-3, 0.999999
@@ -43,9 +44,9 @@ class Config:
         check_least(self, state_size=1)
         check_positive(self, "max_phase")
         if not LEAST < self.r_max <= MOST:
-            raise ValueError(f"core.r_max: need more than {LEAST} and at most {MOST}, got {self.r_max}")
+            raise UserError(f"core.r_max: need more than {LEAST} and at most {MOST}, got {self.r_max}")
         if not 0 <= self.r_min < self.r_max:
-            raise ValueError(f"core.r_min: need 0 <= r_min < r_max, got {self.r_min} and {self.r_max}")
+            raise UserError(f"core.r_min: need 0 <= r_min < r_max, got {self.r_min} and {self.r_max}")
 
 
 class LRUState(NamedTuple):

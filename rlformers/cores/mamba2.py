@@ -24,6 +24,7 @@ from rlformers.cores.linear_scan import PIECE
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
+from rlformers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Mamba2(Core[Mamba2State]):
         key_in, key_conv, key_dt, key_A, key_out = jax.random.split(key, 5)
         E, G, N = config.expand * width, config.groups, config.state_size
         if E % config.head_size:
-            raise ValueError(f"core.head_size: {config.head_size} does not divide the {E} channels")
+            raise UserError(f"core.head_size: {config.head_size} does not divide the {E} channels")
         H = E // config.head_size
         if H % G:
-            raise ValueError(f"core.groups: {G} does not divide the {H} heads")
+            raise UserError(f"core.groups: {G} does not divide the {H} heads")
         self.W_in = Linear(width, 2 * (E + G * N) + H, key=key_in, use_bias=False)
         self.conv = DepthwiseConv(E + 2 * G * N, config.conv_size, key=key_conv)
         self.dt_bias = time_step_bias(key_dt, H, config.dt_min, config.dt_max)

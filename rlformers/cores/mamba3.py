@@ -27,6 +27,7 @@ from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps, time_step_bias
+from rlformers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Config:
     def __post_init__(self) -> None:
         check_least(self, head_size=1, expand=1)
         if self.state_size < 2 or self.state_size % 2:
-            raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
+            raise UserError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
         if not 0 <= self.rotating <= 1:
-            raise ValueError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
+            raise UserError(f"core.rotating: need a fraction between 0 and 1, got {self.rotating}")
         check_time_steps(self.dt_min, self.dt_max)
         check_choices(self, norm=NORMS, scan=FUSED_METHODS)
 
@@ -87,7 +88,7 @@ class Mamba3(Core[Mamba3State]):
     def __init__(self, width: int, config: Config, *, key: PRNGKeyArray):
         E, P, N = config.expand * width, config.head_size, config.state_size
         if E % P:
-            raise ValueError(f"core.head_size: {P} does not divide the {E} channels")
+            raise UserError(f"core.head_size: {P} does not divide the {E} channels")
         H, angles = E // P, round(config.rotating * N / 2)
         key_in, key_bias, key_out = jax.random.split(key, 3)
         self.W_in = Linear(width, 2 * E + 2 * N + 3 * H + angles, key=key_in, use_bias=False)

@@ -27,6 +27,7 @@ from rlformers.cores.linear_scan import scan_chunks
 from rlformers.cores.options import check_choices, check_least, check_spread
 from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
+from rlformers.errors import UserError
 
 NEVER = -1e30  # m of an empty memory; -∞ would make -∞ - (-∞)
 
@@ -82,7 +83,7 @@ class MLSTM(Core[MLSTMState]):
         E, H, b = config.expand * width, config.heads, config.block_size
         for name, size in (("heads", H), ("block_size", b)):
             if E % size:
-                raise ValueError(f"core.{name}: {size} does not divide the {E} channels")
+                raise UserError(f"core.{name}: {size} does not divide the {E} channels")
         check_spread(E // H, H)
         self.W_up = Linear(width, 2 * E, key=key_up, use_bias=False)
         self.conv = DepthwiseConv(E, config.conv_size, key=key_conv)

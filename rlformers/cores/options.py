@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from rlformers.errors import UserError
 from rlformers.value_types import convert, in_words
 
 
@@ -23,15 +24,15 @@ def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[s
             are taken as they are.
 
     Raises:
-        ValueError: Unknown or missing option, another type, or a float that is not finite.
+        UserError: Unknown or missing option, another type, or a float that is not finite.
     """
     known = {field.name: field for field in fields(schema) if field.init}
     for option in options:
         if option not in known:
-            raise ValueError(f"core.{option}: core {name!r} has {', '.join(known) or 'no options'}")
+            raise UserError(f"core.{option}: core {name!r} has {', '.join(known) or 'no options'}")
     for option, field in known.items():
         if option not in options and field.default is MISSING and field.default_factory is MISSING:
-            raise ValueError(f"core.{option}: core {name!r} needs a value")
+            raise UserError(f"core.{option}: core {name!r} needs a value")
     kinds = typing.get_type_hints(schema)
     return {option: as_type(f"core.{option}", kinds[option], value) for option, value in options.items()}
 
@@ -40,14 +41,14 @@ def as_type(key: str, annotation: Any, value: Any) -> Any:
     """A value in a type.
 
     Raises:
-        ValueError: It has another one, or is a float that is not finite.
+        UserError: It has another one, or is a float that is not finite.
     """
     try:
         new = convert(annotation, value)
     except TypeError:
-        raise ValueError(f"{key}: need {in_words(annotation)}, got {value!r}") from None
+        raise UserError(f"{key}: need {in_words(annotation)}, got {value!r}") from None
     if any(isinstance(x, float) and not math.isfinite(x) for x in (new if isinstance(new, tuple) else (new,))):
-        raise ValueError(f"{key}: need a finite number, got {value!r}")
+        raise UserError(f"{key}: need a finite number, got {value!r}")
     return new
 
 
@@ -55,11 +56,11 @@ def check_size(key: str, value: Any) -> int:
     """A number of something of which there is at least one.
 
     Raises:
-        ValueError: No int, or less than 1.
+        UserError: No int, or less than 1.
     """
     size = as_type(key, int, value)
     if size < 1:
-        raise ValueError(f"{key}: need at least 1, got {size}")
+        raise UserError(f"{key}: need at least 1, got {size}")
     return size
 
 
@@ -70,43 +71,43 @@ def check_least(config: Any, **least: int) -> None:
     """Check lower bounds, e.g. `check_least(self, state_size=1)`.
 
     Raises:
-        ValueError: An option is less.
+        UserError: An option is less.
     """
     for name, bound in least.items():
         if not getattr(config, name) >= bound:
-            raise ValueError(f"core.{name}: need at least {bound}, got {getattr(config, name)}")
+            raise UserError(f"core.{name}: need at least {bound}, got {getattr(config, name)}")
 
 
 def check_positive(config: Any, *names: str) -> None:
     """Check numbers of which any above 0 will do.
 
     Raises:
-        ValueError: An option is not positive, or not finite.
+        UserError: An option is not positive, or not finite.
     """
     for name in names:
         if not 0 < getattr(config, name) < math.inf:
-            raise ValueError(f"core.{name}: need a positive number, got {getattr(config, name)}")
+            raise UserError(f"core.{name}: need a positive number, got {getattr(config, name)}")
 
 
 def check_choices(config: Any, **allowed: Sequence[str]) -> None:
     """Check words, e.g. `check_choices(self, scan=METHODS)`.
 
     Raises:
-        ValueError: An option is none of those allowed.
+        UserError: An option is none of those allowed.
     """
     for name, words in allowed.items():
         if getattr(config, name) not in words:
-            raise ValueError(f"core.{name}: {getattr(config, name)!r} is none of {', '.join(words)}")
+            raise UserError(f"core.{name}: {getattr(config, name)!r} is none of {', '.join(words)}")
 
 
 def size_of_heads(width: int, heads: int, head_size: int = 0) -> int:
     """`head_size`, or width / heads where that is 0.
 
     Raises:
-        ValueError: It is 0 and the heads do not divide the width.
+        UserError: It is 0 and the heads do not divide the width.
     """
     if not head_size and width % heads:
-        raise ValueError(f"core.heads: width {width} is not divisible by heads={heads}")
+        raise UserError(f"core.heads: width {width} is not divisible by heads={heads}")
     return head_size or width // heads
 
 
@@ -114,10 +115,10 @@ def check_spread(size: int, heads: int) -> None:
     """Check heads whose units a LayerNorm compares: of one it makes 0.
 
     Raises:
-        ValueError: A head has one unit.
+        UserError: A head has one unit.
     """
     if size < 2:
-        raise ValueError(f"core.heads: need fewer, with at least 2 units each, got {heads} with 1")
+        raise UserError(f"core.heads: need fewer, with at least 2 units each, got {heads} with 1")
 
 
 def hidden_size(width: int, ratio: float) -> int:

@@ -27,7 +27,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rlformers.cores.options import check_options, check_size
-from rlformers.errors import named_line
+from rlformers.errors import UserError, named_line
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -92,14 +92,14 @@ def register_core(name: str, definition: Definition, *, paper: str = "-", summar
     """Add a core under a new name.
 
     Raises:
-        ValueError: The name is taken, or this is no definition of a core.
+        UserError: The name is taken, or this is no definition of a core.
     """
     if name in entries():
-        raise ValueError(f"core: {name!r} is already registered")
+        raise UserError(f"core: {name!r} is already registered")
     try:
         _check_definition(definition)
     except Exception as error:
-        raise ValueError(f"core: {name!r} cannot be registered: {named_line(error)}") from error
+        raise UserError(f"core: {name!r} cannot be registered: {named_line(error)}") from error
     _entries[name] = Entry(name, paper, summary, definition)
 
 
@@ -146,14 +146,14 @@ def load(name: str) -> Definition:
     """Import the definition of a core.
 
     Raises:
-        ValueError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported or is no definition of
+        UserError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported or is no definition of
             a core.
     """
     known = entries()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"core: {name!r} is none of {', '.join(known)}{hint}")
+        raise UserError(f"core: {name!r} is none of {', '.join(known)}{hint}")
     target = known[name].target
     if not isinstance(target, str):
         return target
@@ -166,7 +166,7 @@ def load(name: str) -> Definition:
             definition = getattr(definition, part)
         _check_definition(definition)
     except (Exception, SystemExit) as error:  # whatever the code of others raises while it is imported
-        raise ValueError(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}") from error
+        raise UserError(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}") from error
     return definition
 
 
@@ -201,14 +201,14 @@ def in_one_line(name: str, what: str) -> Iterator[None]:
         complaint = isinstance(error, ValueError) and str(error).startswith(("core", "model."))  # of options
         if complaint or name in built_in():
             raise
-        raise ValueError(f"core: {name!r} {what}: {named_line(error)}") from error
+        raise UserError(f"core: {name!r} {what}: {named_line(error)}") from error
 
 
 def make_config(name: str, options: Mapping[str, Any]) -> Any:
     """The config dataclass of a core with these options.
 
     Raises:
-        ValueError: Unknown name, unknown option, or an option of the wrong type or out of range; the message names the
+        UserError: Unknown name, unknown option, or an option of the wrong type or out of range; the message names the
             key and the choices.
     """
     schema = load(name).Config
@@ -228,7 +228,7 @@ def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, 
         **options: Fields of the core's config dataclass.
 
     Raises:
-        ValueError: As `make_config`, a size that is no int of at least 1, options that do not fit the width, or a
+        UserError: As `make_config`, a size that is no int of at least 1, options that do not fit the width, or a
             plug-in that fails.
     """
     from rlformers.cores.core import Core

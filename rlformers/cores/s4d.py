@@ -24,6 +24,7 @@ from rlformers.cores.linear_scan import FUSED_METHODS, fused_scan
 from rlformers.cores.options import check_choices
 from rlformers.cores.stack import Residual, Stack
 from rlformers.cores.time_steps import check_time_steps
+from rlformers.errors import UserError
 
 INITS = ("lin", "inv", "legs")
 
@@ -42,7 +43,7 @@ class Config:
     def __post_init__(self) -> None:
         check_choices(self, init=INITS, norm=NORMS, scan=FUSED_METHODS)
         if self.state_size < 2 or self.state_size % 2:
-            raise ValueError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
+            raise UserError(f"core.state_size: need an even number of at least 2, got {self.state_size}")
         check_time_steps(self.dt_min, self.dt_max)
 
 

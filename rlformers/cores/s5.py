@@ -23,6 +23,7 @@ from rlformers.cores.linear_scan import METHODS, linear_scan
 from rlformers.cores.options import check_choices, check_least
 from rlformers.cores.stack import Stack
 from rlformers.cores.time_steps import check_time_steps
+from rlformers.errors import UserError
 
 ACTIVATIONS = ("gelu", "half_glu1", "half_glu2", "full_glu")
 DISCRETIZATIONS = ("zoh", "bilinear")
@@ -46,7 +47,7 @@ class Config:
         check_choices(self, discretization=DISCRETIZATIONS, activation=ACTIVATIONS, norm=NORMS, scan=METHODS)
         check_least(self, state_size=1, blocks=1)
         if self.state_size % (2 * self.blocks if self.conj_sym else self.blocks):
-            raise ValueError(
+            raise UserError(
                 f"core.state_size: {self.state_size} is not divisible by core.blocks={self.blocks}"
                 + (" times 2 (conjugate pairs)" if self.conj_sym else "")
             )

@@ -28,6 +28,7 @@ from rlformers.cores.layers import LayerNorm, Linear, NoNorm
 from rlformers.cores.lmu import check_windows
 from rlformers.cores.lmuformer import NORMS, FrozenBatchNorm, Norm, conv_kernel, make_norm
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size
+from rlformers.errors import UserError
 
 ALPHA = 4.0
 
@@ -50,7 +51,7 @@ class Config:
         check_positive(self, "ffn_ratio")
         check_windows(self.theta_min, self.theta_max)
         if self.channels == 1 and self.norm in ("layer", "rms"):
-            raise ValueError(f"core.channels: need at least 2 with core.norm={self.norm}: one number has no spread")
+            raise UserError(f"core.channels: need at least 2 with core.norm={self.norm}: one number has no spread")
 
 
 @jax.custom_jvp

@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from rlformers.errors import UserError
+
 
 def check_time_steps(dt_min: float, dt_max: float) -> None:
     """The options of the same names.
 
     Raises:
-        ValueError: Not 0 < dt_min <= dt_max.
+        UserError: Not 0 < dt_min <= dt_max.
     """
     if not 0 < dt_min <= dt_max < math.inf:
-        raise ValueError(f"core.dt_min: need 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
+        raise UserError(f"core.dt_min: need 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
 
 
 def time_step_bias(key: PRNGKeyArray, size: int, dt_min: float, dt_max: float) -> Float[Array, " {size}"]:

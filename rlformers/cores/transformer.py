@@ -38,6 +38,7 @@ from rlformers.cores.layers import (
 from rlformers.cores.options import check_choices, check_least, check_positive, hidden_size, size_of_heads
 from rlformers.cores.positions import AbsolutePositions, SinusoidalDistances, alibi, rotate
 from rlformers.cores.stack import Stack
+from rlformers.errors import UserError
 
 POSITIONS = ("rope", "sinusoidal", "learned", "alibi", "relative", "none")
 
@@ -64,10 +65,10 @@ class Config:
         check_choices(self, positions=POSITIONS, norm=NORMS, ffn=FEED_FORWARD)
         check_least(self, memory=1, heads=1, head_size=0, max_position=1, loops=1)
         if min(self.memory_per_layer, default=1) < 1:
-            raise ValueError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
+            raise UserError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
         check_positive(self, "ffn_ratio")
         if not 0 <= self.clipped_softmax < 1:
-            raise ValueError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
+            raise UserError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
 
 
 class Layer(AttentionLayer):
@@ -133,14 +134,14 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     """A transformer.
 
     Raises:
-        ValueError: Heads do not fit the width, or windows the number of layers.
+        UserError: Heads do not fit the width, or windows the number of layers.
     """
     head_size = size_of_heads(width, config.heads, config.head_size)
     if config.positions == "rope" and head_size % 2:
-        raise ValueError(f"core.head_size: rope needs an even one, got {head_size}")
+        raise UserError(f"core.head_size: rope needs an even one, got {head_size}")
     windows = config.memory_per_layer or (config.memory,) * num_layers
     if len(windows) != num_layers:
-        raise ValueError(f"core.memory_per_layer: need one for each of {num_layers} layers, got {list(windows)}")
+        raise UserError(f"core.memory_per_layer: need one for each of {num_layers} layers, got {list(windows)}")
     key_table, *keys = jax.random.split(key, num_layers + 1)
     depth = num_layers * config.loops
     layers = tuple(Layer(width, M, depth, config, key=k) for M, k in zip(windows, keys, strict=True))

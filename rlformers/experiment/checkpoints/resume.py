@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from rlformers.agents.ppo import TrainState
 from rlformers.config.compose import flatten, from_dict, to_dict
 from rlformers.config.schema import RUN_KEYS, ExperimentConfig
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.run_files.provenance import versions
 from rlformers.experiment.run_files.summary import read_summary
@@ -39,12 +40,12 @@ def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Pa
     equal one that was started with it.
 
     Raises:
-        ValueError: One line with the keys that differ from those in `source`.
+        UserError: One line with the keys that differ from those in `source`.
     """
     differing = changes(begun, config)
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
-        raise ValueError(f"resume: {', '.join(differing[:3])}{more} in {source}; only total_steps can change, to more")
+        raise UserError(f"resume: {', '.join(differing[:3])}{more} in {source}; only total_steps can change, to more")
 
 
 def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None] = print) -> Checkpoint | None:
@@ -59,7 +60,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         None if the run never came to its first checkpoint.
 
     Raises:
-        ValueError: The configuration has changed.
+        UserError: The configuration has changed.
         CheckpointError: There are checkpoints, but none of them can be used.
     """
     for checkpoint in usable(run_dir, config, report):

@@ -23,6 +23,7 @@ from rlformers.config.change import apply, change
 from rlformers.config.compose import from_dict, load
 from rlformers.config.typed_node import typed_options
 from rlformers.envs.meta.splits import overlap
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
 from rlformers.experiment.checkpoints.store import Checkpoint, best_of, good_checkpoints, read
 from rlformers.experiment.evaluation.all_seeds import Player
@@ -60,7 +61,7 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
         schema: A config dataclass.
 
     Raises:
-        ValueError: A key or value that does not exist or fit, or an environment with other observations or actions.
+        UserError: A key or value that does not exist or fit, or an environment with other observations or actions.
         CheckpointError: No checkpoint can be read.
     """
     options, config = parse_options(run_dir, words, schema)
@@ -72,7 +73,7 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     begun = checkpoint.meta.get("config")
     if differing := changes(from_dict(begun), trained) if begun else []:
         edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
-        raise ValueError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
+        raise UserError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
     full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))
     moments = full.normalizers.observation if config.ppo.normalize_observations else None
     nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]
@@ -115,7 +116,7 @@ def evaluate(
         `RUN_DIR/evaluations/<name>.json`.
 
     Raises:
-        ValueError: A key or value that does not exist or fit, an environment with other observations or actions, a
+        UserError: A key or value that does not exist or fit, an environment with other observations or actions, a
             directory that cannot be written, or a `name` that an evaluation has already.
         CheckpointError: No checkpoint can be read.
     """
@@ -125,7 +126,7 @@ def evaluate(
     options, config, step = trained.options, trained.config, trained.step
     path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
     if options.name and path.exists():
-        raise ValueError(f"name: {path} exists, and is not overwritten")
+        raise UserError(f"name: {path} exists, and is not overwritten")
     with _writing(path):
         path.parent.mkdir(exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()  # nobody should play for an hour to learn that this fails
@@ -157,14 +158,14 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"evaluate: cannot write {path}: {error.strerror}") from error
+        raise UserError(f"evaluate: cannot write {path}: {error.strerror}") from error
 
 
 def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateConfig) -> tuple[Any, ExperimentConfig]:
     """The options, and the experiment with the environment to play in.
 
     Raises:
-        ValueError: One line that names the key.
+        UserError: One line that names the key.
     """
     config = load(run_dir / "config.yaml")
     env = [word for word in words if re.match(r"\+*env=", word)]
@@ -182,7 +183,7 @@ def _choose(directory: Path, which: str) -> Checkpoint:
     """The checkpoint that an option names.
 
     Raises:
-        ValueError: There is none, or it is damaged.
+        UserError: There is none, or it is damaged.
     """
     good = good_checkpoints(directory)
     if which == "last":
@@ -192,9 +193,9 @@ def _choose(directory: Path, which: str) -> Checkpoint:
         best = best_of({update: checkpoint.meta for update, checkpoint in by_update.items()})
         found = by_update.get(best if which == "best" else int(which))  # type: ignore[arg-type]
         if found is None and by_update:
-            raise ValueError(f"checkpoint: {which!r} is none of last, best, {', '.join(map(str, sorted(by_update)))}")
+            raise UserError(f"checkpoint: {which!r} is none of last, best, {', '.join(map(str, sorted(by_update)))}")
     if found is None:
-        raise ValueError(f"checkpoint: none in {directory}")
+        raise UserError(f"checkpoint: none in {directory}")
     return found
 
 
@@ -202,7 +203,7 @@ def _play(trained: Trained) -> dict[str, np.ndarray]:
     """What every episode came to, [S, N, ...] by name.
 
     Raises:
-        ValueError: Episodes do not end.
+        UserError: Episodes do not end.
     """
     options, config, built, *_ = trained
     seeds = jnp.arange(config.seed, config.seed + config.seeds)

@@ -13,6 +13,7 @@ from rlformers.agents.normalizers import normalize_observation
 from rlformers.config import ExperimentConfig
 from rlformers.envs.environment import Wrapper
 from rlformers.envs.wrappers.trial import Trial
+from rlformers.errors import UserError
 from rlformers.experiment.evaluation.evaluate import Trained, evaluation_key
 from rlformers.experiment.program.build import in_precision
 
@@ -40,13 +41,13 @@ def choose_agent(trained: Trained) -> tuple[int, Agent, Any]:
     """Training seed, agent and moments that the option `agent` names.
 
     Raises:
-        ValueError: No such training seed.
+        UserError: No such training seed.
     """
     config: ExperimentConfig = trained.config
     seed = config.seed if trained.options.agent is None else trained.options.agent
     seeds = range(config.seed, config.seed + config.seeds)
     if seed not in seeds:
-        raise ValueError(f"agent: {seed} is none of the training seeds {', '.join(map(str, seeds))}")
+        raise UserError(f"agent: {seed} is none of the training seeds {', '.join(map(str, seeds))}")
     agent, moments = jax.tree.map(lambda leaf: leaf[seeds.index(seed)], (trained.agents, trained.moments))
     return seed, agent, moments
 

@@ -11,6 +11,7 @@ import numpy as np
 from rlformers.agents.agent import Agent
 from rlformers.agents.masks import without_mask
 from rlformers.config import InspectConfig
+from rlformers.errors import UserError
 from rlformers.experiment.evaluation.evaluate import Trained, load_trained, parse_options, training_keys
 from rlformers.experiment.inspection import memory_figures
 from rlformers.experiment.inspection.episode_trace import Watched, choose_agent, watch
@@ -51,7 +52,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
         Lines of text: what was found, what does not apply, and the files.
 
     Raises:
-        ValueError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()
@@ -60,7 +61,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
     options, _ = parse_options(run_dir, words, InspectConfig)
     taken = [] if options.overwrite else [name for name in FILES if (out / name).exists()]
     if taken:
-        raise ValueError(f"--out: {out / taken[0]} exists; overwrite=true replaces it")
+        raise UserError(f"--out: {out / taken[0]} exists; overwrite=true replaces it")
     trained = load_trained(run_dir, words, InspectConfig)
     seed, *_ = choose_agent(trained)
     found = examine(trained)
@@ -76,7 +77,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
         about |= {"step": trained.step, "greedy": options.greedy, "seed": options.seed}
         write_json(out / "inspection.json", about | summarise(found), indent=1)
     except OSError as error:
-        raise ValueError(f"--out: cannot write {out}: {error.strerror}") from error
+        raise UserError(f"--out: cannot write {out}: {error.strerror}") from error
     return [who, *_text(found), *map(str, [*files, out / "arrays.npz", out / "inspection.json"])]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlformers.config import PlayConfig
+from rlformers.errors import UserError
 from rlformers.experiment.evaluation.evaluate import load_trained, parse_options
 from rlformers.experiment.inspection.episode_trace import choose_agent, watch
 from rlformers.experiment.inspection.step_pictures import frames
@@ -27,7 +28,7 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
         Lines of text: every step if there is no `gif`, and a summary.
 
     Raises:
-        ValueError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()
@@ -54,16 +55,16 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
     """The files to write.
 
     Raises:
-        ValueError: They cannot be written or must not be.
+        UserError: They cannot be written or must not be.
     """
     if gif.suffix.lower() != ".gif":
-        raise ValueError(f"--gif: need a file name that ends with .gif, got {str(gif)!r}")
+        raise UserError(f"--gif: need a file name that ends with .gif, got {str(gif)!r}")
     if not gif.parent.is_dir():
-        raise ValueError(f"--gif: no directory {gif.parent}")
+        raise UserError(f"--gif: no directory {gif.parent}")
     files = gif, gif.with_suffix(".json")
     for file in files:
         if file.exists() and not overwrite:
-            raise ValueError(f"--gif: {file} exists; overwrite=true replaces it")
+            raise UserError(f"--gif: {file} exists; overwrite=true replaces it")
     return files
 
 

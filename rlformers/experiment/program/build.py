@@ -16,6 +16,7 @@ from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
 from rlformers.experiment.tracking.tensorboard import require_tensorboard
 
@@ -35,11 +36,11 @@ def build(config: ExperimentConfig) -> Built:
     """Make environment, agent and learner.
 
     Raises:
-        ValueError: A key names something that does not exist or does not fit; one line that says what would.
+        UserError: A key names something that does not exist or does not fit; one line that says what would.
     """
     for name in ("env_id", "raw", "wrap"):  # arguments of `make_env`, which this function gives
         if name in config.env_kwargs:
-            raise ValueError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
+            raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
     env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
     params = replace_params(params, **config.env_params)
     env = EpisodeStatistics(env)
@@ -77,7 +78,7 @@ def check(config: ExperimentConfig) -> None:
     """Build everything abstractly, so that whatever cannot work is said before anything compiles.
 
     Raises:
-        ValueError: As in `build`.
+        UserError: As in `build`.
     """
     if config.tensorboard:
         require_tensorboard()
@@ -87,7 +88,7 @@ def check(config: ExperimentConfig) -> None:
         try:
             check_spaces(config.env, built, build(config.evaluated))
         except ValueError as error:
-            raise ValueError(f"eval: {error}") from error
+            raise UserError(f"eval: {error}") from error
 
 
 def check_spaces(env: str, trained: Built, built: Built) -> None:
@@ -99,7 +100,7 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
         built: What they are to act in.
 
     Raises:
-        ValueError: It has other observations or actions.
+        UserError: It has other observations or actions.
     """
 
     def spaces(which: Built) -> tuple[Any, Any]:
@@ -111,6 +112,6 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
     (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)
     complaint = mismatch(obs, describe(new_obs))
     if complaint:
-        raise ValueError(f"env: {env} has other observations than the agent was trained on: {complaint}")
+        raise UserError(f"env: {env} has other observations than the agent was trained on: {complaint}")
     if actions != new_actions:
-        raise ValueError(f"env: {env} has other actions than the agent was trained on: {new_actions}, not {actions}")
+        raise UserError(f"env: {env} has other actions than the agent was trained on: {new_actions}, not {actions}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import flatten, from_dict, load, to_dict
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
 from rlformers.experiment.checkpoints.store import newest_meta
 from rlformers.experiment.run_files.summary import read_summary
@@ -79,16 +80,16 @@ def find(run_dirs: Sequence[Path | str]) -> list[Found]:
     started is nothing but a record.
 
     Raises:
-        ValueError: None given, or one that has none; a record that cannot be read.
+        UserError: None given, or one that has none; a record that cannot be read.
     """
     if not run_dirs:
-        raise ValueError("report: need at least one run directory")
+        raise UserError("report: need at least one run directory")
     found: dict[Path, Found] = {}
     for given in map(Path, run_dirs):
         inside = [path for path in _outermost(given) if (path / "metrics.jsonl").exists() or _is_config(path)]
         records = [run for path in sorted(given.rglob("sweep.json")) for run in Sweep(path.parent).runs]
         if not inside and not records:
-            raise ValueError(f"report: {given} contains no run (a directory with config.yaml and metrics.jsonl)")
+            raise UserError(f"report: {given} contains no run (a directory with config.yaml and metrics.jsonl)")
         found |= {path.resolve(): Found(path.resolve()) for path in inside if path.resolve() not in found}
         found |= {path: Found(path, run) for run in records for path in [Path(run["run_dir"]).resolve()]}
     return sorted(found.values(), key=_begun)
@@ -122,7 +123,7 @@ def read(found: Found) -> Run:
     """Read a run. What of it is damaged stands in its `problems`.
 
     Raises:
-        ValueError: Its configuration cannot be read.
+        UserError: Its configuration cannot be read.
     """
     path, record = found
     problems: list[str] = []

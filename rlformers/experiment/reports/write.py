@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlformers.errors import UserError
 from rlformers.experiment.reports.across_environments import Comparison, compare
 from rlformers.experiment.reports.adaptation import adaptation_curves, csv_rows
 from rlformers.experiment.reports.evaluation_curves import evaluated_groups, evaluation_curve
@@ -52,7 +53,7 @@ def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
         out: Directory for the files; made if missing.
 
     Raises:
-        ValueError: A directory without runs, a configuration that cannot be read, or `out` cannot be written.
+        UserError: A directory without runs, a configuration that cannot be read, or `out` cannot be written.
     """
     groups = group([read(found) for found in find(run_dirs)])
     out = Path(out)
@@ -60,7 +61,7 @@ def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         return write(groups, out)
     except OSError as error:
-        raise ValueError(f"--out: cannot write {error.filename or out}: {error.strerror}") from error
+        raise UserError(f"--out: cannot write {error.filename or out}: {error.strerror}") from error
 
 
 def write(groups: Sequence[Group], out: Path) -> list[Path]:

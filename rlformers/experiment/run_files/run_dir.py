@@ -13,6 +13,7 @@ from typing import Any
 
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import load, to_yaml
+from rlformers.errors import UserError
 
 _BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
 
@@ -21,7 +22,7 @@ def create_run_dir(config: ExperimentConfig) -> Path:
     """Make the run's directory and write `config.yaml` into it, or find it as an earlier start of this run left it.
 
     Raises:
-        ValueError: It exists and is no run, or that of another configuration, or it cannot be written.
+        UserError: It exists and is no run, or that of another configuration, or it cannot be written.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = Path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
@@ -36,11 +37,11 @@ def create_run_dir(config: ExperimentConfig) -> Path:
                 if (path / "config.yaml").exists():
                     _check_unchanged(path, config)
                     return path
-                raise ValueError(f"run_dir: {path} exists and is no run; nothing is ever overwritten") from error
+                raise UserError(f"run_dir: {path} exists and is no run; nothing is ever overwritten") from error
             number += 1
             path = path.with_name(f"{stamp}-{number}")
         except OSError as error:
-            raise ValueError(f"run_dir: cannot write {path}: {error.strerror}") from error
+            raise UserError(f"run_dir: cannot write {path}: {error.strerror}") from error
 
 
 def is_new(path: Path) -> bool:
@@ -103,18 +104,18 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Keep other processes from training in a directory; a process that dies gives it free.
 
     Raises:
-        ValueError: Another process does, or the directory cannot be written.
+        UserError: Another process does, or the directory cannot be written.
     """
     try:
         file = (run_dir / ".lock").open("a+")
     except OSError as error:
-        raise ValueError(f"run_dir: cannot write {run_dir}: {error.strerror}") from error
+        raise UserError(f"run_dir: cannot write {run_dir}: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise ValueError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
+            raise UserError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
         with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.config.compose import choices, compose, flatten, one_line, parse, session, to_dict
 from rlformers.config.ppo import NUMBER_KEYS
-from rlformers.errors import named_line
+from rlformers.errors import UserError, named_line
 from rlformers.experiment.checkpoints.resume import computation
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.sweeps.record import Job, Result, create, find, results, summary_of
@@ -50,11 +50,11 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
         new: Start anew, whatever there is.
 
     Raises:
-        ValueError: Something is wrong with at least one combination, or another process is at this sweep, and nothing
+        UserError: Something is wrong with at least one combination, or another process is at this sweep, and nothing
             has run; one line.
     """
     if agent_trial():
-        raise ValueError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
+        raise UserError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
     with session() as parser:
         vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
         words = [word for word in overrides if word not in vmap_over]
@@ -68,7 +68,7 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
         try:
             hydra.compose_config("train", launch, RunMode.MULTIRUN, with_log_configuration=False)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
+            raise UserError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
         if any(_is_hydras(override) for override in parsed):
             # The workers need the accelerator, which this process would hold from its first array on.
             import jax
@@ -77,7 +77,7 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
 
         found = None if new and base is None else find(jobs, base)
         if found and new:
-            raise ValueError(f"run_dir: {base} is a sweep already; --new needs another directory")
+            raise UserError(f"run_dir: {base} is a sweep already; --new needs another directory")
         if found:
             sweep, jobs = found
             done = [summary_of(job) is not None for job in jobs]
@@ -109,20 +109,20 @@ def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
     """The combinations, in the order in which Hydra's sweeper numbers them, and the directory of all.
 
     Raises:
-        ValueError: As in `compose`, and for values that are no choices.
+        UserError: As in `compose`, and for values that are no choices.
     """
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise ValueError(f"{override.key_or_group}: need values to choose from, e.g. 0.1,0.2, got an interval")
+            raise UserError(f"{override.key_or_group}: need values to choose from, e.g. 0.1,0.2, got an interval")
     try:
         combinations = BasicSweeper.split_arguments(list(overrides), None)[0]
     except HydraException as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        raise UserError(str(error).splitlines()[0]) from error
     swept = [override.is_sweep_override() for override in overrides]
     jobs = [Job(" ".join(compress(words, swept)), compose(words)) for words in combinations]
     bases = list({job.config.run_dir: None for job in jobs})
     if len(bases) > 1:
-        raise ValueError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
+        raise UserError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
     return jobs, None if bases[0] is None else Path(bases[0])
 
 
@@ -141,15 +141,15 @@ def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
     """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
 
     Raises:
-        ValueError: One that is not swept, or that changes more than numbers.
+        UserError: One that is not swept, or that changes more than numbers.
     """
     keys = choices(word.partition("=")[2])
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     for key in keys:
         if key not in NUMBER_KEYS:
-            raise ValueError(f"vmap_over: {key!r} is none of the numbers {', '.join(NUMBER_KEYS)}")
+            raise UserError(f"vmap_over: {key!r} is none of the numbers {', '.join(NUMBER_KEYS)}")
         if key not in swept:
-            raise ValueError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
+            raise UserError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
     return keys
 
 
@@ -175,7 +175,7 @@ def _check(jobs: Sequence[Job]) -> None:
         try:
             check(job.config)
         except ValueError as error:
-            raise ValueError(f"{error} (in {job.name})") from error
+            raise UserError(f"{error} (in {job.name})") from error
 
 
 def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
@@ -191,7 +191,7 @@ def _is_hydras(override: Override) -> bool:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         if key != "hydra/launcher" and not key.startswith("hydra.launcher."):
-            raise ValueError(f"{key}: of Hydra's own settings, only hydra/launcher and hydra.launcher.* can be set")
+            raise UserError(f"{key}: of Hydra's own settings, only hydra/launcher and hydra.launcher.* can be set")
         return True
     return False
 

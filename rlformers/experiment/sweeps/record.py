@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import from_dict, to_dict
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import computation, finished
 from rlformers.experiment.run_files.run_dir import is_new, write_json
 
@@ -101,9 +102,9 @@ class Sweep:
         try:
             record = json.loads(path.read_text())
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: no record of a sweep ({error})") from error
+            raise UserError(f"{path}: no record of a sweep ({error})") from error
         if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
-            raise ValueError(f"{path}: no record of a sweep that this version reads (schema 1 or {SCHEMA})")
+            raise UserError(f"{path}: no record of a sweep that this version reads (schema 1 or {SCHEMA})")
         return record
 
     @contextlib.contextmanager
@@ -117,18 +118,18 @@ def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | No
     """The newest sweep of these jobs, or the one in `base`, with the jobs as `Sweep.match` gives them.
 
     Raises:
-        ValueError: There is something else in `base`.
+        UserError: There is something else in `base`.
     """
     if base is not None:
         if not base.exists() or is_new(base):
             return None
         if not (base / "sweep.json").exists():
-            raise ValueError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
+            raise UserError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
         if matched := Sweep(base).match(jobs):
             return Sweep(base), matched
         names = [run["name"] for run in Sweep(base).runs]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise ValueError(f"run_dir: {base} is another sweep ({shown}); its runs can only be gone on with as they began")
+        raise UserError(f"run_dir: {base} is another sweep ({shown}); its runs can only be gone on with as they began")
     for path in sorted(HOME.glob("*/sweep.json"), reverse=True):
         with contextlib.suppress(ValueError):  # a record that cannot be read is of no sweep to go on with
             if matched := Sweep(path.parent).match(jobs):
@@ -140,7 +141,7 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
     """Make the directory of a new sweep and write its record; return it with the jobs in their directories.
 
     Raises:
-        ValueError: The directory cannot be made.
+        UserError: The directory cannot be made.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     directory, number = base or HOME / stamp, 1
@@ -152,7 +153,7 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
             number += 1
             directory = HOME / f"{stamp}-{number}"
         except OSError as error:
-            raise ValueError(f"run_dir: cannot write {directory}: {error.strerror}") from error
+            raise UserError(f"run_dir: cannot write {directory}: {error.strerror}") from error
     if base is not None:
         places = [base / str(i) for i in range(len(jobs))]
     else:

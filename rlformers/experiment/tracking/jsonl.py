@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rlformers.errors import UserError
 from rlformers.experiment.run_files.run_dir import finite
 
 Row = dict[str, float | int | None]
@@ -54,7 +55,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a file, without a last line that the death of its writer has left unfinished; none if it is missing.
 
     Raises:
-        ValueError: A line is no row; its number is named.
+        UserError: A line is no row; its number is named.
     """
     try:
         *lines, _ = path.read_bytes().split(b"\n")
@@ -66,6 +67,6 @@ def read_rows(path: Path) -> list[Row]:
             row = json.loads(line)
             row["seed"], row["step"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}: line {number} is no row of metrics") from error
+            raise UserError(f"{path}: line {number} is no row of metrics") from error
         rows.append(row)
     return rows

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlformers.errors import named_line
+from rlformers.errors import UserError, named_line
 from rlformers.experiment.tracking.jsonl import Row
 
 
@@ -19,10 +19,10 @@ def require_tensorboard() -> None:
     """Check that the writer is installed.
 
     Raises:
-        ValueError: It is not; one line that says how to install it.
+        UserError: It is not; one line that says how to install it.
     """
     if importlib.util.find_spec("tensorboardX") is None:
-        raise ValueError("tensorboard: true needs another package: pip install 'rlformers[tensorboard]'")
+        raise UserError("tensorboard: true needs another package: pip install 'rlformers[tensorboard]'")
 
 
 class TensorboardSink:

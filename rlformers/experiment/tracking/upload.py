@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from rlformers.config import ExperimentConfig
 from rlformers.config.change import change
 from rlformers.config.compose import load
+from rlformers.errors import UserError
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.tracking.jsonl import read_rows
@@ -31,20 +32,20 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
         words: `wandb.*=...`, instead of what the run's configuration says; the mode is auto unless one stands here.
 
     Raises:
-        ValueError: No such run, or a process trains there, or a word is wrong; one line.
+        UserError: No such run, or a process trains there, or a word is wrong; one line.
         OSError: W&B failed.
     """
     for word in words:
         if not word.startswith("wandb."):
-            raise ValueError(f"track: {word!r} is no wandb.KEY=VALUE")
+            raise UserError(f"track: {word!r} is no wandb.KEY=VALUE")
     config = change(load(run_dir / "config.yaml"), ["wandb.mode=auto", *words])
     if config.wandb.mode == "disabled":
-        raise ValueError("wandb.mode: need one of auto, online, offline to track a run, got 'disabled'")
+        raise UserError("wandb.mode: need one of auto, online, offline to track a run, got 'disabled'")
     with locked(run_dir):
         rows = read_rows(run_dir / "metrics.jsonl")
         sink = WandbSink(config, run_dir, None, rows)
         if sink.mode == "disabled":
-            raise ValueError("track: WANDB_MODE=disabled; give wandb.mode=online or wandb.mode=offline")
+            raise UserError("track: WANDB_MODE=disabled; give wandb.mode=online or wandb.mode=offline")
         series = sink.series
         sink.finish(_summary(run_dir, config))
     if sink.failure:

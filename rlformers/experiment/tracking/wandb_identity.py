@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlformers.config import ExperimentConfig
+from rlformers.errors import UserError
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.tracking.wandb_mode import agent_trial
 
@@ -45,7 +46,7 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         group: The group of a new one, unless the configuration names one.
 
     Raises:
-        ValueError: Inside of an agent, in a directory whose W&B runs are others; or what is kept cannot be read.
+        UserError: Inside of an agent, in a directory whose W&B runs are others; or what is kept cannot be read.
     """
     sweep, trial = agent_trial() or (None, None)
     path = run_dir / "wandb" / "ids.json"
@@ -53,9 +54,9 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         try:
             saved = Identity(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} does not hold ids of W&B runs; move it away to log to new ones") from error
+            raise UserError(f"{path} does not hold ids of W&B runs; move it away to log to new ones") from error
         if trial and saved.trial != trial:
-            raise ValueError(f"{path} has other runs than trial {trial} of the agent; leave run_dir out of the sweep")
+            raise UserError(f"{path} has other runs than trial {trial} of the agent; leave run_dir out of the sweep")
         return saved
     seeds = range(config.seed, config.seed + config.seeds)
     ids = {} if trial else {str(seed): secrets.token_hex(4) for seed in seeds}

@@ -18,6 +18,7 @@ import jax
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import parse, session
 from rlformers.cores.cost import num_floats
+from rlformers.errors import UserError
 from rlformers.experiment.program.build import check
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.run_files.provenance import num_cores, versions
@@ -46,10 +47,10 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
         out: A JSON file for the numbers with all digits.
 
     Raises:
-        ValueError: As in `compose`, before anything compiles; or `out` cannot be written.
+        UserError: As in `compose`, before anything compiles; or `out` cannot be written.
     """
     if out is not None and not out.parent.is_dir():
-        raise ValueError(f"benchmark: --json {out}: {out.parent} is no directory")
+        raise UserError(f"benchmark: --json {out}: {out.parent} is no directory")
     words = [*words, *([] if any(word.startswith("core=") for word in words) else [CORES])]
     with session() as parser:
         jobs, _ = expand(parse(words, parser))

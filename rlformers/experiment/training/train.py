@@ -18,6 +18,7 @@ import numpy as np
 
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host_resets import on_host
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import fetch
 from rlformers.experiment.checkpoints.resume import common, finished, latest, with_new_episodes
 from rlformers.experiment.checkpoints.store import Checkpoint, read
@@ -41,7 +42,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
         group: Group of the W&B runs, unless the configuration names one.
 
     Raises:
-        ValueError: Another process trains there, or the directory is that of another configuration.
+        UserError: Another process trains there, or the directory is that of another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
         Failed: A loss, gradient, parameter or observation is not finite; the last good checkpoint is kept.
         Interrupted: SIGINT or SIGTERM came; everything is saved.
@@ -73,7 +74,7 @@ def train_together(
         The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
 
     Raises:
-        ValueError: As in `train`, or they are not after the same update (`resume.common`).
+        UserError: As in `train`, or they are not after the same update (`resume.common`).
         CheckpointError: As in `train`.
     """
     with ExitStack() as stack:
@@ -82,7 +83,7 @@ def train_together(
         stop = stack.enter_context(StopRequest())
         checkpoints = common(run_dirs, configs)
         if checkpoints is None:
-            raise ValueError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
+            raise UserError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
         for config, run_dir in zip(configs, run_dirs, strict=True):
             write_config(run_dir, config)
         return Program(configs, run_dirs, group, checkpoints).train(stop)
