@@ -1,65 +1,15 @@
 """What a trial can be worth: policies that know the prior, and optima that know the task."""
 
 import itertools
-from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from rlformers.envs.meta.bandits import Bandit, BernoulliBandit
 from rlformers.envs.meta.dark_key_to_door import DarkKeyToDoor
 from rlformers.envs.meta.dark_room import DarkRoom, cells
 from rlformers.envs.meta.point_robot import GOAL_RADIUS, SPEED, PointRobot
 from rlformers.errors import UserError
-
-# From a key, the number of pulls of every arm and the sum of its rewards, a score of every arm; the best is pulled.
-Scores = Callable[[PRNGKeyArray, Array, Array], Array]
-
-
-def thompson(env: Bandit) -> Scores:
-    """Thompson sampling: pull the arm that is best in a draw from the posterior (Thompson 1933).
-
-    The priors are those of the environments: Beta(1, 1), and a standard normal with unit noise.
-    """
-    if isinstance(env, BernoulliBandit):
-        return lambda key, pulls, sums: jax.random.beta(key, 1 + sums, 1 + pulls - sums)
-    return lambda key, pulls, sums: (sums + jnp.sqrt(pulls + 1) * jax.random.normal(key, pulls.shape)) / (pulls + 1)
-
-
-def greedy(env: Bandit) -> Scores:
-    """Pull the arm with the best posterior mean; of equals that which was pulled least."""
-    if isinstance(env, BernoulliBandit):
-        return lambda key, pulls, sums: (1 + sums) / (2 + pulls) - 1e-5 * pulls
-    return lambda key, pulls, sums: sums / (pulls + 1) - 1e-5 * pulls
-
-
-def bandit_returns(
-    env: Bandit, scores: Scores, key: PRNGKeyArray, num_trials: int
-) -> tuple[Float32[Array, " N"], Float32[Array, " N"]]:
-    """Returns of a policy in N trials, and what the best arm of each is expected to return.
-
-    The difference varies less than the return. The mean of the second is known for whole distributions of tasks: 100
-    pulls of the best of 10 uniform arms return 1000 / 11.
-    """
-
-    def trial(key: PRNGKeyArray) -> tuple[Array, Array]:
-        key_task, key_pulls = jax.random.split(key)
-        task = env.sample_task(key_task, env.default_params)
-
-        def pull(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, Array]:
-            pulls, sums = carry
-            key_scores, key_reward = jax.random.split(key)
-            arm = jnp.argmax(scores(key_scores, pulls, sums))
-            reward = env.pull(key_reward, task.means[arm])
-            return (pulls.at[arm].add(1), sums.at[arm].add(reward)), reward
-
-        nothing = jnp.zeros(env.num_arms)
-        _, rewards = jax.lax.scan(pull, (nothing, nothing), jax.random.split(key_pulls, env.pulls))
-        return rewards.sum(), env.pulls * task.means.max()
-
-    return jax.lax.map(trial, jax.random.split(key, num_trials), batch_size=min(num_trials, 1000))
 
 
 def dark_room_known_goal(env: DarkRoom) -> float:
