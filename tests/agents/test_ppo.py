@@ -216,6 +216,26 @@ def test_environments_start_apart():
     assert 0.2 < state.env_state.cue.mean() < 0.8  # a coin for each of 64
 
 
+class Far(Probe):
+    """The same with a large cue."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def _see(self, state, params):
+        return jnp.array([1.0, self.scale]) * super()._see(state, params)
+
+
+def test_observations_reach_the_agent_as_they_are():
+    """Normalised ones would be cut off at 10."""
+    config = PPOConfig(num_envs=2, num_steps=4, num_minibatches=1, update_epochs=1)
+    losses = []
+    for scale in (20.0, 200.0):
+        learner = ppo(config, Far(scale), Params.of("one", n=2), make_agent("mlp", 8), 1)
+        losses.append(float(jax.jit(learner.update)(learner.init(jax.random.key(0)))[1]["ppo/value_loss"]))
+    assert abs(losses[1] / losses[0] - 1) > 1e-4
+
+
 def test_other_numbers_need_no_other_program():
     """Nor do agents that are built alike: what is static in them is equal."""
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2, anneal_lr=False)

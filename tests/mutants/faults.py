@@ -21,7 +21,11 @@ TESTS = {
     "agents/normalizers.py": ("tests/agents/test_normalizers.py", "tests/agents/test_masks.py"),
     "agents/optimizer.py": ("tests/agents/test_optimizer.py",),
     "agents/policies.py": ("tests/agents/test_policies.py", "tests/agents/test_boxes.py"),
-    "agents/ppo.py": (*LEARNER, "tests/agents/test_ppo.py::test_environments_start_apart"),
+    "agents/ppo.py": (
+        *LEARNER,
+        "tests/agents/test_ppo.py::test_environments_start_apart",
+        "tests/agents/test_ppo.py::test_observations_reach_the_agent_as_they_are",
+    ),
     "agents/schedules.py": ("tests/agents/test_schedules.py",),
     "agents/sequences.py": ("tests/agents/test_sequences.py",),
     "envs/wrappers/trial.py": ("tests/envs/test_meta.py",),
@@ -29,12 +33,16 @@ TESTS = {
     "rlformers/experiment/training/episode_sums.py": ("tests/experiment/test_episode_sums.py",),
     "rlformers/experiment/evaluation/all_seeds.py": (
         "tests/experiment/test_evaluate.py",
+        "tests/experiment/test_whole_episodes.py",
         "tests/experiment/test_evaluation_in_training.py",
     ),
     "rlformers/experiment/evaluation/episode_statistics.py": ("tests/experiment/test_evaluate.py",),
-    "rlformers/experiment/evaluation/one_agent.py": ("tests/experiment/test_evaluate.py",),
+    "rlformers/experiment/evaluation/one_agent.py": (
+        "tests/experiment/test_evaluate.py",
+        "tests/experiment/test_whole_episodes.py",
+    ),
     "rlformers/experiment/statistics/over_seeds.py": ("tests/experiment/test_statistics.py",),
-    "rlformers/config/ppo.py": ("tests/experiment/test_vmapped_sweep.py",),
+    "rlformers/config/ppo.py": ("tests/test_ppo_config.py",),
 }
 
 
@@ -340,7 +348,6 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
     "rlformers/experiment/evaluation/one_agent.py": [
         ("evaluations draw where they are greedy", "agent.policy.mode(output.policy) if greedy else", "agent.policy.mode(output.policy) if False else"),
         ("memories go on over the end of episodes", "RolloutState(env_state, next_obs, done, memory", "RolloutState(env_state, next_obs, done & False, memory"),
-        ("more episodes count than were asked for", "counts = done & (state.num_finished < limit)", "counts = done"),
         ("observations are not normalised", "obs = state.obs if moments is None else normalize_observation(moments, state.obs)", "obs = state.obs"),
         ("copies have a number of episodes that add up to more", "(np.arange(num_envs) < episodes % num_envs)", "(np.arange(num_envs) <= episodes % num_envs)"),
     ],
