@@ -8,12 +8,14 @@ not `state.time >= params.max_steps_in_episode`, `is_truncated`.
 
 from typing import Any
 
+import jax
 from flax import struct
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.envs.adapters import host_resets
+from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.errors import UserError
 
 __all__ = [
@@ -78,10 +80,22 @@ class Wrapper(Environment):
     def step(
         self, key: PRNGKeyArray, state: Any, action: Any, params: Any = None
     ) -> tuple[Any, Any, Array, Array, Array, dict]:
-        """gymnax's step; an environment on the host must learn which of its copies need the automatic reset."""
-        if not self.on_host:
-            return super().step(key, state, action, params)
-        return host_resets.step(self, key, state, action, self.default_params if params is None else params)
+        """A step, and the reset of copies whose episode it ended; what gymnax's own step returns, bit for bit.
+
+        A reset that costs more than a step is computed where it is needed only (`lazy_resets`). An environment on the
+        host must learn which of its copies need one (`host_resets`).
+        """
+        params = self.default_params if params is None else params
+        if self.on_host:
+            return host_resets.step(self, key, state, action, params)
+        key_step, key_reset = jax.random.split(key)
+        final, last, reward, terminated, info = self.step_env(key_step, state, action, params)
+        truncated = self.is_truncated(last, params)
+        done = terminated | truncated
+        lazily = reset_is_dear(self, params)
+        obs, state = reset_where(self.reset_env, done, key_reset, params, (final, last), lazily)
+        info = {**info, "terminated": terminated, "truncated": truncated, "final_observation": final}
+        return obs, state, reward, terminated, truncated, info
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.adapters.host_resets import replacing
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.envs.meta.task import distribution, sample_task
 from rlformers.envs.wrappers.agent_inputs import extend, flag_space, null_action, reward_space, seen_action
 from rlformers.errors import UserError
@@ -135,10 +136,8 @@ class Trial(Wrapper):
         obs, env_state, reward, terminated, info = self.env.step_env(key_step, state.env_state, action, state.task)
         reward = jnp.asarray(reward, jnp.float32)
         end = terminated | self.env.is_truncated(env_state, state.task)
-        if self.episodes != 1:  # else no episode follows, and a reset can cost as much as a step
-            with replacing(self.env, end, env_state):
-                first = state.first if self.inner_reset == "same" else self.env.reset_env(key_reset, state.task)
-            obs, env_state = jax.tree.map(lambda new, old: jnp.where(end, new, old), first, (obs, env_state))
+        if self.episodes != 1:  # else no episode follows
+            obs, env_state = self._begin_again(key_reset, end, state, obs, env_state)
 
         attempt_return = state.attempt_return + reward
         attempt = jnp.arange(self.num_recorded)
@@ -161,6 +160,16 @@ class Trial(Wrapper):
         previous = seen_action(self.env.action_space(params), action)
         obs = self._see(obs, previous, reward, end.astype(jnp.float32), jnp.zeros((), jnp.float32))
         return obs, state, reward, self._is_over(state, truncate=False), info
+
+    def _begin_again(
+        self, key: PRNGKeyArray, end: Bool[Array, ""], state: TrialState, obs: Any, env_state: Any
+    ) -> tuple[Any, Any]:
+        """The first observation and state of the next episode where one has ended, else those that are given."""
+        if self.inner_reset == "same":
+            return jax.tree.map(lambda new, old: jnp.where(end, new, old), state.first, (obs, env_state))
+        lazily = not self.on_host and reset_is_dear(self.env, state.task)
+        with replacing(self.env, end, env_state):
+            return reset_where(self.env.reset_env, end, key, state.task, (obs, env_state), lazily)
 
     def _see(self, obs: Any, *inputs: Any) -> Any:
         return extend(obs, {name: part for name, part in zip(INPUTS, inputs, strict=True) if name in self.inputs})
