@@ -51,24 +51,25 @@ def reset_where(
     """
     if not lazily or _everywhere.get():
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), reset(key, params), otherwise)
-    # As a list: which of them differ between copies is a list of flags, and flags are no values of Params.
+    # Lists of leaves: transformations put flags into the places of values, which a user's Params may refuse.
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
-    otherwise = jax.tree.map(jnp.asarray, otherwise)
+    old, kind = jax.tree.flatten(jax.tree.map(jnp.asarray, otherwise))
 
-    def reset_from(key: PRNGKeyArray, leaves: list[Array]) -> Any:
-        return reset(key, jax.tree.unflatten(structure, leaves))
+    def reset_from(key: PRNGKeyArray, leaves: list[Array]) -> list[Array]:
+        new = jax.tree.leaves(reset(key, jax.tree.unflatten(structure, leaves)))
+        return [x.astype(like.dtype) for x, like in zip(new, old, strict=True)]
 
     @custom_vmap
-    def choose(done: Array, key: Array, leaves: list[Array], otherwise: Any) -> Any:
-        return jax.lax.cond(done, lambda: _like(otherwise, reset_from(key, leaves)), lambda: otherwise)
+    def choose(done: Array, key: Array, leaves: list[Array], old: list[Array]) -> list[Array]:
+        return jax.lax.cond(done, lambda: reset_from(key, leaves), lambda: old)
 
     @choose.def_vmap
-    def choose_among(size: int, batched: Any, done: Array, key: Array, leaves: list[Array], otherwise: Any) -> Any:
-        done, key, otherwise = _batched(size, (batched[0], batched[1], batched[3]), (done, key, otherwise))
-        out = _among(reset_from, batched[2])(done, key, leaves, otherwise)
-        return out, jax.tree.map(lambda _: True, out)
+    def choose_among(size: int, batched: Any, done: Array, key: Array, leaves: list[Any], old: list[Any]) -> Any:
+        done, key, old = _batched(size, (batched[0], batched[1], batched[3]), (done, key, old))
+        out = _among(reset_from, batched[2])(done, key, leaves, old)
+        return out, [True] * len(out)
 
-    return choose(done, key, leaves, otherwise)
+    return jax.tree.unflatten(kind, choose(done, key, leaves, old))
 
 
 def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[bool]) -> Callable[..., Any]:
@@ -76,7 +77,7 @@ def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[
     axes = [0 if differs else None for differs in differ]
 
     @custom_vmap
-    def among(done: Array, key: Array, leaves: list[Array], otherwise: Any) -> Any:
+    def among(done: Array, key: Array, leaves: list[Any], old: list[Any]) -> Any:
         B = len(done)
         K = max(1, B // AT_A_TIME)
         count = done.sum()
@@ -88,21 +89,21 @@ def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[
             here = jnp.minimum(copies, B - 1)
             own = [x[here] if differs else x for x, differs in zip(leaves, differ, strict=True)]
             fresh = jax.vmap(reset_from, (0, axes))(key[here], own)
-            put = jax.tree.map(lambda old, new: old.at[copies].set(new.astype(old.dtype), mode="drop"), chosen, fresh)
+            put = jax.tree.map(lambda kept, new: kept.at[copies].set(new, mode="drop"), chosen, fresh)
             return i + K, put
 
-        return jax.lax.while_loop(lambda carry: carry[0] < count, few, (jnp.zeros((), count.dtype), otherwise))[1]
+        return jax.lax.while_loop(lambda carry: carry[0] < count, few, (jnp.zeros((), count.dtype), old))[1]
 
     @among.def_vmap
-    def among_groups(size: int, batched: Any, done: Array, key: Array, leaves: list[Array], otherwise: Any) -> Any:
+    def among_groups(size: int, batched: Any, done: Array, key: Array, leaves: list[Any], old: list[Any]) -> Any:
         """G groups of B copies are G x B copies: one loop for all."""
-        done, key, otherwise = _batched(size, (batched[0], batched[1], batched[3]), (done, key, otherwise))
+        done, key, old = _batched(size, (batched[0], batched[1], batched[3]), (done, key, old))
         B = done.shape[1]
 
-        def flat(x: Array) -> Array:
+        def flat(x: Any) -> Array:
             return x.reshape(size * B, *x.shape[2:])
 
-        def of_each(x: Array, by_group: bool, by_copy: bool) -> Array:
+        def of_each(x: Any, by_group: bool, by_copy: bool) -> Any:
             if not by_group and not by_copy:
                 return x
             x = x if by_group else jnp.broadcast_to(x, (size, *x.shape))
@@ -110,10 +111,10 @@ def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[
 
         leaves = [of_each(*each) for each in zip(leaves, batched[2], differ, strict=True)]
         now_differ = [by_group or by_copy for by_group, by_copy in zip(batched[2], differ, strict=True)]
-        done, key, otherwise = jax.tree.map(flat, (done, key, otherwise))
-        out = _among(reset_from, now_differ)(done, key, leaves, otherwise)
+        done, key, old = jax.tree.map(flat, (done, key, old))
+        out = _among(reset_from, now_differ)(done, key, leaves, old)
         out = jax.tree.map(lambda x: x.reshape(size, B, *x.shape[1:]), out)
-        return out, jax.tree.map(lambda _: True, out)
+        return out, [True] * len(out)
 
     return among
 
@@ -123,25 +124,28 @@ def _batched(size: int, flags: Any, trees: Any) -> Any:
     return jax.tree.map(lambda has, x: x if has else jnp.broadcast_to(x, (size, *x.shape)), flags, trees)
 
 
-def _like(wanted: Any, found: Any) -> Any:
-    return jax.tree.map(lambda old, new: new.astype(old.dtype), wanted, found)
-
-
 _dear: WeakKeyDictionary[Any, dict[Any, bool]] = WeakKeyDictionary()
 
 
 def reset_is_dear(env: Any, params: Any) -> bool:
     """Whether a reset of an environment computes more than a step of it does, by the operations of both programs."""
     known = _dear.setdefault(env, {})
-    shapes = jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), params)
-    at = str((jax.tree.structure(params), jax.tree.leaves(shapes)))
+    leaves, structure = jax.tree.flatten(params)
+    structs = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in leaves]
+    at = str((structure, structs))
     if at not in known:
+
+        def reset(key: PRNGKeyArray, leaves: list[Array]) -> Any:
+            return env.reset_env(key, jax.tree.unflatten(structure, leaves))
+
+        def step(key: PRNGKeyArray, state: Any, leaves: list[Array]) -> Any:
+            params = jax.tree.unflatten(structure, leaves)
+            return env.step_env(key, state, env.action_space(params).sample(key), params)
+
         key = jax.random.key(0)
-        structs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), params)
-        reset, (_, state) = jax.make_jaxpr(env.reset_env, return_shape=True)(key, structs)
-        action = jax.eval_shape(lambda params: env.action_space(params).sample(jax.random.key(0)), structs)
-        step = jax.make_jaxpr(env.step_env)(key, state, action, structs)
-        known[at] = operations(reset.jaxpr) > operations(step.jaxpr)
+        of_reset, (_, state) = jax.make_jaxpr(reset, return_shape=True)(key, structs)
+        of_step = jax.make_jaxpr(step)(key, state, structs)
+        known[at] = operations(of_reset.jaxpr) > operations(of_step.jaxpr)
     return known[at]
 
 

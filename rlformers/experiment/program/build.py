@@ -14,6 +14,7 @@ from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers
 from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
+from rlformers.envs.lazy_resets import resets_everywhere
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
@@ -56,7 +57,9 @@ def build(config: ExperimentConfig) -> Built:
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
-        return Learner(in_precision(config, learner.init), in_precision(config, learner.update))
+        # Over several devices, gathering the copies that need a reset would move all of them.
+        update = learner.update if divide is None else resets_everywhere()(learner.update)
+        return Learner(in_precision(config, learner.init), in_precision(config, update))
 
     return Built(env, params, make_agent, learner_with(Numbers.of(config.ppo, config.num_updates)), learner_with)
 
