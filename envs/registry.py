@@ -30,7 +30,7 @@ from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
 from rlformers.envs.popgym import catalogue as popgym
 from rlformers.envs.spec import Entry
-from rlformers.errors import UserError
+from rlformers.errors import UserError, complaint, named_line
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
@@ -159,10 +159,12 @@ def load(entry: Entry) -> Callable[..., Any]:
     with _saying_what_to_install(entry):
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # whatever the code of others raises while it is imported
             if entry.extra and isinstance(error, ModuleNotFoundError):
                 raise
-            raise UserError(f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {error}") from error
+            reason = str(error) if isinstance(error, ImportError | AttributeError) else named_line(error)
+            line = f"env: {entry.name!r} cannot be loaded from {entry.target!r}: {reason}"
+            raise complaint(line, error) from error
 
 
 @contextmanager
@@ -186,6 +188,7 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
 
     Raises:
         UserError: It does not take them.
+        CodeError: The same of an environment of a user, whose error is the cause.
     """
     try:
         return constructor(**(entry.kwargs | env_kwargs))
@@ -199,7 +202,10 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
             raise
         if not isinstance(error, TypeError | ValueError):  # of others the text alone says little: '9x9' of a KeyError
             reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
-        raise UserError(f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}") from error
+        line = f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}"
+        # Of ours, and those of packages that we adapt, the line says enough: they complain of the arguments.
+        adapted = str(entry.target).startswith(__package__)
+        raise complaint(line, error, installed=not adapted) from error
 
 
 def replace_params(params: Any, **changes: Any) -> Any:

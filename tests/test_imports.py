@@ -6,9 +6,9 @@ import sys
 import pytest
 
 HEAVY = {"jax", "gymnax", "distrax", "tensorflow_probability", "equinox", "hydra", "wandb", "orbax", "matplotlib"}
-LISTS = "\n".join(
-    f"main({words})" for words in (["--help"], *(["list", what] for what in ("cores", "envs", "experiments")))
-)
+HELPS = [[], ["--help"], ["--version"], *([command, "--help"] for command in ("train", "evaluate", "report", "list"))]
+LISTED = [["list", what] for what in ("cores", "envs", "experiments", "keys", "runs")]
+LISTS = "\n".join(f"main({words})" for words in [*HELPS, *LISTED])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
 from rlformers.envs.adapters.host_resets import replacement
 from rlformers.envs.adapters.host_resets import step as host_step
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
-from rlformers.errors import UserError
+from rlformers.errors import UserError, complaint
 
 # Reward, terminated, truncated, handle and clock where nothing was asked for.
 _NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)
@@ -201,7 +201,8 @@ def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         raise UserError(f"env: 'gymnasium/{env_id}' is none of the ids that Gymnasium has{hint}") from error
     except (gymnasium.error.Error, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"env: 'gymnasium/{env_id}' cannot be made: {reason}") from error
+        line = f"env: 'gymnasium/{env_id}' cannot be made: {reason}"
+        raise complaint(line, error, installed=False) from error
 
 
 def _velocities(env: Any, env_id: str) -> tuple[int, ...]:

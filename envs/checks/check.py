@@ -1,6 +1,7 @@
 """`check`: does an environment keep the protocol? What it promises, against what random play shows."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from rlformers.envs.environment import UNLIMITED, Environment, need_at_least
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
 from rlformers.envs.wrappers.flatten import Flatten
-from rlformers.errors import UserError
+from rlformers.errors import UserError, first_line, foreign
 
 # What a time limit is called among the arguments of constructors.
 LIMITS = ("max_steps_in_episode", "max_steps")
@@ -75,7 +76,7 @@ def check(
         except Broken as error:
             points.append(Point(name, str(error)))
         except Exception as error:  # whatever an environment raises
-            points.append(Point(name, _reason(error)))
+            points.append(_raised(name, error))
         else:
             points.append(Point(name, note=found if isinstance(found, str) else ""))
             return found
@@ -85,14 +86,12 @@ def check(
         return Report(name, tuple(points))
 
     params = env.default_params if params is None else params
-    look("spaces are known ones", types.check_spaces, env, params)
-    traced = look("reset and step can be traced", types.trace, env, params)
+    look(types.SPACES, types.check_spaces, env, params)
+    traced = look(types.TRACED, types.trace, env, params)
     if traced is None or not report().ok:
         return report()
-    look("observations have the shapes and dtypes of their space", types.check_observations, env, params, traced)
-    look("states keep their shapes and dtypes", types.check_states, traced)
-    look("reward, terminated and truncated are float32, bool and bool scalars", types.check_ends, traced)
-    look("agents can read the observations", types.check_readable, env, params, traced)
+    for point, function in types.POINTS:
+        look(point, function, env, params, traced)
     if not report().ok:
         return report()
 
@@ -110,7 +109,7 @@ def check(
     try:
         points.extend(play.check_single_steps([run for run in runs if run.env is env], rollouts.keys(key)[0]))
     except Exception as error:
-        points.append(Point("single steps run", _reason(error)))
+        points.append(_raised("single steps run", error))
     look("a time limit truncates", play.check_time_limit, free, limited)
     look("never_truncates is honest", play.check_never_truncates, runs)
     look("start flags are 1 at starts", play.check_start_flags, free)
@@ -131,13 +130,16 @@ def _shorten(env_id: str, env_kwargs: Mapping[str, Any], params: Any) -> play.Sh
         if limit in arguments and (env_kwargs.get(limit) or UNLIMITED) > play.TIME_LIMIT:
             try:
                 env = _make(env_id, {**env_kwargs, limit: play.TIME_LIMIT})
-            except ValueError:
+            except UserError:
                 return None
             params = env.default_params if params is None else params
             return play.Shortened(env, params, f"env_kwargs.{limit}={play.TIME_LIMIT}")
     return None
 
 
-def _reason(error: Exception) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
+def _raised(name: str, error: Exception) -> Point:
+    """The point that an error keeps from holding: the error in one line, and its traceback."""
+    reason = f"{type(error).__name__}: {first_line(error) or 'no reason given'}"
+    if foreign(error) is None:
+        return Point(name, reason)
+    return Point(name, reason, traceback="".join(traceback.format_exception(error)))

@@ -10,6 +10,7 @@ class Point(NamedTuple):
     name: str
     failure: str = ""  # one line; empty: it holds
     note: str = ""  # what was seen, or why it could not be looked at
+    traceback: str = ""  # of what the environment raised
 
     def __str__(self) -> str:
         words = self.failure or self.note
@@ -32,6 +33,11 @@ class Report:
     def failures(self) -> tuple[str, ...]:
         """A line for every point that does not."""
         return tuple(f"{point.name}: {point.failure}" for point in self.points if point.failure)
+
+    @property
+    def tracebacks(self) -> tuple[str, ...]:
+        """Those of all errors that the environment raised."""
+        return tuple(point.traceback for point in self.points if point.traceback)
 
     def raise_for_failures(self) -> None:
         """Do nothing if every point holds.

@@ -1,5 +1,6 @@
 """What can be checked of an environment without running it: spaces, structures, shapes and dtypes."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -43,15 +44,27 @@ def trace(env: Environment, params: Any) -> Types:
     """Trace reset and step, as jit does."""
     key = jax.random.key(0)
     reset = jax.eval_shape(env.reset_env, key, params)
-    require(isinstance(reset, tuple) and len(reset) == 2, "reset_env returns no pair of observation and state")
+    require(
+        isinstance(reset, tuple) and len(reset) == 2,
+        f"reset_env returns no pair of observation and state but {_count(reset)}",
+    )
     action = jax.eval_shape(env.action_space(params).sample, key)
     step = jax.eval_shape(env.step_env, key, reset[1], action, params)
     require(
         isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict),
-        "step_env does not return observation, state, reward, terminated and a dict",
+        f"step_env does not return observation, state, reward, terminated and a dict but {_count(step)}",
     )
-    truncated = jax.eval_shape(env.is_truncated, step[1], params)
+    # A state of another structure is another point, and would hide behind what `is_truncated` raises of it.
+    alike = jax.tree.structure(reset[1]) == jax.tree.structure(step[1])
+    truncated = jax.eval_shape(env.is_truncated, step[1] if alike else reset[1], params)
     return Types(reset[0], reset[1], step[0], step[1], step[2], step[3], truncated)
+
+
+def _count(returned: Any) -> str:
+    if not isinstance(returned, tuple):
+        return f"one value, {name(returned)}"
+    last = f", the last {name(returned[-1])}" if returned and hasattr(returned[-1], "dtype") else ""
+    return f"{len(returned)} values{last}"
 
 
 def name(tree: Any) -> str:
@@ -118,3 +131,51 @@ def check_readable(env: Environment, params: Any, types: Types) -> str:
     for when, obs in (("reset_env", types.first_obs), ("step_env", types.obs)):
         _compare(f"flattened observation of {when}", space, jax.eval_shape(flat.flatten, obs, params))
     return f"as {spaces.text(space)}"
+
+
+# The points that tracing can tell, in their order. What the later ones look at, the first two must have made possible.
+SPACES = "spaces are known ones"
+TRACED = "reset and step can be traced"
+POINTS: tuple[tuple[str, Callable[[Environment, Any, Types], str | None]], ...] = (
+    ("observations have the shapes and dtypes of their space", check_observations),
+    ("states keep their shapes and dtypes", lambda env, params, types: check_states(types)),
+    (
+        "reward, terminated and truncated are float32, bool and bool scalars",
+        lambda env, params, types: check_ends(types),
+    ),
+    ("agents can read the observations", check_readable),
+)
+
+
+def first_broken(env: Environment, params: Any) -> tuple[str, Exception] | None:
+    """The first of these points that does not hold, with `Broken` or what the environment raised; None: all do."""
+    point = SPACES
+    try:
+        check_spaces(env, params)
+        point = TRACED
+        types = trace(env, params)
+        for point, look in POINTS:  # noqa: B007 (the one at which an error is raised is the result)
+            look(env, params, types)
+    except Exception as error:  # whatever an environment raises
+        return point, error
+    return None
+
+
+def fits_space(env: Environment, params: Any, obs: Any) -> None:
+    """The observation of a reset, abstract, has structure and shapes of the space; the precision of numbers may differ.
+
+    Raises:
+        Broken: It has not.
+    """
+
+    def of_one_kind(space: spaces.Space, part: Any) -> Any:
+        """The part with the dtype of the space, if it is another one for the same kind of numbers."""
+        if isinstance(space, spaces.Dict) and isinstance(part, dict):
+            return {key: of_one_kind(space.spaces[key], x) if key in space.spaces else x for key, x in part.items()}
+        if not isinstance(space, spaces.Box) or not hasattr(part, "dtype"):
+            return part
+        alike = (np.dtype(space.dtype).kind in "biu") == (np.dtype(part.dtype).kind in "biu")
+        return jax.ShapeDtypeStruct(part.shape, space.dtype) if alike else part
+
+    space = env.observation_space(params)
+    _compare("observation of reset", space, of_one_kind(space, obs))

@@ -27,7 +27,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rlformers.cores.options import check_options, check_size
-from rlformers.errors import UserError, named_line
+from rlformers.errors import Complaint, UserError, complaint, named_line
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -99,7 +99,7 @@ def register_core(name: str, definition: Definition, *, paper: str = "-", summar
     try:
         _check_definition(definition)
     except Exception as error:
-        raise UserError(f"core: {name!r} cannot be registered: {named_line(error)}") from error
+        raise complaint(f"core: {name!r} cannot be registered: {named_line(error)}", error) from error
     _entries[name] = Entry(name, paper, summary, definition)
 
 
@@ -166,7 +166,7 @@ def load(name: str) -> Definition:
             definition = getattr(definition, part)
         _check_definition(definition)
     except (Exception, SystemExit) as error:  # whatever the code of others raises while it is imported
-        raise UserError(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}") from error
+        raise complaint(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}", error) from error
     return definition
 
 
@@ -188,20 +188,29 @@ def _check_definition(definition: Any) -> None:
 
 
 @contextmanager
-def in_one_line(name: str, what: str) -> Iterator[None]:
-    """Raise what the code of a plug-in raises as a ValueError that names it; errors of our own cores stay as they are.
+def in_one_line(name: str, what: str, options: bool = False) -> Iterator[None]:
+    """Name the core in what the code of a plug-in raises; errors of our own cores stay as they are.
 
     Args:
         name: The core.
         what: What it does not do, e.g. "cannot be made".
+        options: What runs checks options: a ValueError is a complaint about them.
+
+    Raises:
+        UserError: A complaint, of options or of the library; one line.
+        CodeError: Any other error of a plug-in, which is the cause.
     """
     try:
         yield
     except Exception as error:
-        complaint = isinstance(error, ValueError) and str(error).startswith(("core", "model."))  # of options
-        if complaint or name in built_in():
+        if name in built_in() or (isinstance(error, Complaint) and str(error).startswith(("core", "model."))):
             raise
-        raise UserError(f"core: {name!r} {what}: {named_line(error)}") from error
+        if isinstance(error, ValueError) and str(error).startswith(("core.", "model.")):  # of a plug-in's options
+            raise UserError(str(error)) from error
+        line = f"core: {name!r} {what}: {named_line(error)}"
+        if options and isinstance(error, ValueError):
+            raise UserError(line) from error
+        raise complaint(line, error) from error
 
 
 def make_config(name: str, options: Mapping[str, Any]) -> Any:
@@ -213,7 +222,7 @@ def make_config(name: str, options: Mapping[str, Any]) -> Any:
     """
     schema = load(name).Config
     checked = check_options(name, schema, options)
-    with in_one_line(name, "cannot be configured"):
+    with in_one_line(name, "cannot be configured", options=True):
         return schema(**checked)
 
 

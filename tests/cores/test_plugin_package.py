@@ -61,7 +61,6 @@ def test_trains(site, tmp_path):
     [
         (["core=leaky", "core.memory=0"], "core.memory: need at least 1, got 0.0"),
         (["core=broken"], "core: 'broken' cannot be loaded from 'no_such_module': ModuleNotFoundError: No module"),
-        pytest.param(["core=wrong"], "core: 'wrong' cannot be made: RuntimeError: no GPU", marks=pytest.mark.slow),
     ],
 )
 def test_errors_are_one_line(site, words, message):
@@ -71,8 +70,17 @@ def test_errors_are_one_line(site, words, message):
     assert len(failed.stderr.strip().splitlines()) == 1
 
 
-def test_train_help_survives_the_broken_one(site):
-    listing = run(site, "train", "--help")
-    assert listing.returncode == 0, listing.stderr
-    assert "core=leaky" in listing.stdout
-    assert "cannot be loaded from 'no_such_module'" in listing.stdout
+@pytest.mark.slow
+def test_an_error_inside_of_a_plugin_keeps_its_traceback(site):
+    failed = run(site, "train", "core=wrong")
+    assert failed.returncode == 1
+    *traceback, line = failed.stderr.splitlines()
+    assert line == "rlformers: core: 'wrong' cannot be made: RuntimeError: no GPU"
+    assert any("wrong_core.py" in text for text in traceback)
+
+
+def test_the_options_of_plugins_are_listed(site):
+    options = run(site, "list", "keys", "core=leaky")
+    assert options.returncode == 0 and "core.memory " in options.stdout, options.stderr
+    broken = run(site, "list", "keys", "core=broken")
+    assert broken.returncode == 2 and "cannot be loaded from 'no_such_module'" in broken.stderr

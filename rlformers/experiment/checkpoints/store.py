@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from rlformers.errors import FileError
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
 
@@ -31,7 +32,7 @@ SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older check
 _SUMS = "SHA256SUMS"
 
 
-class CheckpointError(OSError):
+class CheckpointError(FileError):
     """A checkpoint cannot be written or read; one line that names the file."""
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from rlformers.config import ExperimentConfig
+from rlformers.errors import UserError
 from rlformers.experiment.evaluation.one_agent import make_rollout, quotas
 from rlformers.experiment.program.build import Built, in_precision
 
@@ -15,7 +16,7 @@ _MOST_STEPS = 100_000
 _CHUNK = 1000
 
 
-class EpisodesDoNotEnd(ValueError):
+class EpisodesDoNotEnd(UserError):
     """Nothing can be said about the episodes of an environment; one line that names it."""
 
 

@@ -19,6 +19,7 @@ from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
+from rlformers.experiment.program.traced import check_observations, explained, trace_steps
 from rlformers.experiment.tracking.tensorboard import require_tensorboard
 
 
@@ -33,8 +34,8 @@ class Built(NamedTuple):
     learner_with: Callable[..., Learner]
 
 
-def build(config: ExperimentConfig) -> Built:
-    """Make environment, agent and learner.
+def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
+    """The environment of an experiment, and its params.
 
     Raises:
         UserError: A key names something that does not exist or does not fit; one line that says what would.
@@ -44,7 +45,20 @@ def build(config: ExperimentConfig) -> Built:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
     env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
     params = replace_params(params, **config.env_params)
-    env = EpisodeStatistics(env)
+    return EpisodeStatistics(env), params
+
+
+def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Built:
+    """Make environment, agent and learner.
+
+    Args:
+        config: What to make.
+        made: The environment and its params, if they are made already.
+
+    Raises:
+        UserError: A key names something that does not exist or does not fit; one line that says what would.
+    """
+    env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
 
@@ -78,20 +92,51 @@ def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
 
 
 def check(config: ExperimentConfig) -> None:
-    """Build everything abstractly, so that whatever cannot work is said before anything compiles.
+    """Build everything and trace an update, abstractly, so that whatever cannot work is said before anything compiles.
 
     Raises:
-        UserError: As in `build`.
+        UserError: As in `build`; nothing can be learned with these settings; or an environment or a core breaks its
+            protocol, with the point that does not hold.
+        CodeError: Code of a user raises an error while it is traced, which is the cause.
     """
     if config.tensorboard:
         require_tensorboard()
-    built = build(config)
-    jax.eval_shape(built.learner.init, jax.random.key(0))
+    check_learnable(config)
+    made = make_environment(config)
+    with explained(config, *made):
+        built = build(config, made)
+        state = jax.eval_shape(built.learner.init, jax.random.key(0))
+        jax.eval_shape(built.learner.update, state)
+    check_observations(config, *made)
     if config.eval.every:
         try:
-            check_spaces(config.env, built, build(config.evaluated))
-        except ValueError as error:
+            made = make_environment(config.evaluated)
+            with explained(config.evaluated, *made):
+                evaluated = build(config.evaluated, made)
+                trace_steps(*made)
+            check_spaces(config.env, built, evaluated)
+        except UserError as error:
             raise UserError(f"eval: {error}") from error
+
+
+def check_learnable(config: ExperimentConfig) -> None:
+    """Refuse settings with which nothing can be learned.
+
+    Raises:
+        UserError: Each minibatch has one step: its advantage, normalised, is 0, and so is the policy's loss, for ever.
+    """
+    ppo, length = config.ppo, config.ppo.sequence_length
+    sequences = ppo.num_envs * (ppo.num_steps // length) // ppo.num_minibatches
+    # The first steps of a rollout have no steps before them to warm a memory up on, and are not trained on.
+    steps = sequences * (length - ppo.burn_in if length == ppo.num_steps else length)
+    if ppo.normalize_advantages and steps == 1:
+        raise UserError(
+            "ppo.num_minibatches: each of them has one step to learn from, whose advantage less the mean is 0: nothing "
+            f"would be learned; need less than {ppo.num_minibatches}, or ppo.normalize_advantages=false"
+            if ppo.num_minibatches > 1
+            else "ppo.num_envs: a minibatch has one step to learn from, whose advantage less the mean is 0: nothing "
+            "would be learned; need more of ppo.num_envs or ppo.num_steps, or ppo.normalize_advantages=false"
+        )
 
 
 def check_spaces(env: str, trained: Built, built: Built) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import load, to_yaml
-from rlformers.errors import UserError
+from rlformers.errors import FileError, UserError
 
 _BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
 
@@ -72,7 +72,7 @@ def write_whole(path: Path, text: str) -> None:
     """Put a text into a file; a reader sees the old one or the new one, whatever happens in between.
 
     Raises:
-        OSError: It cannot be written, with its path.
+        FileError: It cannot be written, with its path.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -82,7 +82,7 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:  # that of a full disk names no file
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise FileError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:

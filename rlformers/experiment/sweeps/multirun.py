@@ -23,8 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlformers.config.compose import choices, compose, flatten, one_line, parse, session, to_dict
 from rlformers.config.ppo import NUMBER_KEYS
-from rlformers.errors import UserError, named_line
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import computation
+from rlformers.experiment.run_files.error_file import described
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.sweeps.record import Job, Result, create, find, results, summary_of
 from rlformers.experiment.sweeps.worker import run
@@ -174,8 +175,11 @@ def _check(jobs: Sequence[Job]) -> None:
         checked.append(shaping)
         try:
             check(job.config)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{error} (in {job.name})") from error
+        except Exception as error:
+            error.add_note(f"in {job.name}")
+            raise
 
 
 def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
@@ -184,7 +188,8 @@ def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
         hydra.multirun("train", task, words)
     except Exception as error:
         if not stop.received:
-            print(f"hydra/launcher: {named_line(error)}", flush=True)
+            line, traceback = described(error, named=True)
+            print(f"{traceback}hydra/launcher: {line}", flush=True)
 
 
 def _is_hydras(override: Override) -> bool:

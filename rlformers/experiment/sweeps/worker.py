@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlformers.errors import named_line
 from rlformers.experiment.checkpoints.resume import common, failure
+from rlformers.experiment.run_files.error_file import described, note
 from rlformers.experiment.run_files.run_dir import create_run_dir
 from rlformers.experiment.sweeps.record import Job, Sweep
 from rlformers.experiment.training.stop_request import Interrupted, StopRequest
@@ -51,6 +51,7 @@ def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
     """Train jobs in one program; what became of each, and its error."""
     from rlformers.experiment.training.train import train, train_together
 
+    run_dirs: list[Path] = []
     try:
         run_dirs = [create_run_dir(job.config) for job in jobs]
         if len(jobs) == 1:
@@ -60,6 +61,7 @@ def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
     except Interrupted:
         return [("stopped", None)]
     except Exception as error:  # one program must not take the others with it
+        note(error, run_dirs, "train")
         return [_failed(error)] * len(jobs)
     return [
         _failed(outcome)
@@ -70,6 +72,6 @@ def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
 
 
 def _failed(error: Exception) -> tuple[str, str]:
-    message = named_line(error)
-    print(f"FAILED ({message})", flush=True)
+    message, traceback = described(error, named=True)
+    print(f"{traceback}FAILED ({message})", flush=True)
     return "failed", message

@@ -1,11 +1,13 @@
 """`metrics.jsonl`: the record of a run, of which everything else is a view."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rlformers.errors import UserError
+from rlformers.errors import FileError, UserError
 from rlformers.experiment.run_files.run_dir import finite
 
 Row = dict[str, float | int | None]
@@ -17,29 +19,37 @@ class JsonlSink:
     Args:
         path: The file. What it has beyond `size` bytes is cut off: lines that a resumed run will write again.
         size: Bytes that are known to be whole lines.
+
+    Raises:
+        FileError: It cannot be written, with its path.
     """
 
     def __init__(self, path: Path, size: int = 0):
-        self.file = path.open("ab", buffering=0)
-        self.file.truncate(size)
-        self.file.seek(size)
+        self.path = path
+        with _naming(path):
+            self.file = path.open("ab", buffering=0)
+            self.file.truncate(size)
+            self.file.seek(size)
 
     def log(self, row: Row) -> None:
         """Append a row.
 
         Raises:
-            OSError: It cannot be written, with the path of the file.
+            FileError: It cannot be written, with the path of the file.
         """
         line = memoryview((json.dumps(finite(row), allow_nan=False) + "\n").encode())
-        try:
+        with _naming(self.path):
             while line:  # a disk that is nearly full takes a part
                 line = line[self.file.write(line) :]
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.file.name) from error
 
     def sync(self) -> int:
-        """Force what was written to the disk and say how many bytes that is."""
-        os.fsync(self.file.fileno())
+        """Force what was written to the disk and say how many bytes that is.
+
+        Raises:
+            FileError: It cannot be written, with the path of the file.
+        """
+        with _naming(self.path):
+            os.fsync(self.file.fileno())
         return self.file.tell()
 
     def commit(self, step: int) -> None:
@@ -49,6 +59,15 @@ class JsonlSink:
         """Close the file."""
         del summary  # It has a file of its own.
         self.file.close()
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The error of a full disk names no file."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(error.errno, error.strerror, str(path)) from error
 
 
 def read_rows(path: Path) -> list[Row]:

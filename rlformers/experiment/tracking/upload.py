@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rlformers.config import ExperimentConfig
 from rlformers.config.change import change
 from rlformers.config.compose import load
-from rlformers.errors import UserError
+from rlformers.errors import FileError, UserError
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.tracking.jsonl import read_rows
@@ -33,7 +33,7 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
 
     Raises:
         UserError: No such run, or a process trains there, or a word is wrong; one line.
-        OSError: W&B failed.
+        FileError: W&B failed.
     """
     for word in words:
         if not word.startswith("wandb."):
@@ -49,7 +49,7 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
         series = sink.series
         sink.finish(_summary(run_dir, config))
     if sink.failure:
-        raise OSError(f"track: {run_dir}: {sink.failure}")
+        raise FileError(f"track: {run_dir}: {sink.failure}")
     return Tracked(sink.mode, len(rows), sum(one.added for one in series))
 
 

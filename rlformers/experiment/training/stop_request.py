@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
+from rlformers.errors import Complaint
+
 # sysexits.h: "temporary failure; the user is invited to retry". Schedulers requeue on it.
 EXIT_CODE = 75
 
@@ -17,7 +19,7 @@ class Interrupted(KeyboardInterrupt):
     """A run was asked to stop, has saved its state, and can be resumed."""
 
 
-class Failed(ArithmeticError):
+class Failed(Complaint, ArithmeticError):
     """A run has computed what is no number.
 
     Args:

@@ -1,0 +1,59 @@
+"""`rlformers list` and `rlformers check`: what there is to name, and what an environment keeps of its promises."""
+
+import sys
+from argparse import Namespace
+
+from rlformers.errors import UserError
+
+HELP = """
+cores        names, and what each costs; a name alone shows its options too: rlformers list cores s5
+envs         ids, spaces, lengths and best returns; those of one suite: rlformers list envs popgym
+experiments  settings that come with the library, for experiment=NAME
+keys         every key of `rlformers train`, with type, default and meaning; `keys ppo` shows those that begin so,
+             `keys core=s5` the options of a core
+runs         the runs in a directory (default: runs), by time: how far they are, and what they return
+"""
+KINDS = ("cores", "envs", "experiments", "keys", "runs")
+
+
+def show(options: Namespace) -> int:
+    """`rlformers list`."""
+    match options.words:
+        case ["cores", *words]:
+            from rlformers.command.core_table import list_cores
+
+            return list_cores(words)
+        case ["envs", *prefix] if len(prefix) < 2:
+            from rlformers.envs.listing import LEGEND, table
+
+            print(*table(*prefix), "", LEGEND, sep="\n")
+        case ["experiments"]:
+            from rlformers.config.experiments import experiments
+
+            for name, headline in experiments().items():
+                print(f"{name:28} {headline}")
+        case ["keys", *prefix] if len(prefix) < 2:
+            from rlformers.command.keys_help import list_keys
+
+            print(*list_keys(*prefix), sep="\n")
+        case ["runs", *directory] if len(directory) < 2:
+            from rlformers.command.run_table import run_table
+
+            print(*run_table(*directory), sep="\n")
+        case what:
+            raise UserError(f"list: need one of {', '.join(KINDS)}, got {' '.join(what)!r}")
+    return 0
+
+
+def check(options: Namespace) -> int:
+    """`rlformers check`."""
+    if len(options.words) != 1:
+        raise UserError(f"check: need one environment, got {' '.join(options.words)!r}; usage: rlformers check ENV")
+
+    from rlformers.envs import check
+
+    report = check(options.words[0])
+    for traceback in report.tracebacks:
+        print(traceback, file=sys.stderr)
+    print(report)
+    return 0 if report.ok else 1
