@@ -21,7 +21,7 @@ MOST_USED = {
         "env_params.NAME": "what it is played with, e.g. env_params.length=20",
         "env_kwargs.NAME": "arguments of its constructor, e.g. env_kwargs.split=train",
         "wrap.mask": "hide entries of observations; other ways: list keys wrap",
-        "total_steps": "decisions per seed; with wrap.action_repeat=K each is K steps",
+        "total_steps": "decisions per seed; with wrap.action_repeat=K, K steps each",
         "seed": "the first of the seeds",
         "seeds": "so many agents: seed, seed + 1, ... in one program",
     },

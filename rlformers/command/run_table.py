@@ -104,11 +104,12 @@ def few_keys(text: str) -> dict[str, Any]:
     """
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     wanted = "\n".join(line for line in text.splitlines() if KEYS.match(line))
     try:
-        config = yaml.safe_load(wanted)
+        config = yaml.load(wanted, loader)
         if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("core", "ppo")):
-            config = yaml.safe_load(text)
+            config = yaml.load(text, loader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     return config

@@ -68,7 +68,7 @@ def test_an_evaluation_leaves_its_traceback_and_others_go_on(tmp_path, capsys):
     assert "evaluate, process" in Path("a/error.txt").read_text() and not Path("b/error.txt").exists()
     # A run whose evaluation failed has not failed.
     assert main(["list", "runs", "."]) == 0
-    assert [row.split()[-2:] for row in capsys.readouterr().out.splitlines()[1:]] == [["finished", "2.000"]] * 2
+    assert [row.split()[-2:] for row in capsys.readouterr().out.splitlines()[1:]] == [["finished", "4.000"]] * 2
 
 
 def caught(function):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlformers.config import PlayConfig
-from rlformers.errors import UserError
+from rlformers.errors import FileError, UserError
 from rlformers.experiment.evaluation.evaluate import load_trained, parse_options
 from rlformers.experiment.inspection.episode_trace import choose_agent, watch
 from rlformers.experiment.inspection.step_pictures import frames
@@ -30,6 +30,7 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
     Raises:
         UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
         CheckpointError: No checkpoint can be read.
+        FileError: The picture cannot be written.
     """
     enable_compilation_cache()
     run_dir = Path(run_dir)
@@ -43,7 +44,11 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
     lines = [who, *(text(trained, watched) if gif is None else ()), *summary(watched)]
     if files:
         picture, numbers = files
-        _write_gif(picture, frames(trained, watched, who), options.fps)
+        pictures = list(frames(trained, watched, who))
+        try:
+            _write_gif(picture, pictures, options.fps)
+        except OSError as error:
+            raise FileError(error.errno, error.strerror, str(picture)) from error
         about = {"run_dir": str(run_dir), "env": config.env, "core": config.core.name, "agent": seed}
         about |= {"step": trained.step, "greedy": options.greedy, "seed": options.seed}
         write_json(numbers, about | {"steps": rows(trained, watched)})

@@ -5,7 +5,6 @@ which are rare and in the background, are left out. A training that runs beside 
 repetitions counts, and CPU time, which others change less, is a column of its own.
 """
 
-import json
 import os
 import platform
 import time
@@ -22,6 +21,7 @@ from rlformers.errors import UserError
 from rlformers.experiment.program.build import check
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.run_files.provenance import num_cores, versions
+from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.sweeps.multirun import expand
 
 CORES = "core=gru,s5,gtrxl"
@@ -66,7 +66,7 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
         rows.append({"name": job.name, "core": job.config.core.name} | measure(job.config))
         yield f"{job.name:{width}}" + "".join(f"{rows[-1][key]:>17{form}}" for _, key, form in COLUMNS)
     if out is not None:
-        out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        write_json(out, {"about": about, "rows": rows}, indent=1)
         yield str(out)
 
 
