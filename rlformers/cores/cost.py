@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from rlformers.cores.core import Core
 from rlformers.cores.registry import built_in, in_one_line, make_core
+from rlformers.errors import UserError
 
 SEGMENT = 128  # tokens
 WIDTH = 64
@@ -93,7 +94,7 @@ def measure_all(
         try:
             with in_one_line(name, "cannot be measured"):
                 table[name] = measure(name, width, num_layers)._asdict()
-        except ValueError as error:
+        except UserError as error:
             table[name] = str(error)
     return table
 

@@ -60,7 +60,7 @@ def _keys_of_layers(name: str = "") -> Iterator[None]:
     """Complaints of a core alone, `core: ...` or `core.OPTION: ...`, as those of a layer."""
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         text = re.sub(r"^core:", "core.layers:", str(error))
         raise UserError(re.sub(r"(?<![\w.])core\.(?!layers\b)", f"core.options.{name}.", text)) from error
 
