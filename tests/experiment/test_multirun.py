@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlformers.command.main import main
+from rlformers.errors import UserError
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.sweeps.record import Sweep
 from rlformers.experiment.training.stop_request import Interrupted, StopRequest
@@ -69,7 +70,9 @@ def test_a_failing_run_does_not_stop_the_others(trained, capsys):
     assert main(["train", "-m", "core=mlp,gru"]) == 1
     out = capsys.readouterr().out
     assert len(trained) == 2 and "1 of 2 runs finished" in out
-    assert f"FAILED (FloatingPointError: loss is nan)  {trained[0][1]}" in out
+    where = trained[0][1]
+    assert f"FAILED (FloatingPointError: loss is nan; traceback in {where}/error.txt)  {where}" in out
+    assert "loss is nan" in (Path(where) / "error.txt").read_text()
 
 
 def test_the_same_command_goes_on(trained, capsys):
@@ -85,7 +88,7 @@ def test_the_same_command_goes_on(trained, capsys):
     assert main(["train", "-m", "core=s5,mlp,lstm,gru", "ppo.lr=1e-1", "chunk_seconds=1"]) == 1
     out = capsys.readouterr().out
     assert f"going on with the sweep in {directory}; --new starts anew\n[1/4] core=gru: finished, " in out
-    assert "3 of 4 runs finished" in out and "FAILED (FloatingPointError: loss is nan)" in out
+    assert "3 of 4 runs finished" in out and "FAILED (FloatingPointError: loss is nan; traceback in " in out
     assert cores(trained[2:]) == ["lstm", "mlp", "s5"]
     assert trained[1][1:] == trained[2][1:]  # directory and group
     assert len({group for _, _, group in trained}) == 1
@@ -255,7 +258,7 @@ def test_vmapped_values_may_be_a_list(trained, monkeypatch):
 def test_what_fails_in_the_check_names_the_combination(trained, tmp_path, monkeypatch, capsys):
     def check(config):
         if config.core.name == "s5":
-            raise ValueError("model.width: no")
+            raise UserError("model.width: no")
 
     monkeypatch.setattr("rlformers.experiment.program.build.check", check)
     assert main(["train", "--multirun", "core=gru,s5"]) == 2

@@ -20,6 +20,7 @@ import pytest
 from rlformers.command.main import main
 from rlformers.config.change import change
 from rlformers.config.compose import load
+from rlformers.errors import FileError
 from rlformers.experiment.checkpoints.resume import latest
 from rlformers.experiment.checkpoints.store import CheckpointError, best_of, good_checkpoints, read, saved_updates
 from rlformers.experiment.program.build import build
@@ -157,7 +158,7 @@ def test_damage_and_a_full_disk_cost_time_only(copied, runs, capsys):
     needed = next(c for c in good_checkpoints(runs[0] / "checkpoints") if c.update == before).meta["metrics_bytes"]
     os.truncate(copied / "metrics.jsonl", needed - 100)
     config = load(copied / "config.yaml")
-    with longest_file(needed - 50), pytest.raises(OSError, match=f"File too large: '{copied}/metrics.jsonl'"):
+    with longest_file(needed - 50), pytest.raises(FileError, match=f"{copied}/metrics.jsonl: File too large"):
         train(config, copied)
     out = capsys.readouterr().out.splitlines()
     assert [line for line in out if line.startswith("checkpoint: ")][:2] == [
