@@ -55,7 +55,8 @@ def trace(env: Environment, params: Any) -> Types:
         f"step_env does not return observation, state, reward, terminated and a dict but {_count(step)}",
     )
     # A state of another structure is another point, and would hide behind what `is_truncated` raises of it.
-    alike = jax.tree.structure(reset[1]) == jax.tree.structure(step[1])
+    before: Any = jax.tree.structure(reset[1])
+    alike = before == jax.tree.structure(step[1])
     truncated = jax.eval_shape(env.is_truncated, step[1] if alike else reset[1], params)
     return Types(reset[0], reset[1], step[0], step[1], step[2], step[3], truncated)
 
