@@ -147,10 +147,9 @@ def _run(arguments: list[str]) -> int:
 
 def _list(what: str) -> int:
     if what == "experiments":
-        from rlformers.config.experiments import experiments
+        from rlformers.config.experiments import table
 
-        for name, headline in experiments().items():
-            print(f"{name:28} {headline}")
+        print(*table(), sep="\n")
     else:
         raise UserError(f"list: need one of cores, envs, experiments, got {what!r}")
     return 0
@@ -172,24 +171,16 @@ def _check(env: str) -> int:
 
 
 def _train(overrides: list[str]) -> int:
-    from rlformers.config.change import change
-    from rlformers.config.compose import compose, load
+    from rlformers.config.compose import asked_for
 
-    if any(word.startswith("vmap_over=") for word in overrides):
-        raise UserError("vmap_over: applies to --multirun only")
-    resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
-    overrides = [word for word in overrides if not word.startswith("resume=")]
-    config = change(load(Path(resume[-1]) / "config.yaml"), overrides) if resume else compose(overrides)
-    elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != Path((resume or ["."])[-1]).resolve()
-    if resume and elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
-        raise UserError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
+    config, resumed = asked_for(overrides)
 
     from rlformers.experiment.program.build import check
     from rlformers.experiment.run_files.run_dir import create_run_dir
     from rlformers.experiment.training.train import train
 
     check(config)
-    run_dir = Path(resume[-1]) if resume else create_run_dir(config)
+    run_dir = resumed or create_run_dir(config)
     print(f"training {config.core.name} on {config.env}, seeds {config.seed}..{config.seed + config.seeds - 1}")
     summary = train(config, run_dir, group=f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}")
     print(_outcome(summary) + f"  {run_dir}")
