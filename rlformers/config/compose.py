@@ -6,6 +6,7 @@ names the key, and the file if there is one. A config is data only: nothing in i
 environment variables (and with them secrets) into what is logged.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -135,11 +136,19 @@ class Composer:
                 value = value["name"]
             name = value if isinstance(value, str) else text
             chosen[key] = None if name in NULLS and key != "core" else name
-        node = self._start(*(chosen[key] for key in CHOSEN)).copy()
+        start = self._start(*(chosen[key] for key in CHOSEN))
+        node = start.copy()
         for option, value in options.items():
             node.set(f"core.{option}", value, str(value))
         apply(node, values)
-        return from_node(node)
+        try:
+            return from_node(node)
+        except UserError as error:
+            file = chosen["experiment"] or chosen["config"]
+            with contextlib.suppress(UserError):
+                from_node(start)
+                file = None  # it is the words that do not fit
+            raise UserError(f"{file}: {error}") if file else error from None
 
     def _start(self, core: str | None, experiment: str | None, config: str | None) -> Node:
         """Defaults, and on them the files."""

@@ -54,11 +54,9 @@ def experiments() -> dict[str, Experiment]:
 def places() -> Iterator[tuple[str, Path]]:
     """Where experiments are looked for, with what the place is called; the first one first."""
     packaged = CONFIGS / "experiment"
-    own = [Path("configs"), *map(Path, filter(None, os.environ.get("RLFORMERS_CONFIGS", "").split(os.pathsep)))]
-    for folder in own:
-        inner = _inner(folder.expanduser())
-        # ./configs may hold the files of something else.
-        if inner.resolve() != packaged.resolve() and (folder is not own[0] or inner.name == "experiment"):
+    for own in ("configs/experiment", *filter(None, os.environ.get("RLFORMERS_CONFIGS", "").split(os.pathsep))):
+        inner = _inner(Path(own).expanduser())
+        if inner.resolve() != packaged.resolve():
             yield str(inner), inner
     for point in importlib.metadata.entry_points(group="rlformers.experiments"):
         who = point.dist.name if point.dist else point.value

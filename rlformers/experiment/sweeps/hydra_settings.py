@@ -112,7 +112,8 @@ class HydraSettings:
     ) -> None:
         """Have the launcher run the task for every combination of the words.
 
-        What the launcher raises when it was stopped says no more than that.
+        What is raised when it was stopped says no more than that. Errors of a launcher are one line, since the runs
+        that it has not come to are named as such; those of a sweeper are raised.
 
         Args:
             task: Gets the configuration that Hydra makes of the words, and can be pickled.
@@ -129,5 +130,7 @@ class HydraSettings:
         try:
             self._hydra.multirun("rlformers_sweep", task, [*words, *self._words, *_QUIET, *where])
         except Exception as error:
+            if self.sweeper and not stop.received:
+                raise
             if not stop.received:
-                print(f"hydra/{'sweeper' if self.sweeper else 'launcher'}: {named_line(error)}", flush=True)
+                print(f"hydra/launcher: {named_line(error)}", flush=True)
