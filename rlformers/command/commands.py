@@ -4,9 +4,7 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rlformers.command.words import run_and_settings, runs_and_settings
 from rlformers.errors import Complaint, UserError
@@ -16,8 +14,6 @@ def train(options: Namespace) -> int:
     """`rlformers train`."""
     if options.new and not options.multirun:
         raise UserError("--new: applies to --multirun only; a single run starts anew unless run_dir= says where")
-    if not options.multirun and any(word.startswith("vmap_over=") for word in options.words):
-        raise UserError("vmap_over: applies to --multirun only")
     if options.dry_run:
         return _dry_run(options)
     from rlformers.experiment.training.stop_request import StopRequest
@@ -29,7 +25,9 @@ def train(options: Namespace) -> int:
 
 
 def _train(words: list[str]) -> int:
-    config, resume = _resolve(words)
+    from rlformers.config.compose import asked_for
+
+    config, resume = asked_for(words)
 
     from rlformers.experiment.program.build import check
     from rlformers.experiment.run_files.error_file import noting_errors
@@ -45,38 +43,20 @@ def _train(words: list[str]) -> int:
     return 0
 
 
-def _resolve(words: Sequence[str]) -> tuple[Any, Path | None]:
-    """The experiment, and the directory of the run that goes on."""
-    from rlformers.config.change import change
-    from rlformers.config.compose import compose, load
-
-    resume = [Path(word.partition("=")[2]) for word in words if word.startswith("resume=")]
-    overrides = [word for word in words if not word.startswith("resume=")]
-    if not resume:
-        return compose(overrides), None
-    run_dir = resume[-1]
-    config = change(load(run_dir / "config.yaml"), overrides)
-    elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != run_dir.resolve()
-    if elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in overrides):
-        raise UserError(f"run_dir: resume={run_dir} names the directory, got another one: {config.run_dir}")
-    return config, run_dir
-
-
 def _dry_run(options: Namespace) -> int:
     """Print the configuration of each run as YAML, after all checks."""
-    from rlformers.config.compose import to_yaml
+    from rlformers.config.compose import asked_for, to_yaml
     from rlformers.experiment.program.build import check
 
     if not options.multirun:
-        configs = {"": _resolve(options.words)[0]}
+        configs = {"": asked_for(options.words)[0]}
     else:
-        from rlformers.config.compose import parse, session
+        from rlformers.config.overrides import parse
         from rlformers.experiment.sweeps.multirun import expand
 
         # How runs are run does not change what they are.
         words = [word for word in options.words if not word.startswith(("vmap_over=", "hydra/", "hydra."))]
-        with session() as overrides_parser:
-            configs = {job.name: job.config for job in expand(parse(words, overrides_parser))[0]}
+        configs = {job.name: job.config for job in expand(parse(words))[0]}
     for config in configs.values():
         check(config)
     for name, config in configs.items():

@@ -28,10 +28,9 @@ def show(options: Namespace) -> int:
 
             print(*table(*prefix), "", LEGEND, sep="\n")
         case ["experiments"]:
-            from rlformers.config.experiments import experiments
+            from rlformers.config.experiments import table as experiment_table
 
-            for name, headline in experiments().items():
-                print(f"{name:28} {headline}")
+            print(*experiment_table(), sep="\n")
         case ["keys", *prefix] if len(prefix) < 2:
             from rlformers.command.keys_help import list_keys
 

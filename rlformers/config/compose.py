@@ -1,66 +1,207 @@
-"""From command-line overrides to a checked `ExperimentConfig`, through Hydra.
+"""From words or a file to a checked `ExperimentConfig`, one way for new runs, saved runs and sweeps.
 
-The schema is structured: the dataclasses of `config.py`, and for the group `core` the config dataclass of every
-registered core. Hydra thus checks names and types; every complaint leaves here as one line that names the key.
-A config is data only: no `_target_` is instantiated, and the resolver that copies environment variables (and with
-them secrets) into logged configs is removed.
+The defaults are a `Node`, in which every key has a type; the files of the experiment are laid over it, then the words
+`key=value`, each once; the frozen dataclasses check what depends on several values. Every complaint is one line that
+names the key, and the file if there is one. A config is data only: nothing in it is imported, and it cannot copy
+environment variables (and with them secrets) into what is logged.
 """
 
 import contextlib
-import difflib
-import math
-import typing
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, ValidationError
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 
-from rlformers.config import (
-    CheckpointConfig,
-    CoreConfig,
-    EvalConfig,
-    ExperimentConfig,
-    ModelConfig,
-    WandbConfig,
-    WrapConfig,
-)
-from rlformers.config.experiments import CONFIGS, experiments
-from rlformers.config.ppo import NUMBER_KEYS, PPOConfig
-from rlformers.config.typed_node import FREE_NODES, core_node, in_free_node, leaves, store_schema, typed_config
+from rlformers.config import CoreConfig, ExperimentConfig
+from rlformers.config.experiments import experiments, find
+from rlformers.config.files import about, config_file, read_layers, read_yaml
+from rlformers.config.overrides import CHOSEN, apply, given, parse, value_of
+from rlformers.config.typed_node import Node, type_hints
 from rlformers.cores import registry
 from rlformers.errors import UserError
-from rlformers.value_types import in_words
+from rlformers.value_types import NULLS
+
+__all__ = [
+    "Composer",
+    "asked_for",
+    "change",
+    "compose",
+    "experiments",
+    "flatten",
+    "from_dict",
+    "from_words",
+    "load",
+    "to_dict",
+    "to_yaml",
+]
+
+# What says whose a run is: a new run from the configuration of another one has its own.
+OF_ONE_RUN = ("run_dir", "wandb.group", "wandb.entity")
+
+Schema = TypeVar("Schema")
 
 
-def compose(overrides: list[str]) -> ExperimentConfig:
-    """The experiment that the overrides describe, e.g. `compose(["core=s5", "ppo.lr=3e-4"])`.
+def compose(words: Sequence[str]) -> ExperimentConfig:
+    """The experiment that words describe, e.g. `compose(["core=s5", "ppo.lr=3e-4"])`.
 
     Raises:
         UserError: One line that names the key, what was given and what is allowed.
     """
-    with session() as overrides_parser:
-        parsed = parse(overrides, overrides_parser)
-        for override in parsed:
+    return Composer()(parse(words))
+
+
+def asked_for(words: Sequence[str]) -> tuple[ExperimentConfig, Path | None]:
+    """What `train` is asked for: an experiment, and with `resume=RUN_DIR` the directory of the run to go on with.
+
+    Raises:
+        UserError: As in `compose`; or `run_dir` names another directory than `resume`.
+    """
+    resume = [word.partition("=")[2] for word in words if word.startswith("resume=")]
+    words = [word for word in words if not word.startswith("resume=")]
+    if any(word.startswith("vmap_over=") for word in words):
+        raise UserError("vmap_over: applies to --multirun only")
+    if not resume or resume[-1] in NULLS:
+        return compose(words), None
+    run_dir = Path(resume[-1]).expanduser()
+    config = change(load(run_dir / "config.yaml"), words)
+    elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != run_dir.resolve()
+    if elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in words):
+        raise UserError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
+    return config, run_dir
+
+
+def change(config: ExperimentConfig, words: Sequence[str]) -> ExperimentConfig:
+    """The same experiment with some values changed; the core stays.
+
+    Raises:
+        UserError: As in `compose`.
+    """
+    node = _saved(to_dict(config))
+    apply(node, _values(words))
+    return from_node(node)
+
+
+def from_words(schema: type[Schema], words: Sequence[str]) -> Schema:
+    """A config dataclass other than that of an experiment, such as the options of `evaluate`.
+
+    Raises:
+        UserError: As in `compose`.
+    """
+    node = Node(schema)
+    apply(node, _values(words))
+    return schema(**node.nested())
+
+
+def _values(words: Sequence[str]) -> list[Override]:
+    """Words that set single values."""
+    overrides = parse(words)
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_sweep_override():
+            raise UserError(f"{key}: {given(override)!r} is a sweep; quote it if it is meant as one value")
+        if key in CHOSEN:
+            raise UserError(f"{key}: cannot be changed; config.yaml of the run says what it is")
+    return overrides
+
+
+class Composer:
+    """Composes experiments; what several of them begin with is read and typed once."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[str | None, ...], Node] = {}
+
+    def __call__(self, overrides: Sequence[Override]) -> ExperimentConfig:
+        """The experiment that overrides describe.
+
+        Raises:
+            UserError: As in `compose`.
+        """
+        chosen: dict[str, str | None] = dict.fromkeys(CHOSEN)
+        values, options = [], {}
+        for override in overrides:
+            key, text = override.key_or_group, given(override)
             if override.is_sweep_override():
-                raise UserError(f"{override.key_or_group}: {given(override)!r} is a sweep; add --multirun, or quote it")
-            if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
-                raise UserError(f"{override.key_or_group}: Hydra's own settings apply to --multirun only")
-        groups = [override for override in parsed if override.key_or_group in ("core", "experiment")]
-        typed = _hydra_compose(groups)
-        for override in parsed:
-            if override not in groups:
-                check_override(typed, override)
-        config = _hydra_compose(parsed)
-        _apply_core_options(config, {override.key_or_group for override in parsed})
-        return from_node(config)
+                raise UserError(f"{key}: {text!r} is a sweep; add --multirun, or quote it")
+            if key.split("/")[0].split(".")[0] == "hydra":
+                raise UserError(f"{key}: Hydra's own settings apply to --multirun only")
+            if key not in CHOSEN:
+                values.append(override)
+                continue
+            value = value_of(override)
+            if key == "core" and isinstance(value, dict) and "name" in value:  # as `wandb agent` writes it
+                options = {name: item for name, item in value.items() if name != "name"}
+                value = value["name"]
+            name = value if isinstance(value, str) else text
+            chosen[key] = None if name in NULLS and key != "core" else name
+        start = self._start(*(chosen[key] for key in CHOSEN))
+        node = start.copy()
+        for option, value in options.items():
+            node.set(f"core.{option}", value, str(value))
+        apply(node, values)
+        try:
+            return from_node(node)
+        except UserError as error:
+            file = chosen["experiment"] or chosen["config"]
+            with contextlib.suppress(UserError):
+                from_node(start)
+                file = None  # it is the words that do not fit
+            raise UserError(f"{file}: {error}") if file else error from None
+
+    def _start(self, core: str | None, experiment: str | None, config: str | None) -> Node:
+        """Defaults, and on them the files."""
+        if (core, experiment, config) in self._begun:
+            return self._begun[core, experiment, config]
+        if experiment and config:
+            raise UserError(f"config: {config} is a whole experiment; leave out experiment={experiment}")
+        path = find(experiment) if experiment else config_file(config) if config else None
+        layers = read_layers(path) if path else []
+        name = core or next((layer.core for layer in reversed(layers) if layer.core), CoreConfig().name)
+        with about(None if core else path):
+            node = Node(ExperimentConfig, name)
+        defaults = dict(node.values)
+        for path, _, values, options in layers:
+            with about(path):
+                node.update(values, exact=bool(config))
+                node.update(options.get(name) or {}, "core.", exact=bool(config))
+        node.values |= {key: defaults[key] for key in OF_ONE_RUN} if config else {}
+        self._begun[core, experiment, config] = node
+        return node
+
+
+def from_node(node: Node) -> ExperimentConfig:
+    """The experiment of a node, with the checks of several values together done.
+
+    Raises:
+        UserError: One line that names the key.
+    """
+    values = node.nested()
+    options = values.pop("core")
+    name = options.pop("name")
+    core = registry.make_config(name, options)
+    values["wandb"]["tags"] = [tag for tag in values["wandb"]["tags"] if tag.strip()]  # W&B refuses empty ones
+    if values["run_dir"]:
+        values["run_dir"] = (
+            str(Path(values["run_dir"]).expanduser()) if values["run_dir"][0] == "~" else values["run_dir"]
+        )
+    return _build(ExperimentConfig, values | {"core": CoreConfig(name, {key: getattr(core, key) for key in options})})
+
+
+def _build(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    kinds = type_hints(schema)  # type: ignore[arg-type]
+    return schema(
+        **{
+            key: _build(kinds[key], value) if is_dataclass(kinds[key]) and isinstance(value, dict) else value
+            for key, value in values.items()
+        }
+    )
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as plain nested dicts, the core's options beside its name: `{"core": {"name": "s5", ...}, ...}`."""
+    return asdict(config) | {"core": {"name": config.core.name} | config.core.options}
 
 
 def from_dict(values: Any) -> ExperimentConfig:
@@ -69,238 +210,19 @@ def from_dict(values: Any) -> ExperimentConfig:
     Raises:
         UserError: One line that names a key that is no longer known, or a value that is no longer allowed.
     """
-    try:
-        return from_node(typed_values(values))
-    except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from error
+    return from_node(_saved(values))
 
 
-def typed_values(values: Any) -> DictConfig:
-    """The values of `to_dict`, or of the file of `to_yaml`, with the types of the schema.
-
-    Raises:
-        UserError: Something else stands where keys with values should.
-    """
-    plain: Any = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
-    if not isinstance(plain, dict):
-        raise UserError(f"need the keys of an experiment with their values, got {plain!r}")
-    core = plain.get("core")
+def _saved(values: Any) -> Node:
+    if not isinstance(values, dict):
+        raise UserError(f"need the keys of an experiment with their values, got {values!r}")
+    core = values.get("core")
     if not isinstance(core, dict) or not isinstance(core.get("name"), str):
         raise UserError(f"core: need the options of a core and its name, such as {{name: gru}}, got {core!r}")
-    typed = typed_config(core["name"])
-    _check_nodes(OmegaConf.to_container(typed), plain, "")
-    return OmegaConf.merge(typed, values)  # type: ignore[return-value]
-
-
-def _check_nodes(typed: Any, values: dict[Any, Any], prefix: str) -> None:
-    """OmegaConf's own complaints of a value in the place of a node are about its classes."""
-    for name, node in typed.items():
-        if isinstance(node, dict) and name in values:
-            if not isinstance(values[name], dict):
-                raise UserError(f"{prefix}{name}: need keys with values, got {values[name]!r}")
-            _check_nodes(node, values[name], f"{prefix}{name}.")
-
-
-def _apply_core_options(config: DictConfig, given_keys: set[str]) -> None:
-    """Set what the experiment says about the chosen core, unless the command line does.
-
-    An experiment cannot say it in `core`: with another core (`experiment=popgym_lu2023 core=gru`) the key is unknown.
-    """
-    said: Any = OmegaConf.to_container(OmegaConf.create((config.core_options or {}).get(config.core.name) or {}))
-    told = [f"{key}." for key in given_keys if key.startswith("core.")]
-    for key, value in flatten(said).items():
-        if not any(f"core.{key}.".startswith(other) for other in told):
-            try:
-                OmegaConf.update(config, f"core.{key}", value, force_add=in_free_node(f"core.{key}"))
-            except OmegaConfBaseException as error:
-                raise UserError(f"core_options.{config.core.name}.{key}: {str(error).splitlines()[0]}") from error
-
-
-@contextlib.contextmanager
-def session() -> Iterator[OverridesParser]:
-    """Hydra, initialised on the configs of this package; gives the parser of its overrides."""
-    OmegaConf.clear_resolver("oc.env")
-    store_schema()
-    # Hydra knows one application at a time, and a caller may be inside of one: its own, or a sweep of ours.
-    instance = GlobalHydra.instance()
-    outer, instance.hydra = instance.hydra, None
-    try:
-        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-            yield OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    finally:
-        GlobalHydra.instance().hydra = outer
-
-
-def parse(overrides: list[str], parser: OverridesParser) -> list[Override]:
-    """Parse overrides and check what needs no composed config: syntax, groups and what is forbidden.
-
-    Raises:
-        UserError: One line, about the first override that is wrong.
-    """
-    parsed = []
-    for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            raise UserError(
-                f"{text!r}: need key=value; put a value with special characters into quotes, "
-                "e.g. 'run_dir=\"runs/a=b\"'"
-            ) from error
-        # The nodes that take any key take it with Hydra's `+` and without.
-        if in_free_node(f"{override.key_or_group}.") and not override.is_delete():
-            override = parser.parse_override("++" + text.lstrip("+"))
-        _check_group(override)
-        # `experiment=null` is the default, but Hydra refuses to be told so.
-        if (override.key_or_group, given(override)) != ("experiment", "null"):
-            parsed.append(override)
-    return parsed
-
-
-def given(override: Override) -> str:
-    """The text of an override behind its `=`."""
-    return (override.input_line or "").partition("=")[2]
-
-
-def _check_group(override: Override) -> None:
-    key = override.key_or_group
-    if "_target_" in str(override.input_line):
-        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, no code")
-    if "oc.env" in given(override):
-        raise UserError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
-    if override.is_delete() and not in_free_node(f"{key}."):
-        raise UserError(f"~{key}: keys cannot be removed; set another value")
-    if override.package:
-        raise UserError(f"{key}@{override.package}: packages cannot be changed; write {key}=...")
-    choices: Any = {"core": registry.entries, "experiment": experiments}.get(key)
-    if choices is None:
-        return
-    if key == "experiment" and given(override) == "null":
-        return
-    names = override.sweep_string_iterator() if override.is_sweep_override() else [given(override)]
-    for name in names:
-        if key == "core":
-            core_node(str(name))  # one that is unknown, or cannot be imported, or needs another package
-        elif name not in choices():
-            raise UserError(f"{key}: {name!r} is none of {', '.join(choices())}{_hint(str(name), choices())}")
-
-
-def check_override(typed: DictConfig, override: Override) -> None:
-    """Check the key and the type of one value against the typed config."""
-    key = override.key_or_group
-    free = not key.startswith("core.") or "options" in typed.core  # of cores, only `stack` has a free node
-    if free and (in_free_node(key) or (key in FREE_NODES and isinstance(override.value(), dict))):
-        return
-    known = dict(leaves(typed))
-    if key == "core.name":
-        raise UserError("core.name: choose the core with core=NAME")
-    if key not in known:
-        inner = [name for name in known if name.startswith(f"{key}.")]
-        if inner or (free and key in FREE_NODES):
-            example = inner[0] if inner else f"{key}.NAME"
-            raise UserError(f"{key}: need {example}=..., got {given(override)!r}")
-        raise UserError(
-            f"{key}: unknown key{_sweep_hint(override)}" if key.startswith("sweep.") else _unknown(key, known)
-        )
-    if override.is_add():
-        raise UserError(f"+{key}: the key exists; write {key}=...")
-    try:
-        OmegaConf.update(typed, key, override.value())
-    except ValidationError as error:
-        raise UserError(_wrong_type(known[key], override)) from error
-
-
-def _unknown(key: str, known: Iterable[str]) -> str:
-    known = list(known)
-    siblings = [name for name in known if name.startswith("core.")] if key.startswith("core.") else []
-    siblings = [name for name in siblings if name != "core.name"]
-    allowed = f" of this core, which has {', '.join(siblings) or 'no options'}" if key.startswith("core.") else ""
-    return f"{key}: unknown key{allowed}{_hint(key, siblings or known)}"
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5) or [k for k in known if k.split(".")[-1] == word][:1]
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _wrong_type(annotation: Any, override: Override) -> str:
-    text = given(override)
-    complaint = f"{override.key_or_group}: need {in_words(annotation)}, got {text if text == 'null' else repr(text)}"
-    lists = typing.get_origin(annotation) in (list, tuple)
-    return complaint + (_sweep_hint(override) if isinstance(override.value(), list) and not lists else "")
-
-
-def _sweep_hint(override: Override) -> str:
-    """How several values of a key are tried, for those who know another way of asking for it."""
-    key = str(override.key_or_group).removeprefix("sweep.").removeprefix("hparams.")
-    together = f"vmap_over={key} " if key in NUMBER_KEYS else ""
-    return f"; several values: --multirun {together}{key}={','.join(choices(given(override)))}"
-
-
-def choices(text: str) -> list[str]:
-    """The values in a text `[A,B]` or `A,B`."""
-    return [value.strip() for value in text.strip().removeprefix("[").removesuffix("]").split(",")]
-
-
-def _hydra_compose(overrides: list[Override]) -> DictConfig:
-    try:
-        return hydra.compose("train", [str(override.input_line) for override in overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
-
-
-def one_line(error: Exception) -> str:
-    """The complaint itself: Hydra and OmegaConf add paths, object types and advice in further lines."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    key = getattr(cause, "full_key", None)
-    return f"{key}: {str(cause).splitlines()[0]}" if key else str(error).splitlines()[0]
-
-
-def from_node(node: DictConfig) -> ExperimentConfig:
-    """A composed (or loaded) config as the dataclass, with the core's own checks done.
-
-    Raises:
-        UserError: One line that names the key.
-    """
-    try:
-        values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from error
-    values.pop("core_options")
-    _check_plain(values, "")
-    if not all(isinstance(tag, str) for tag in values["wandb"]["tags"]):
-        raise UserError(f"wandb.tags: need a list [...] of strings, got {values['wandb']['tags']}")
-    options = dict(values["core"])
-    name = options.pop("name")
-    core = registry.make_config(name, options)
-    return ExperimentConfig(
-        **values
-        | {
-            "wrap": WrapConfig(**values["wrap"]),
-            "core": CoreConfig(name, {key: getattr(core, key) for key in options}),
-            "model": ModelConfig(**values["model"]),
-            "ppo": PPOConfig(**values["ppo"]),
-            "eval": EvalConfig(**values["eval"]),
-            "checkpoint": CheckpointConfig(**values["checkpoint"]),
-            "wandb": WandbConfig(**values["wandb"]),
-        }
-    )
-
-
-def _check_plain(values: dict[Any, Any], prefix: str) -> None:
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if name == "_target_":
-            raise UserError(f"{key}: not allowed: a config holds data, no code")
-        if isinstance(value, dict):
-            _check_plain(value, f"{key}.")
-        elif isinstance(value, float) and not math.isfinite(value) and not in_free_node(key):
-            raise UserError(f"{key}: need a finite number, got {value}")
-
-
-def to_dict(config: ExperimentConfig) -> dict[str, Any]:
-    """The config as plain nested dicts, the core's options beside its name: `{"core": {"name": "s5", ...}, ...}`."""
-    return asdict(config) | {"core": {"name": config.core.name} | config.core.options}
+    node = Node(ExperimentConfig, core["name"])
+    node.update({key: value for key, value in values.items() if key != "core"}, exact=True)
+    node.update({key: value for key, value in core.items() if key != "name"}, "core.", exact=True)
+    return node
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -322,15 +244,6 @@ def load(path: Path | str) -> ExperimentConfig:
     Raises:
         UserError: One line with the path: no such file, no YAML, or a key or value outside the schema.
     """
-    try:
-        loaded: Any = OmegaConf.load(path)
-        OmegaConf.clear_resolver("oc.env")
-        return from_node(typed_values(loaded))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path}: {one_line(error)}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-    except OSError as error:  # OmegaConf's own, of a number as a document, has no number
-        raise UserError(f"{path}: {error.strerror or 'no config of an experiment'}") from error
-    except Exception as error:  # a YAML parser's own errors
-        raise UserError(f"{path}: no config of an experiment ({str(error).splitlines()[0]})") from error
+    values = read_yaml(path)
+    with about(path):
+        return from_dict(values)

@@ -1,101 +1,202 @@
-"""The schema as Hydra sees it: mutable twins of the frozen dataclasses, their keys, and their types in words."""
+"""A configuration while it is put together: every key with its type and its value. What is set is checked at once."""
 
 import contextlib
+import copy
+import functools
+import math
 import typing
-from collections.abc import Iterator
-from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-
-from rlformers.config import ExperimentConfig
+from rlformers.config.hints import unknown
 from rlformers.cores import registry
-
-# What these may hold is the business of the environment, and of the layers of the core `stack`.
-FREE_NODES = ("env_params", "env_kwargs", "eval.env_params", "eval.env_kwargs", "core.options")
-
-
-def in_free_node(key: str) -> bool:
-    """Whether a key is in one of FREE_NODES, and not such a node itself."""
-    return key.startswith(tuple(f"{node}." for node in FREE_NODES))
+from rlformers.errors import UserError, first_line
+from rlformers.value_types import convert, in_words
 
 
-_stored: dict[str, registry.Entry] = {}
+@functools.lru_cache
+def type_hints(schema: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return typing.get_type_hints(schema)
 
 
-def store_schema() -> None:
-    """Tell Hydra the schema, and the group `core`; again only if there are other cores than the last time."""
-    if _stored == registry.entries():
-        return
-    _stored.clear()
-    _stored.update(registry.entries())
-    store = ConfigStore.instance()
-    store.store("schema", _root(), provider="rlformers")
-    for name in registry.entries():
-        with contextlib.suppress(ValueError):  # a broken plug-in matters when it is chosen
-            *folders, file = name.split("/")
-            group = "/".join(["core", *folders])
-            store.store(file, core_node(name), group=group, package="core", provider="rlformers")
+class Node:
+    """The keys of a config dataclass, flat: `ppo.lr`.
 
-
-def core_node(name: str) -> DictConfig:
-    """The options of a core at their defaults, typed, beside its name.
-
-    Raises:
-        ValueError: No such core, or a plug-in that is broken.
+    Keys of type `dict` are free: they hold what a user puts there, and others (the environment, a layer of the core
+    `stack`) check it.
     """
-    schema = registry.load(name).Config
-    with registry.in_one_line(name, "has options that Hydra cannot hold"):
-        return OmegaConf.structured(_node(schema, name=(str, name)))
 
+    def __init__(self, schema: type, core: str | None = None):
+        """The defaults of a schema; those of an experiment need the name of a core.
 
-def _node(schema: Any, **extra: tuple[Any, Any]) -> type:
-    """A mutable twin of a frozen config dataclass, for Hydra to merge into: values are checked after merging."""
-    types = typing.get_type_hints(schema)
-    twins: list[tuple[str, Any, Any]] = [(name, kind, field(default=value)) for name, (kind, value) in extra.items()]
-    for item in fields(schema):
-        kind = types[item.name]
-        if item.name in extra:
-            continue
-        if isinstance(kind, type) and is_dataclass(kind):
-            kind = _node(kind)
-            twins.append((item.name, kind, field(default_factory=kind)))
-        elif item.default_factory is not MISSING:
-            twins.append((item.name, kind, field(default_factory=item.default_factory)))
+        Raises:
+            UserError: No such core, or a plug-in that is broken.
+        """
+        self.core = core
+        self.kinds: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
+        self._declare(schema, "")
+
+    def _declare(self, schema: type, prefix: str) -> None:
+        types = type_hints(schema)
+        for item in fields(schema):
+            key, kind = f"{prefix}{item.name}", types[item.name]
+            if key == "core" and self.core is not None:
+                self._declare(registry.load(self.core).Config, "core.")
+            elif isinstance(kind, type) and is_dataclass(kind):
+                self._declare(kind, f"{key}.")
+            elif item.init:
+                self.kinds[key] = kind
+                if (value := _default(item)) is not MISSING:
+                    self.values[key] = value
+
+    def copy(self) -> "Node":
+        """The same values, which can be changed without changing these."""
+        new = copy.copy(self)
+        new.values = dict(self.values)  # none of which is ever changed in place
+        return new
+
+    def free(self, key: str) -> str | None:
+        """The free key that a key is, or is in."""
+        parts = key.split(".")
+        heads = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return next((head for head in heads if is_free(self.kinds.get(head))), None)
+
+    def below(self, key: str) -> list[str]:
+        """The keys of a node."""
+        return [name for name in self.kinds if name.startswith(f"{key}.")]
+
+    def set(self, key: str, value: Any, text: str | None = None, exact: bool = False) -> None:
+        """Set a value, or those of a node as a dict.
+
+        Args:
+            key: With dots.
+            value: Of its type, or what is written for one: 64.0 for an int, "null" or "None" where null is allowed.
+            text: As the user wrote it, for messages; otherwise it came out of a file.
+            exact: Strings stay what they are where the type allows a string.
+
+        Raises:
+            UserError: Unknown key, or another type.
+        """
+        free = self.free(key)
+        if free:
+            if key == free and not isinstance(value, Mapping):
+                raise UserError(f"{key}: need {_keys(text, f'{key}.NAME')}, got {_shown(value, text)}")
+            self._set_free(free, key, _plain(key, value, exact))
+        elif key in self.kinds:
+            reference = isinstance(value, str) and "${" in value
+            self.values[key] = value if reference else self._typed(key, value, text, exact)
+        elif below := self.below(key):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{key}: need {_keys(text, below[0])}, got {_shown(value, text)}")
+            for name, item in value.items():
+                self.set(f"{key}.{name}", item, None if text is None else str(item), exact)
         else:
-            twins.append((item.name, kind, field(default="???" if item.default is MISSING else item.default)))
-    return make_dataclass(schema.__name__, twins)
+            raise UserError(unknown(key, self.kinds))
+
+    def update(self, values: Mapping[str, Any], prefix: str = "", exact: bool = False) -> None:
+        """Set the values of a file."""
+        for key, value in values.items():
+            self.set(f"{prefix}{key}", value, exact=exact)
+
+    def _typed(self, key: str, value: Any, text: str | None, exact: bool) -> Any:
+        kind = self.kinds[key]
+        # 010 where a string is needed is "010", not "10".
+        written = text if text is not None and isinstance(value, bool | int | float) else value
+        for taken, loosely in ((value, False), (written, True)):
+            if loosely or exact or not isinstance(value, str):
+                with contextlib.suppress(TypeError):
+                    typed = convert(kind, taken, loosely)
+                    if isinstance(typed, float) and not math.isfinite(typed):
+                        raise UserError(f"{key}: need a finite number, got {typed}")
+                    return typed
+        raise UserError(f"{key}: need {in_words(kind)}, got {'null' if value is None else _shown(value, text)}")
+
+    def _set_free(self, free: str, key: str, value: Any) -> None:
+        """Set a value in a free node; the keys of a dict are added to those that are there."""
+        for part in reversed(key[len(free) + 1 :].split(".") if key != free else []):
+            value = {part: value}
+        self.values[free] = _merged(self.values[free], value)
+
+    def remove(self, key: str) -> None:
+        """Take a value out of a free node.
+
+        Raises:
+            UserError: It is in none, or not there.
+        """
+        free = self.free(key)
+        if free in (None, key):
+            raise UserError(f"~{key}: keys cannot be removed; set another value")
+        *path, last = key[len(str(free)) + 1 :].split(".")
+        self.values[str(free)] = place = copy.deepcopy(self.values[str(free)])
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise UserError(f"~{key}: there is no such key to remove")
+        del place[last]
+
+    def nested(self) -> dict[str, Any]:
+        """All values as nested dicts, with references such as `${ppo.lr}` resolved.
+
+        Raises:
+            UserError: A reference to nothing, or to a value of another type.
+        """
+        tree: dict[str, Any] = {"core": {"name": self.core}} if self.core else {}
+        for key, value in self.values.items():
+            *path, last = key.split(".")
+            place = tree
+            for part in path:
+                place = place.setdefault(part, {})
+            place[last] = copy.deepcopy(value) if isinstance(value, dict) else value
+        return self._resolved(tree) if "${" in str(tree) else tree
+
+    def _resolved(self, tree: dict[str, Any]) -> dict[str, Any]:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        OmegaConf.clear_resolver("oc.env")  # it would copy environment variables, and with them secrets, into logs
+        try:
+            found: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{getattr(error, 'full_key', None)}: {first_line(error)}") from error
+        options = found.pop("core", {})
+        options.pop("name", None)
+        typed = self.copy()
+        typed.update(found, exact=True)
+        typed.update(options, "core.", exact=True)
+        return typed.nested() if "${" not in str(typed.values) else tree
 
 
-def _root() -> type:
-    # core_options: {s5: {state_size: 256}} is how an experiment file sets options of a core only if it is chosen.
-    return _node(ExperimentConfig, core=(Any, None), core_options=(Any, None))
+def _plain(key: str, value: Any, exact: bool) -> Any:
+    """A value of a free node as it is kept; `None`, as Python writes it, is no value."""
+    if key.rpartition(".")[2] == "_target_":
+        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, no code")
+    if isinstance(value, Mapping):
+        return {name: _plain(f"{key}.{name}", item, exact) for name, item in value.items()}
+    return None if value == "None" and not exact else value
 
 
-def typed_config(core: str) -> DictConfig:
-    """The default config with the options of a core, typed.
-
-    Raises:
-        ValueError: No such core.
-    """
-    config = OmegaConf.structured(_root())
-    config.core = core_node(core)
-    return config
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
-def typed_options(schema: Any) -> DictConfig:
-    """The defaults of a config dataclass, typed, for values to be changed in place."""
-    return OmegaConf.structured(_node(schema))
+def _keys(text: str | None, example: str) -> str:
+    """What a node needs, in a file or on the command line."""
+    return "keys with values" if text is None else f"{example}=..."
 
 
-def leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key that can be set, with its type."""
-    for name in node:
-        child: Any = node._get_node(name)
-        key = f"{prefix}{name!s}"
-        if not isinstance(child, DictConfig) and key != "core_options":
-            annotation = child._metadata.ref_type
-            yield key, annotation | None if annotation is not Any and child._metadata.optional else annotation
-        elif isinstance(child, DictConfig) and key not in (*FREE_NODES, "core_options"):
-            yield from leaves(child, f"{key}.")
+def _shown(value: Any, text: str | None) -> str:
+    return repr(value if text is None else text)
+
+
+def is_free(kind: Any) -> bool:
+    """Whether a key of this type holds what a user puts there."""
+    return kind is dict or typing.get_origin(kind) is dict
+
+
+def _default(item: Field) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()

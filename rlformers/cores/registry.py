@@ -149,7 +149,7 @@ def load(name: str) -> Definition:
         UserError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported or is no definition of
             a core.
     """
-    known = entries()
+    known = _entries if name in _entries else entries()  # to look for plug-ins takes milliseconds
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -331,7 +331,7 @@ def test_a_plugin_that_makes_no_core_is_named_in_one_line(plugin, capsys, source
             "@dataclass\nclass Config:\n    def __post_init__(self): 1 / 0",
             "core: 'broken' cannot be configured: ZeroDivisionError: division by zero",
         ),
-        ("@dataclass\nclass Config: size: type(make)", "core: 'broken' has options that Hydra cannot hold: "),
+        ("@dataclass\nclass Config: size: type(make)", "core.size: core 'broken' needs a value"),
         ("@dataclass\nclass Config: size: int", "core.size: "),
     ],
 )

@@ -4,11 +4,9 @@ import jax
 import numpy as np
 import pytest
 from compiled import scan
-from omegaconf import OmegaConf
 
 from rlformers import make_core
-from rlformers.config.compose import _apply_core_options, compose, load, to_yaml
-from rlformers.config.typed_node import typed_config
+from rlformers.config.compose import compose, load, to_yaml
 
 KEY = jax.random.key(0)
 
@@ -38,13 +36,13 @@ def test_the_command_line_sets_options_of_layers_and_the_file_holds_all(tmp_path
     assert load(tmp_path / "config.yaml") == config
 
 
-def test_an_experiment_sets_what_the_command_line_leaves():
-    config = typed_config("stack")
-    config.core_options = {"stack": {"layers": ["s5"], "options": {"s5": {"state_size": 4, "blocks": 2}}}}
-    OmegaConf.set_struct(config, True)
-    config.core.options = {"s5": {"state_size": 8}}
-    _apply_core_options(config, {"core", "core.options.s5.state_size"})
-    assert config.core == {"name": "stack", "layers": ["s5"], "options": {"s5": {"state_size": 8, "blocks": 2}}}
+def test_an_experiment_sets_what_the_command_line_leaves(tmp_path):
+    stack = "{layers: [s5], options: {s5: {state_size: 4, blocks: 2}}}"
+    (tmp_path / "own.yaml").write_text(f"core: gru\ncore_options: {{stack: {stack}}}\n")
+    config = compose([f"experiment={tmp_path}/own.yaml", "core=stack", "core.options={s5: {state_size: 8}}"])
+    s5 = config.core.options["options"]["s5"]
+    assert (config.core.options["layers"], s5["state_size"], s5["blocks"]) == (("s5",), 8, 2)
+    assert compose([f"experiment={tmp_path}/own.yaml"]) == compose(["core=gru"])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,15 @@
 """From overrides to a checked config: what is accepted, what is refused and how, and the way back from a file."""
 
+import re
+import typing
+from typing import Any
+
 import pytest
 
-from rlformers.config.compose import compose, experiments, from_dict, load, to_dict, to_yaml
+from rlformers.config import ExperimentConfig
+from rlformers.config.compose import change, compose, experiments, from_dict, load, to_dict, to_yaml
+from rlformers.config.hints import ELSEWHERE
+from rlformers.config.typed_node import Node
 from rlformers.cores import registry
 
 
@@ -11,7 +18,7 @@ def test_every_experiment_composes_and_survives_its_yaml(name, tmp_path):
     config = compose([f"experiment={name}"])
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert load(tmp_path / "config.yaml") == config
-    assert experiments()[name], "an experiment says in its first line what it trains"
+    assert experiments()[name].headline, "an experiment says in its first line what it trains"
 
 
 def test_defaults_and_core_options():
@@ -94,7 +101,7 @@ BAD = [
     ("ppo.lr=-1", "ppo.lr: need a positive number, got -1.0"),
     ("total_steps=inf", "total_steps: need a finite number, got inf"),
     ("seeds=2.5", "seeds: need an int, got '2.5'"),
-    ("model.width=1e3", "model.width: need an int, got '1e3'"),
+    ("model.width=64.5", "model.width: need an int, got '64.5'"),
     ("ppo.anneal_lr=maybe", "ppo.anneal_lr: need true or false, got 'maybe'"),
     ("wandb.tags=a", "wandb.tags: need a list [...] of strings, got 'a'"),
     ("wandb.tags=[[a]]", "wandb.tags: need a list [...] of strings"),
@@ -107,7 +114,7 @@ BAD = [
     ("env_params=3", "env_params: need env_params.NAME=..., got '3'"),
     ("ppo", "'ppo': need key=value"),
     ("", "'': need key=value"),
-    ("run_dir=a=b", "'run_dir=a=b': need key=value; put a value with special characters into quotes"),
+    ("env=a=b", "'env=a=b': need key=value; put a value with special characters into quotes"),
     ("~ppo.lr", "~ppo.lr: keys cannot be removed"),
     ("+ppo.lr=1", "+ppo.lr: the key exists; write ppo.lr="),
     ("core=s5,gru", "core: 's5,gru' is a sweep; add --multirun"),
@@ -163,3 +170,124 @@ def test_values_that_are_no_config_are_one_line(values):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere.yaml: No such file"):
         load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("name,target", ELSEWHERE.items())
+def test_names_of_other_libraries_point_to_keys_that_exist(name, target):
+    assert " " in target or target in (*Node(ExperimentConfig, "transformer").kinds, "core")
+
+
+@pytest.mark.parametrize(
+    "word,hint",
+    [
+        ("learning_rate=1", "'ppo.lr'"),
+        ("ppo.learning_rate=1", "'ppo.lr'"),
+        ("n_steps=1", "'ppo.num_steps'"),
+        ("n_envs=1", "'ppo.num_envs'"),
+        ("num_envs=1", "'ppo.num_envs'"),
+        ("clip_range=1", "'ppo.clip_eps'"),
+        ("n_epochs=1", "'ppo.update_epochs'"),
+        ("ent_coeff=1", "'ppo.ent_coef'"),
+        ("ent_coef=1", "'ppo.ent_coef'"),
+        ("vf_coef=1", "'ppo.vf_coef'"),
+        ("gamma=1", "'ppo.gamma'"),
+        ("gae_lambda=1", "'ppo.gae_lambda'"),
+        ("total_timesteps=1", "'total_steps'"),
+        ("batch_size=1", "'ppo.num_minibatches'"),
+        ("hidden_size=1", "'model.width'"),
+        ("core.hidden_size=1", "'model.width'"),
+        ("num_layers=1", "'model.num_layers'"),
+        ("env_id=1", "'env'"),
+        ("log_dir=1", "'run_dir'"),
+        ("project=1", "'wandb.project'"),
+        ("device=cuda", "JAX_PLATFORMS=cpu|cuda"),
+        ("gpu=0", "CUDA_VISIBLE_DEVICES=0"),
+        ("algo=ppo", "there is one, PPO"),
+    ],
+)
+def test_names_of_other_libraries_get_a_hint(word, hint):
+    with pytest.raises(ValueError, match=re.escape(hint)) as caught:
+        compose([word])
+    assert str(caught.value).startswith(f"{word.partition('=')[0]}: unknown key") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words,message",
+    [
+        (["--ppo.lr=0.1"], "'--ppo.lr=0.1': write ppo.lr=0.1, without dashes"),
+        (["--learning-rate", "0.1"], "'--learning-rate 0.1': write ppo.lr=0.1, without dashes"),
+        (["--seeds", "core=gru"], "'--seeds': write seeds=VALUE, without dashes"),
+        (["-core", "gru"], "'-core gru': write core=gru, without dashes"),
+        (["--device=cuda"], "'--device=cuda': write device=cuda, without dashes"),
+    ],
+)
+def test_options_with_dashes_are_told_how_to_be_written(words, message):
+    with pytest.raises(ValueError) as caught:
+        compose(words)
+    assert str(caught.value) == message
+
+
+OPTIONAL = [
+    key
+    for key, kind in Node(ExperimentConfig, "gru").kinds.items()
+    if kind is Any or type(None) in typing.get_args(kind)
+]
+
+
+@pytest.mark.parametrize("null", ["null", "None", "none"])
+@pytest.mark.parametrize("key", [*OPTIONAL, "experiment", "config"])
+def test_null_is_written_in_three_ways(key, null):
+    assert set(OPTIONAL) >= {"run_dir", "wandb.group", "wandb.entity", "ppo.clip_eps_high", "wrap.mask"}
+    assert compose([f"{key}={null}"]) == compose([])
+
+
+def test_what_wandb_agent_writes_is_taken():
+    words = ["ppo={'lr': 0.002, 'anneal_lr': False, 'clip_eps_high': None}", "model.width=32.0", "seeds=2.0"]
+    words += ["wandb.tags=['', a, ' ']", "env_kwargs.size=None", "eval={'every': 1e5, 'env_kwargs': {'a': 'b=c'}}"]
+    config = compose([*words, "core={'name': 's5', 'state_size': 16.0}"])
+    assert (config.ppo.lr, config.ppo.anneal_lr, config.ppo.clip_eps_high) == (0.002, False, None)
+    assert (config.model.width, config.seeds, type(config.seeds)) == (32, 2, int)
+    assert (config.wandb.tags, config.env_kwargs) == (["a"], {"size": None})
+    assert (config.eval.every, config.eval.env_kwargs) == (1e5, {"a": "b=c"})
+    assert (config.core.name, config.core.options["state_size"]) == ("s5", 16)
+    assert compose(["wandb.tags="]).wandb.tags == compose(['wandb.tags=[""]']).wandb.tags == []
+    assert compose(['ppo={"lr": 0.002, "clip_value": true}']).ppo.clip_value
+    with pytest.raises(ValueError, match=r"^ppo.lrr: unknown key; did you mean 'ppo.lr'\?$"):
+        compose(["ppo={'lrr': 0.1}"])
+    with pytest.raises(ValueError, match="^ppo.num_envs: need an int, got '2.5'$"):
+        compose(["ppo={'num_envs': 2.5}"])
+
+
+@pytest.mark.parametrize("text", ["runs/a=b", "'runs/a=b'", '"runs/a=b"', "\\'runs\\'/(a)", "~/a=b", "a b, c=d'"])
+def test_directories_have_any_name(text, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/me")
+    run_dir = compose([f"run_dir={text}"]).run_dir
+    expected = text.replace("~", "/home/me")
+    assert run_dir == (expected[1:-1] if text[0] in "'\"" else expected)
+    (tmp_path / "config.yaml").write_text(to_yaml(compose([f"run_dir={text}"])))
+    assert load(tmp_path / "config.yaml").run_dir == run_dir
+
+
+def test_a_value_can_refer_to_another_one():
+    config = compose(["ppo.num_minibatches=${ppo.num_envs}", "wandb.group=${core.name}-${seeds}", "core=s5"])
+    assert (config.ppo.num_minibatches, config.wandb.group) == (64, "s5-1")
+    with pytest.raises(ValueError, match="^ppo.lr: need a float, got 'gru'$"):
+        compose(["ppo.lr=${core.name}"])
+
+
+def test_texts_and_removals():
+    assert compose(["wandb.group=010"]).wandb.group == "010"
+    assert compose(["env_params={a: 1, b: {c: 2}}", "~env_params.b.c", "env_params.d=3"]).env_params == {
+        **{"a": 1, "b": {}, "d": 3}
+    }
+    with pytest.raises(ValueError, match="^~env_params.a: there is no such key to remove$"):
+        compose(["~env_params.a"])
+
+
+def test_changes_of_a_configuration_leave_it_alone():
+    config = compose(["env_kwargs.a.b=1", "core=s5"])
+    changed = change(config, ["env_kwargs.a.c=2", "core.state_size=8"])
+    assert changed.env_kwargs == {"a": {"b": 1, "c": 2}} and changed.core.options["state_size"] == 8
+    assert config == compose(["env_kwargs.a.b=1", "core=s5"])
+    with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep; quote it"):
+        change(config, ["ppo.lr=1,2"])

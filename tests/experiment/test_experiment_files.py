@@ -180,7 +180,7 @@ def published(name, who):
         ("popgym_lu2023", "env_kwargs.k={} of RepeatPreviousHard", 65, lambda c: find(c.env).kwargs["k"] + 1),
         ("meta_cartpole", "{} of at most 50 steps", 8, lambda c: find(c.env).kwargs["episodes"]),
         ("meta_cartpole", "Trials last 64 to {} steps", 400, lambda c: 50 * find(c.env).kwargs["episodes"]),
-        ("meta_bandit", "Thompson sampling returns {}", 77.1, lambda c: documented(c.env, "Thompson sampling")),
+        ("meta_bandit", "Thompson sampling {}", 77.1, lambda c: documented(c.env, "Thompson sampling")),
         ("meta_bandit", "Greedy on the posterior mean returns {}", 79.6, lambda c: documented(c.env, "greedy.*?mean")),
         ("meta_bandit", "the best arm {}", 90.9, lambda c: round(known_scores(c.env, {}).ceiling, 1)),
         ("meta_bandit", "10 arms in {} pulls", 100, lambda c: int(find(c.env).length)),

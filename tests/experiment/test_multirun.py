@@ -112,7 +112,9 @@ def test_a_finished_sweep_starts_anew_and_so_does_new(trained, capsys):
 def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
     command = ["train", "-m", "core=gru,lstm", "run_dir='my, runs'"]
     assert main(command) == 75
-    assert sorted(path.name for path in (tmp_path / "my, runs").glob("[!.]*")) == ["0", "1", "launcher", "sweep.json"]
+    assert sorted(path.name for path in (tmp_path / "my, runs").glob("[!.]*")) == [
+        *("0", "1", "launcher", "statuses.jsonl", "sweep.json")
+    ]
     assert main(command) == 0 and cores(trained) == ["gru", "lstm", "lstm"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     capsys.readouterr()
@@ -233,7 +235,7 @@ def test_core_options_of_an_experiment_reach_their_core(trained):
         (["ppo.lr=0.1,0.2", "vmap_over=ppo.gamma"], "vmap_over: ppo.gamma has no values to choose from"),
         (["ppo.lr=[0.1]", "vmap_over=ppo.lr"], "vmap_over: ppo.lr has no values to choose from"),
         (["ppo.lr=[0.1,fast]", "vmap_over=ppo.lr"], "ppo.lr: need a float, got 'fast'"),
-        (["ppo.lr=[0.1, 0.2]"], "got '[0.1,0.2]'; several values: --multirun vmap_over=ppo.lr ppo.lr=0.1,0.2\n"),
+        (["ppo.lr=[0.1, 0.2]"], "got '[0.1, 0.2]'; several values: --multirun vmap_over=ppo.lr ppo.lr=0.1,0.2\n"),
     ],
 )
 def test_one_bad_combination_costs_nothing(overrides, words, trained, tmp_path, capsys):

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from rlformers.command.main import main
-from rlformers.config.change import change
-from rlformers.config.compose import load
+from rlformers.config.compose import change, load
 from rlformers.errors import FileError
 from rlformers.experiment.checkpoints.resume import latest
 from rlformers.experiment.checkpoints.store import CheckpointError, best_of, good_checkpoints, read, saved_updates

@@ -13,15 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
-from omegaconf import OmegaConf
 
 from rlformers.agents.agent import Agent
 from rlformers.agents.normalizers import Normalizers
 from rlformers.agents.ppo import TrainState
 from rlformers.config import EvaluateConfig, ExperimentConfig
-from rlformers.config.change import apply, change
-from rlformers.config.compose import from_dict, load
-from rlformers.config.typed_node import typed_options
+from rlformers.config.compose import change, from_dict, from_words, load
 from rlformers.envs.meta.splits import overlap
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
@@ -173,10 +170,8 @@ def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateCo
     changed = change(config, env) if env else config
     if changed.env != config.env:
         changed = replace(changed, env_kwargs={}, env_params={})
-    node = typed_options(schema)
-    apply(node, [word for word in words if word not in env + details])
-    options: Any = OmegaConf.to_container(node)
-    return schema(**options), change(changed, details) if details else changed
+    options: Any = from_words(schema, [word for word in words if word not in env + details])
+    return options, change(changed, details) if details else changed
 
 
 def _choose(directory: Path, which: str) -> Checkpoint:

@@ -7,37 +7,28 @@ A sweep is idempotent: the same command again goes on with what is not finished.
 ones there are: each keeps its directory, and a sweep can be gone on with with and without it.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
 
-from rlformers.config.compose import choices, compose, flatten, one_line, parse, session, to_dict
+from rlformers.config.compose import Composer
+from rlformers.config.overrides import choices, expanded, parse
 from rlformers.config.ppo import NUMBER_KEYS
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import computation
-from rlformers.experiment.run_files.error_file import described
 from rlformers.experiment.run_files.run_dir import locked
-from rlformers.experiment.sweeps.record import Job, Result, create, find, results, summary_of
-from rlformers.experiment.sweeps.worker import run
+from rlformers.experiment.sweeps.checks import check_once
+from rlformers.experiment.sweeps.hydra_settings import HydraSettings, is_hydras
+from rlformers.experiment.sweeps.record import Job, Outcome, create, find, results, summary_of
+from rlformers.experiment.sweeps.search import search
+from rlformers.experiment.sweeps.worker import plan, run, run_as_launched
 from rlformers.experiment.tracking.wandb_mode import agent_trial
 from rlformers.experiment.training.stop_request import StopRequest
-
-
-class Outcome(NamedTuple):
-    """What became of a sweep."""
-
-    directory: Path
-    results: list[Result]
 
 
 def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
@@ -56,26 +47,18 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
     """
     if agent_trial():
         raise UserError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
-    with session() as parser:
-        vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
-        words = [word for word in overrides if word not in vmap_over]
-        parsed = parse(as_choices(words, choices(vmap_over[-1].partition("=")[2])) if vmap_over else words, parser)
-        own = [override for override in parsed if not _is_hydras(override)]
+    vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
+    words = [word for word in overrides if word not in vmap_over]
+    parsed = parse(as_choices(words, choices(vmap_over[-1].partition("=")[2])) if vmap_over else words)
+    own = [override for override in parsed if not is_hydras(override)]
+    settings = [override for override in parsed if is_hydras(override)]
+    with HydraSettings(settings) as hydra:
+        if hydra.sweeper:
+            if vmap_over:
+                raise UserError("vmap_over: a sweeper chooses values one after the other; leave it out")
+            return search(own, hydra, overrides)
         jobs, base = expand(own)
         keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
-        launch = [str(override.input_line) for override in parsed if _is_hydras(override)]
-        launch += ["hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
-        hydra: Any = GlobalHydra.instance().hydra
-        try:
-            hydra.compose_config("train", launch, RunMode.MULTIRUN, with_log_configuration=False)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"hydra/launcher: {one_line(error)}; is its plug-in installed?") from error
-        if any(_is_hydras(override) for override in parsed):
-            # The workers need the accelerator, which this process would hold from its first array on.
-            import jax
-
-            jax.config.update("jax_platforms", "cpu")
-
         found = None if new and base is None else find(jobs, base)
         if found and new:
             raise UserError(f"run_dir: {base} is a sweep already; --new needs another directory")
@@ -88,7 +71,7 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
                 print(f"the sweep in {base} is finished; another run_dir= or --new without one starts anew")
                 return Outcome(sweep.directory, results(sweep, jobs))
         left = [number for number in range(len(jobs)) if not (found and done[number])]
-        _check([jobs[number] for number in left])
+        check_once([jobs[number] for number in left])
         if not found:
             sweep, jobs = create(jobs, base, overrides)
         with locked(sweep.directory):
@@ -98,11 +81,16 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
                 for number in sorted(set(range(len(jobs))) - set(left)):
                     print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}: finished, {jobs[number].config.run_dir}")
             sweep.stop_file.unlink(missing_ok=True)
-            launch += [f"hydra.sweep.dir={_quoted(sweep.directory / 'launcher')}", "hydra.sweep.subdir=."]
             programs = group(jobs, left, keys)
-            task = partial(run, jobs=jobs, programs=programs, directory=sweep.directory)
+            plan(sweep.directory, jobs, programs)
             with StopRequest(announce=sweep.stop_file) as stop:
-                _launch(hydra, task, [f"+program={','.join(map(str, range(len(programs))))}", *launch], stop)
+                if hydra.launcher:
+                    task = partial(run_as_launched, directory=sweep.directory)
+                    numbers = f"+program={','.join(map(str, range(len(programs))))}"
+                    hydra.launch(task, [numbers], sweep.directory / "launcher", stop)
+                else:
+                    for program in range(len(programs)):
+                        run(program, sweep.directory)
     return Outcome(sweep.directory, results(sweep, jobs))
 
 
@@ -112,15 +100,12 @@ def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
     Raises:
         UserError: As in `compose`, and for values that are no choices.
     """
-    for override in overrides:
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise UserError(f"{override.key_or_group}: need values to choose from, e.g. 0.1,0.2, got an interval")
-    try:
-        combinations = BasicSweeper.split_arguments(list(overrides), None)[0]
-    except HydraException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+    composer = Composer()
     swept = [override.is_sweep_override() for override in overrides]
-    jobs = [Job(" ".join(compress(words, swept)), compose(words)) for words in combinations]
+    jobs = []
+    for combination in itertools.product(*map(expanded, overrides)):
+        name = " ".join(str(override.input_line) for override in compress(combination, swept))
+        jobs.append(Job(name, composer(combination)))
     bases = list({job.config.run_dir: None for job in jobs})
     if len(bases) > 1:
         raise UserError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
@@ -156,50 +141,10 @@ def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
 
 def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list[list[int]]:
     """The numbers of the jobs that are left, those together that differ in these keys only."""
+    if not keys:
+        return [[number] for number in left]
     programs: dict[str, list[int]] = {}
     for number in left:
         rest = {key: value for key, value in computation(jobs[number].config).items() if key not in keys}
-        programs.setdefault(json.dumps(rest) if keys else str(number), []).append(number)
+        programs.setdefault(json.dumps(rest, sort_keys=True, default=repr), []).append(number)
     return list(programs.values())
-
-
-def _check(jobs: Sequence[Job]) -> None:
-    from rlformers.experiment.program.build import check
-
-    checked: list[dict[str, Any]] = []  # all that shapes and kinds depend on
-    for job in jobs:
-        values = flatten(to_dict(job.config))
-        shaping = {key: value for key, value in values.items() if key not in ("run_dir", *NUMBER_KEYS)}
-        if shaping in checked:
-            continue
-        checked.append(shaping)
-        try:
-            check(job.config)
-        except UserError as error:
-            raise UserError(f"{error} (in {job.name})") from error
-        except Exception as error:
-            error.add_note(f"in {job.name}")
-            raise
-
-
-def _launch(hydra: Any, task: Any, words: list[str], stop: StopRequest) -> None:
-    """Have the launcher run the task for every number; what it raises when it was stopped says no more than that."""
-    try:
-        hydra.multirun("train", task, words)
-    except Exception as error:
-        if not stop.received:
-            line, traceback = described(error, named=True)
-            print(f"{traceback}hydra/launcher: {line}", flush=True)
-
-
-def _is_hydras(override: Override) -> bool:
-    key = override.key_or_group
-    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
-        if key != "hydra/launcher" and not key.startswith("hydra.launcher."):
-            raise UserError(f"{key}: of Hydra's own settings, only hydra/launcher and hydra.launcher.* can be set")
-        return True
-    return False
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"

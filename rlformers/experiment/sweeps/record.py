@@ -1,13 +1,15 @@
 """The record of a sweep: which runs it has, where they are, and what became of them.
 
-    SWEEP_DIR/sweep.json    {"schema": 2, "group": ..., "command": [...], "runs": [
-                              {"name": "core=s5 seed=1", "run_dir": ..., "status": ..., "error": ..., "config": {...}}]}
-    SWEEP_DIR/launcher/     what Hydra and its launcher write, such as the logs of SLURM jobs
-    SWEEP_DIR/.stop         is there while the sweep has been asked to stop
+    SWEEP_DIR/sweep.json        {"schema": 3, "group": ..., "command": [...], "runs": [
+                                  {"name": "core=s5 seed=1", "run_dir": ..., "config": {...}}]}
+    SWEEP_DIR/statuses.jsonl    {"run": 0, "status": ..., "error": ...}: a line for every change, the last one counts.
+                                  A run that a sweeper added to the sweep has its entry of `runs` in its first line
+    SWEEP_DIR/launcher/         what Hydra and its launcher write, such as the logs of SLURM jobs
+    SWEEP_DIR/.stop             is there while the sweep has been asked to stop
 
 Statuses are waiting, running, stopped, failed and finished. Whether a run is finished is read from its own directory,
 which is named relative to that of the sweep: both can be moved together, and found from anywhere. In records of schema
-1 it is relative to where the command was given.
+1 it is relative to where the command was given, and up to schema 2 statuses stand in `sweep.json`.
 """
 
 import contextlib
@@ -18,15 +20,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import from_dict, to_dict
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import computation, finished
-from rlformers.experiment.run_files.run_dir import is_new, write_json
+from rlformers.experiment.run_files.run_dir import finite, is_new, write_json
 
-SCHEMA = 2
+SCHEMA = 3
 HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
 
 
@@ -47,6 +49,13 @@ class Result(NamedTuple):
     error: str | None  # of a failed one
 
 
+class Outcome(NamedTuple):
+    """What became of a sweep."""
+
+    directory: Path
+    results: list[Result]
+
+
 class Sweep:
     """The record of a sweep in its directory. Any number of processes may read and write it."""
 
@@ -58,22 +67,43 @@ class Sweep:
     def runs(self) -> list[dict[str, Any]]:
         """The runs as they stand, with their directories as paths from here."""
         record = self._read()
+        runs = [{"status": "waiting", "error": None} | run for run in record["runs"]]
+        for line in self._changes():
+            if line["run"] == len(runs):
+                runs.append({})
+            runs[line["run"]] |= {key: value for key, value in line.items() if key != "run"}
         if record["schema"] == 1:
-            return record["runs"]
+            return runs
         # Not resolved: what was given as relative is shown as relative.
-        return [run | {"run_dir": os.path.normpath(self.directory / run["run_dir"])} for run in record["runs"]]
+        return [run | {"run_dir": os.path.normpath(self.directory / run["run_dir"])} for run in runs]
 
     @property
     def group(self) -> str:
         """The W&B group of all its runs."""
         return self._read()["group"]
 
+    @property
+    def command(self) -> list[str]:
+        """The words that began it."""
+        return self._read()["command"]
+
     def set(self, number: int, status: str, error: str | None = None) -> None:
         """Write down what became of a run."""
-        with self._writing():
-            record = self._read()
-            record["runs"][number] |= {"status": status, "error": error}
-            write_json(self.directory / "sweep.json", record, indent=1)
+        with self._writing() as file:
+            file.write(json.dumps({"run": number, "status": status, "error": error}) + "\n")
+
+    def add(self, name: str, config: ExperimentConfig) -> tuple[int, Job]:
+        """One more run with its number: one of this sweep that computes the same, or a new one in a folder of it."""
+        wanted = same(config)
+        with self._writing() as file:
+            runs = self.runs
+            for number, run in enumerate(runs):
+                if _computes(run) == wanted:
+                    return number, Job(run["name"], _in(config, Path(run["run_dir"])))
+            job = Job(name, _in(config, self.directory / str(len(runs))))
+            entry = {"name": name, "run_dir": str(len(runs)), "status": "waiting", "error": None}
+            file.write(json.dumps({"run": len(runs)} | entry | {"config": finite(to_dict(job.config))}) + "\n")
+        return len(runs), job
 
     def match(self, jobs: Sequence[Job]) -> list[Job] | None:
         """These jobs in the order and with the directories of the record; None if they are not its runs.
@@ -83,17 +113,15 @@ class Sweep:
         runs = self.runs
         if len(runs) != len(jobs):
             return None
-        left = [(computation(job.config), job) for job in jobs]
+        left: dict[str, list[Job]] = {}
+        for job in jobs:
+            left.setdefault(same(job.config), []).append(job)
         matched = []
         for run in runs:
-            try:
-                wanted = computation(from_dict(run["config"]))
-            except ValueError:  # of a version with other keys
+            found = left.get(_computes(run) or "")
+            if not found:
                 return None
-            place = next((i for i, (found, _) in enumerate(left) if found == wanted), None)
-            if place is None:
-                return None
-            job = left.pop(place)[1]
+            job = found.pop(0)
             matched.append(job._replace(config=_in(job.config, Path(run["run_dir"]))))
         return matched
 
@@ -103,15 +131,40 @@ class Sweep:
             record = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: no record of a sweep ({error})") from error
-        if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
-            raise UserError(f"{path}: no record of a sweep that this version reads (schema 1 or {SCHEMA})")
+        if not isinstance(record, dict) or record.get("schema") not in range(1, SCHEMA + 1):
+            raise UserError(f"{path}: no record of a sweep that this version reads (schema 1 to {SCHEMA})")
         return record
 
+    def _changes(self) -> Iterator[dict[str, Any]]:
+        try:
+            text = (self.directory / "statuses.jsonl").read_text()
+        except FileNotFoundError:
+            return
+        for line in text.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # cut by a crash, or on a disk that was full
+                yield json.loads(line)
+
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with (self.directory / ".record").open("a") as file:
+    def _writing(self) -> Iterator[TextIO]:
+        """The end of `statuses.jsonl`, for one process at a time."""
+        with (self.directory / "statuses.jsonl").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            if file.read(1) not in ("", "\n"):
+                file.write("\n")
+            yield file
+
+
+def same(config: ExperimentConfig) -> str:
+    """What a run computes, as a text that is equal for equal computations."""
+    return json.dumps(computation(config), sort_keys=True, default=repr)
+
+
+def _computes(run: dict[str, Any]) -> str | None:
+    try:
+        return same(from_dict(run["config"]))
+    except ValueError:  # of a version with other keys
+        return None
 
 
 def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | None:
@@ -161,8 +214,7 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
         places = [home / f"{directory.name}.{i}" for i, home in enumerate(homes)]
     jobs = [job._replace(config=_in(job.config, place)) for job, place in zip(jobs, places, strict=True)]
     runs = [
-        {"name": job.name, "run_dir": os.path.relpath(place, directory), "status": "waiting", "error": None}
-        | {"config": to_dict(job.config)}
+        {"name": job.name, "run_dir": os.path.relpath(place, directory), "config": to_dict(job.config)}
         for job, place in zip(jobs, places, strict=True)
     ]
     record = {"schema": SCHEMA, "group": f"sweep {directory.name}", "command": list(command), "runs": runs}
@@ -170,9 +222,11 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
     return Sweep(directory), jobs
 
 
-def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
-    """What became of every run, so far."""
+def results(sweep: Sweep, jobs: Sequence[Job] | None = None) -> list[Result]:
+    """What became of every run, so far; of all in the record, unless jobs are given."""
     found = []
+    if jobs is None:
+        jobs = [Job(run["name"], _in(from_dict(run["config"]), Path(run["run_dir"]))) for run in sweep.runs]
     for job, entry in zip(jobs, sweep.runs, strict=True):
         summary = summary_of(job)
         status = "finished" if summary else entry["status"]

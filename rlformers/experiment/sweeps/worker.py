@@ -1,5 +1,7 @@
 """What a launcher runs: one program of a sweep, of one run or of several that differ in numbers only."""
 
+import functools
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,38 @@ from rlformers.experiment.sweeps.record import Job, Sweep
 from rlformers.experiment.training.stop_request import Interrupted, StopRequest
 
 
-def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], directory: Path) -> None:
-    """Train the runs of one program and write down what became of them; called where the launcher wants it.
+def plan(directory: Path, jobs: Sequence[Job], programs: Sequence[Sequence[int]]) -> None:
+    """Write down for `run`, which may be called in other processes, what there is to do.
+
+    Not an argument of `run`: launchers copy arguments for every program.
+    """
+    path = directory / "launcher" / "plan.pickle"
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(pickle.dumps((Sweep(directory).group, list(jobs), list(programs))))
+    unfinished.replace(path)
+
+
+@functools.lru_cache(1)
+def _planned(directory: Path, _: int) -> tuple[str, list[Job], list[Sequence[int]]]:
+    return pickle.loads((directory / "launcher" / "plan.pickle").read_bytes())
+
+
+def run_as_launched(config: Any, directory: Path) -> None:
+    """`run` as a launcher of Hydra calls it: with a configuration that has the number of the program."""
+    run(int(config.program), directory)
+
+
+def run(program: int, directory: Path) -> None:
+    """Train the runs of one program and write down what became of them.
 
     Args:
-        config: Hydra's, with the number of the program.
-        jobs: All of the sweep.
-        programs: The numbers of their jobs.
-        directory: Of the sweep.
+        program: Its number in the plan.
+        directory: Of the sweep, with a plan.
     """
-    sweep, numbers = Sweep(directory), programs[int(config.program)]
+    written = (directory / "launcher" / "plan.pickle").stat().st_mtime_ns
+    group, jobs, programs = _planned(directory.resolve(), written)
+    sweep, numbers = Sweep(directory), programs[program]
     with StopRequest(watch=sweep.stop_file) as stop:
         for part in _parts(jobs, numbers):
             if stop.received:
@@ -30,7 +54,7 @@ def run(config: Any, jobs: Sequence[Job], programs: Sequence[Sequence[int]], dir
                 sweep.set(number, "running")
             if len(part) > 1:
                 print(f"{len(part)} runs in one program", flush=True)
-            for number, (status, error) in zip(part, _train([jobs[number] for number in part], sweep), strict=True):
+            for number, (status, error) in zip(part, train_jobs([jobs[number] for number in part], group), strict=True):
                 sweep.set(number, status, error)
 
 
@@ -47,17 +71,17 @@ def _parts(jobs: Sequence[Job], numbers: Sequence[int]) -> list[list[int]]:
     return [*([rest] if rest else []), *([number] for number in failed)]
 
 
-def _train(jobs: Sequence[Job], sweep: Sweep) -> list[tuple[str, str | None]]:
-    """Train jobs in one program; what became of each, and its error."""
+def train_jobs(jobs: Sequence[Job], group: str) -> list[tuple[str, str | None]]:
+    """Train jobs in one program, in one W&B group; what became of each, and its error."""
     from rlformers.experiment.training.train import train, train_together
 
     run_dirs: list[Path] = []
     try:
         run_dirs = [create_run_dir(job.config) for job in jobs]
         if len(jobs) == 1:
-            train(jobs[0].config, run_dirs[0], sweep.group)
+            train(jobs[0].config, run_dirs[0], group)
             return [("finished", None)]
-        outcomes = train_together([job.config for job in jobs], run_dirs, sweep.group)
+        outcomes = train_together([job.config for job in jobs], run_dirs, group)
     except Interrupted:
         return [("stopped", None)]
     except Exception as error:  # one program must not take the others with it

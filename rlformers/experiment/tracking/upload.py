@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlformers.config import ExperimentConfig
-from rlformers.config.change import change
-from rlformers.config.compose import load
+from rlformers.config.compose import change, load
 from rlformers.errors import FileError, UserError
 from rlformers.experiment.run_files.run_dir import locked
 from rlformers.experiment.run_files.summary import read_summary

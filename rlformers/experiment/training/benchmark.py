@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from rlformers.config import ExperimentConfig
-from rlformers.config.compose import parse, session
+from rlformers.config.overrides import parse
 from rlformers.cores.cost import num_floats
 from rlformers.errors import UserError
 from rlformers.experiment.program.build import check
@@ -52,8 +52,7 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
     if out is not None and not out.parent.is_dir():
         raise UserError(f"benchmark: --json {out}: {out.parent} is no directory")
     words = [*words, *([] if any(word.startswith("core=") for word in words) else [CORES])]
-    with session() as parser:
-        jobs, _ = expand(parse(words, parser))
+    jobs, _ = expand(parse(words))
     for job in jobs:
         check(job.config)
     config = jobs[0].config
