@@ -28,6 +28,7 @@ TESTS = {
     ),
     "agents/schedules.py": ("tests/agents/test_schedules.py",),
     "agents/sequences.py": ("tests/agents/test_sequences.py",),
+    "envs/lazy_resets.py": ("tests/envs/test_lazy_resets.py",),
     "envs/wrappers/trial.py": ("tests/envs/test_meta.py",),
     "rlformers/experiment/training/return_windows.py": ("tests/experiment/test_return_windows.py",),
     "rlformers/experiment/training/episode_sums.py": ("tests/experiment/test_episode_sums.py",),
@@ -307,10 +308,17 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
     "rlformers/config/ppo.py": [
         ("clip_eps_high is ignored", "if config.clip_eps_high is None:", "if True:"),
     ],
+    "envs/lazy_resets.py": [
+        ("only the first copies are reset", "lambda carry: carry[0] < count", "lambda carry: carry[0] < jnp.minimum(count, 1)"),
+        ("one copy too few is reset", "ended = jnp.nonzero(done,", "ended = jnp.nonzero(done.at[-1].set(False),"),
+        ("all copies are reset with one key", "(key[here], own)", "(key[0 * here], own)"),
+        ("copies are reset with the params of the first", "x[here] if differs", "x[0 * here] if differs"),
+        ("copies are reset that go on", 'set(new, mode="drop")', "set(new)"),
+    ],
     "envs/wrappers/trial.py": [
         ("a trial has one attempt more", "over |= state.attempts >= self.episodes", "over |= state.attempts > self.episodes"),
         ("a trial has one step more", "over |= state.time >= self.steps", "over |= state.time > self.steps"),
-        ("every attempt has a task of its own", "self.env.reset_env(key_reset, state.task)", "self.env.reset_env(key_reset, sample_task(self.env, key_reset, params))"),
+        ("every attempt has a task of its own", "reset_where(self.env.reset_env, end, key, state.task,", "reset_where(self.env.reset_env, end, key, sample_task(self.env, key, state.task),"),
         ("returns of attempts add up", "attempt_return=jnp.where(end, 0.0, attempt_return)", "attempt_return=attempt_return"),
         ("the truncation of an attempt goes unnoticed", "end = terminated | self.env.is_truncated(env_state, state.task)", "end = terminated"),
         ("the last reward of an attempt is lost", "attempt_return = state.attempt_return + reward", "attempt_return = state.attempt_return + reward * ~end"),
