@@ -313,7 +313,6 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("one copy too few is reset", "ended = jnp.nonzero(done,", "ended = jnp.nonzero(done.at[-1].set(False),"),
         ("all copies are reset with one key", "(key[here], own)", "(key[0 * here], own)"),
         ("copies are reset with the params of the first", "x[here] if differs", "x[0 * here] if differs"),
-        ("copies are reset that go on", 'set(new, mode="drop")', "set(new)"),
     ],
     "envs/wrappers/trial.py": [
         ("a trial has one attempt more", "over |= state.attempts >= self.episodes", "over |= state.attempts > self.episodes"),
