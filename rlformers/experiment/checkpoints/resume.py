@@ -71,7 +71,9 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         return checkpoint
     directory = run_dir / "checkpoints"
     if saved_updates(directory):
-        raise CheckpointError(f"resume: no checkpoint in {directory} can be used; move it away to start afresh")
+        raise CheckpointError(
+            f"resume: no checkpoint in {directory} can be used; move {run_dir} away, or give another run_dir="
+        )
     return None
 
 
@@ -133,22 +135,6 @@ def with_new_episodes(
         start=fresh.start,
         normalizers=state.normalizers._replace(discounted_return=running),
     )
-
-
-def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do: its last state is saved, and the summary is of that.
-
-    Args:
-        run_dir: The run's directory.
-        config: What to run.
-        checkpoint: Its newest good one. None: whatever has the name of one counts, its files are not looked at.
-    """
-    summary = read_summary(run_dir)
-    if summary is None:
-        return None
-    reached = checkpoint.update if checkpoint else max(saved_updates(run_dir / "checkpoints"), default=0)
-    done = summary["completed"] and reached == config.num_updates
-    return summary if done and summary["total_steps"] == reached * config.batch_size else None
 
 
 def failure(run_dir: Path) -> dict[str, Any] | None:

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import from_dict, to_dict
 from rlformers.errors import UserError
-from rlformers.experiment.checkpoints.resume import computation, finished
+from rlformers.experiment.checkpoints.kept_rows import finished
+from rlformers.experiment.checkpoints.resume import computation
 from rlformers.experiment.run_files.run_dir import is_new, write_json
 
 SCHEMA = 2
@@ -182,7 +183,7 @@ def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
 
 def summary_of(job: Job) -> dict[str, Any] | None:
     """The summary of a run that is finished."""
-    return finished(Path(str(job.config.run_dir)), job.config, None)
+    return finished(Path(str(job.config.run_dir)), job.config)
 
 
 def _in(config: ExperimentConfig, run_dir: Path) -> ExperimentConfig:

@@ -149,6 +149,7 @@ class Member:
             # Without its last state it is not complete: the same command must compute that again.
             "completed": self.done == self.config.num_updates and self.store.newest == self.done,
             "total_steps": steps,
+            "last_checkpoint": self.store.newest,  # the update after which it was; 0: there is none
             "final_return": self.episodes.final(),
             "final_attempts": self.episodes.final_attempts(),
             "evaluation": self.evaluation.summary(),

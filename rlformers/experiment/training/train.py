@@ -19,8 +19,9 @@ import numpy as np
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host_resets import on_host
 from rlformers.errors import UserError
+from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch
-from rlformers.experiment.checkpoints.resume import common, finished, latest, with_new_episodes
+from rlformers.experiment.checkpoints.resume import common, latest, with_new_episodes
 from rlformers.experiment.checkpoints.store import Checkpoint, read
 from rlformers.experiment.evaluation.during_training import make_player
 from rlformers.experiment.program.compiled_update import compile_update
@@ -49,10 +50,12 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     """
     with locked(run_dir), StopRequest() as stop:
         checkpoint = latest(run_dir, config)
-        summary = finished(run_dir, config, checkpoint)
+        summary = finished(run_dir, config)
         if summary is not None:
-            print(f"{run_dir} is finished")
+            _say_finished(run_dir, config, checkpoint)
             return summary
+        if checkpoint is None:
+            refuse_lost_checkpoints(run_dir)
         write_config(run_dir, config)
         (outcome,) = Program([config], [run_dir], group, [checkpoint]).train(stop)
     if isinstance(outcome, Failed):
@@ -64,29 +67,55 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
 
 def train_together(
     configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
-) -> list[dict[str, Any] | Failed]:
+) -> list[dict[str, Any] | Exception]:
     """Train runs that differ in `Numbers` only in one program; each has its directory as in `train`.
 
     A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
     their last digits.
 
     Returns:
-        The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
+        The summary of each, or what it failed of: also a `UserError` if its checkpoints are gone, and those of others
+        are not needed for it. Not all steps are done if SIGINT or SIGTERM came.
 
     Raises:
         UserError: As in `train`, or they are not after the same update (`resume.common`).
         CheckpointError: As in `train`.
     """
+    outcomes: list[dict[str, Any] | Exception | None] = [None] * len(configs)
     with ExitStack() as stack:
         for run_dir in run_dirs:
             stack.enter_context(locked(run_dir))
         stop = stack.enter_context(StopRequest())
-        checkpoints = common(run_dirs, configs)
+        for i, (config, run_dir) in enumerate(zip(configs, run_dirs, strict=True)):
+            outcomes[i] = finished(run_dir, config)
+        left = [i for i, outcome in enumerate(outcomes) if outcome is None]
+        checkpoints = common([run_dirs[i] for i in left], [configs[i] for i in left])
         if checkpoints is None:
-            raise UserError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
-        for config, run_dir in zip(configs, run_dirs, strict=True):
-            write_config(run_dir, config)
-        return Program(configs, run_dirs, group, checkpoints).train(stop)
+            raise UserError(f"run_dir: {', '.join(str(run_dirs[i]) for i in left)} are not after the same update")
+        found = dict(zip(left, checkpoints, strict=True))
+        for i in [i for i in left if found[i] is None]:
+            try:
+                refuse_lost_checkpoints(run_dirs[i])
+            except UserError as error:
+                outcomes[i] = error
+                left.remove(i)
+        for i in left:
+            write_config(run_dirs[i], configs[i])
+        if left:
+            chosen = [configs[i] for i in left], [run_dirs[i] for i in left], group, [found[i] for i in left]
+            for i, outcome in zip(left, Program(*chosen).train(stop), strict=True):
+                outcomes[i] = outcome
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> None:
+    print(f"{run_dir} is finished")
+    if checkpoint is None:
+        print(f"{run_dir} has no checkpoints any more: nothing can be evaluated or played")
+    elif checkpoint.update < config.num_updates:
+        print(
+            f"its last good checkpoint is {checkpoint.path}; without {run_dir}/summary.json, training goes on from it"
+        )
 
 
 class Program:
@@ -125,6 +154,8 @@ class Program:
                 again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
                 (state,), (fresh,) = self.states, compiled.init(again)
                 self.states = [with_new_episodes(state, fresh, config.env)]
+        for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True):
+            set_rows_aside(run_dir, each, saved, len(compiled.devices), on_host(compiled.built.env))
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
@@ -134,7 +165,7 @@ class Program:
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
-    def train(self, stop: StopRequest) -> list[dict[str, Any] | Failed]:
+    def train(self, stop: StopRequest) -> list[dict[str, Any] | Exception]:
         """Run to the end, or to the end of the chunk in which a stop is requested; return what became of each run."""
         config, copies = self.config, len(self.members) * self.config.seeds
         progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
