@@ -17,7 +17,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 # Keys that say how a run is run rather than what it computes.
-RUN_KEYS = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
+RUN_KEYS = ("run_dir", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
 
 
 def _require_seed(seed: int) -> None:
@@ -219,6 +219,7 @@ class ExperimentConfig:
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
+    retry: str | None = None  # failed: train the seeds again that met what is no number; not kept in config.yaml
     debug: bool = False  # check every operation of an update, slowly, and name the line at fault
     run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -232,6 +233,7 @@ class ExperimentConfig:
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+        require(self.retry in (None, "failed"), "retry", "failed", self.retry)
         require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
             raise UserError(f"total_steps: need a whole number, got {self.total_steps!r}")

@@ -155,17 +155,17 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("changed,num_devices,new_episodes,kept", CHANGES.values(), ids=CHANGES)
-def test_a_copy_is_kept_where_rows_may_come_out_otherwise(changed, num_devices, new_episodes, kept, copied):
+@pytest.mark.parametrize("changed,num_devices,anew,kept", CHANGES.values(), ids=CHANGES)
+def test_a_copy_is_kept_where_rows_may_come_out_otherwise(changed, num_devices, anew, kept, copied):
     config = load(copied / "config.yaml")
     meta = json.loads((copied / "checkpoints" / "2" / "meta.json").read_text()) | changed
     checkpoint = Checkpoint(copied / "checkpoints" / "2", 2, meta)
     longer = change(config, ["total_steps=128"]) if changed.pop("longer", False) else config
     before, lines = (copied / "metrics.jsonl").read_bytes(), []
-    set_rows_aside(copied, longer, checkpoint, num_devices, new_episodes, lines.append)
+    set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert (copied / "metrics.jsonl").read_bytes() == before
     assert [file.read_bytes() for file in copied.glob("*.old")] == [before] * kept and len(lines) == kept
     # Nothing is lost where nothing is cut off.
     meta["metrics_bytes"] = len(before)
-    set_rows_aside(copied, longer, checkpoint, num_devices, new_episodes, lines.append)
+    set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert len(list(copied.glob("*.old"))) == kept

@@ -25,7 +25,7 @@ def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
     """The summary of a run that has nothing left to do, with or without checkpoints; None if it has.
 
     The summary says that the run is complete, is that of the configuration, and the last row of every seed that did
-    not fail is in `metrics.jsonl`.
+    not fail is in `metrics.jsonl`. With `retry=failed` the seeds that failed are left to do.
     """
     summary = read_summary(run_dir)
     steps = config.num_updates * config.batch_size
@@ -34,7 +34,10 @@ def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
     seeds = list(range(config.seed, config.seed + config.seeds))
     if summary["seeds"] != seeds:
         return None
-    wanted = set(seeds) - failed_seeds(summary)
+    failed = failed_seeds(summary)
+    if failed and config.retry:
+        return None
+    wanted = set(seeds) - failed
     ended = {row.get("seed") for row in last_rows(run_dir / "metrics.jsonl", len(seeds)) if row.get("step") == steps}
     return summary if wanted <= ended else None
 
@@ -87,7 +90,7 @@ def set_rows_aside(
     config: ExperimentConfig,
     checkpoint: Checkpoint | None,
     num_devices: int,
-    new_episodes: bool,
+    anew: bool,
     report: Callable[[str], None] = print,
 ) -> None:
     """Keep a copy of `metrics.jsonl` if it has rows that will be cut off and may not be written again as they were.
@@ -97,7 +100,8 @@ def set_rows_aside(
         config: What to run.
         checkpoint: What it goes on from; None: it begins.
         num_devices: That compute it.
-        new_episodes: Its environment lives on the host, where nothing is saved.
+        anew: It may go on otherwise than before: in new episodes, since its environment lives on the host, or since
+            the code that made it fail has been mended.
         report: Gets a line that says so.
     """
     metrics = run_dir / "metrics.jsonl"
@@ -109,19 +113,25 @@ def set_rows_aside(
             meta.get("versions", {}) == versions()
             and meta.get("num_devices", 1) == num_devices
             and from_dict(meta["config"]).num_updates == config.num_updates
-            and not new_episodes
+            and not anew
         )
         if same:
             return
-    number = 1
-    while (aside := run_dir / f"metrics.jsonl.{number}.old").exists():
-        number += 1
+    aside = free_name(metrics)
     if checkpoint is None:
         metrics.rename(aside)
         report(f"no checkpoint covers the rows in {metrics}; they are now in {aside.name}, and the run begins anew")
     else:
         shutil.copy2(metrics, aside)
         report(f"the rows after update {checkpoint.update:,} may come out otherwise now; the old ones are in {aside}")
+
+
+def free_name(path: Path) -> Path:
+    """Where a file can be set aside: `NAME.<n>.old` with the first number that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}.old")).exists():
+        number += 1
+    return aside
 
 
 def _size(path: Path) -> int:

@@ -98,8 +98,7 @@ class CheckpointStore:
             score: The best checkpoint has the highest; None and NaN are never the best.
             pinned: Keep it for ever.
         """
-        if self._pending is not None:
-            self._pending.result()
+        self.settle()
         if score is not None and not math.isfinite(score):
             score = None
         self.best_score = max((known for known in (self.best_score, score) if known is not None), default=None)
@@ -108,14 +107,18 @@ class CheckpointStore:
         named = {name: leaf.copy() for name, leaf in to_named(state).items()}
         self._pending = self._thread.submit(self._try_to_write, update, named, everything)
 
+    def settle(self) -> None:
+        """Return when everything is on disk, or could not be put there."""
+        if self._pending is not None:
+            self._pending.result()
+
     def wait(self) -> None:
         """Return when everything is on disk.
 
         Raises:
             CheckpointError: The last save failed.
         """
-        if self._pending is not None:
-            self._pending.result()
+        self.settle()
         if self._error is not None:
             raise self._error
 

@@ -26,7 +26,7 @@ from rlformers.experiment.checkpoints.named_arrays import fetch
 from rlformers.experiment.program.build import Built, build
 from rlformers.experiment.program.devices import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
 from rlformers.experiment.run_files.provenance import num_cores
-from rlformers.experiment.training.nan_guard import debugged
+from rlformers.experiment.training.nan_guard import debugged, keeping_the_last_good
 from rlformers.quick_compile import IN_A_HURRY
 
 # States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
@@ -69,7 +69,7 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
 
     def update(state: Any, numbers: Numbers) -> Any:
         step = built.learner_with(numbers, divider(mesh) if mesh else None, vmapped=not alone).update
-        return (debugged(step) if config.debug else step)(state)
+        return keeping_the_last_good(debugged(step) if config.debug else step)(state)
 
     def update_alone(states: Any, numbers: Numbers) -> Any:
         """Of a group of one: under `vmap` conditions would be computed on both sides."""

@@ -15,6 +15,7 @@ from rlformers.experiment.checkpoints.store import newest_meta
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.sweeps.record import Sweep
 from rlformers.experiment.tracking import Row, read_rows
+from rlformers.experiment.training.failed_seeds import failed_note
 
 
 class Run(NamedTuple):
@@ -142,6 +143,10 @@ def read(found: Found) -> Run:
     summary = read_summary(path)
     if summary is None and (path / "summary.json").exists():
         problems.append("unreadable: summary.json is no summary of a run")
+    failed = (summary or {}).get("failed") or []
+    if failed and not (summary or {}).get("failure"):
+        problems.append(failed_note(failed))
+    rows = [row for row in rows if row["seed"] not in {one["seed"] for one in failed}]
     curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
     goal = config.num_updates * config.batch_size
     return Run(

@@ -26,6 +26,7 @@ from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished
 from rlformers.experiment.checkpoints.resume import computation
 from rlformers.experiment.run_files.run_dir import is_new, write_json
+from rlformers.experiment.training.failed_seeds import failed_note
 
 SCHEMA = 2
 HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
@@ -44,7 +45,7 @@ class Result(NamedTuple):
     name: str
     run_dir: Path
     status: str  # as in the record of the sweep
-    summary: dict[str, Any] | None  # of a finished one
+    summary: dict[str, Any] | None  # of a finished one, or one whose seeds failed in part
     error: str | None  # of a failed one
 
 
@@ -176,8 +177,10 @@ def results(sweep: Sweep, jobs: Sequence[Job]) -> list[Result]:
     found = []
     for job, entry in zip(jobs, sweep.runs, strict=True):
         summary = summary_of(job)
-        status = "finished" if summary else entry["status"]
-        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, None if summary else entry["error"]))
+        status, error = ("finished", None) if summary else (entry["status"], entry["error"])
+        if summary and summary.get("failed"):  # the seeds that did not are trained to the end
+            status, error = "failed", failed_note(summary["failed"])
+        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, error))
     return found
 
 

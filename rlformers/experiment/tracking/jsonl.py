@@ -45,6 +45,9 @@ class JsonlSink:
     def commit(self, step: int) -> None:
         """Nothing: a resumed run cuts off what it will write again."""
 
+    def renew(self, seed: int) -> None:
+        """Nothing: it is the record itself."""
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the file."""
         del summary  # It has a file of its own.

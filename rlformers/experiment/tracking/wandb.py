@@ -88,6 +88,9 @@ class WandbSink:
         except Exception as error:
             self._give_up(error)
 
+    def renew(self, seed: int) -> None:
+        """Nothing: what it lacks was handed over when it was opened."""
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Hand over all there is, even what no checkpoint covers: what led to a failure is what one wants to see.
 

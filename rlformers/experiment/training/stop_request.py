@@ -18,13 +18,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Failed(ArithmeticError):
-    """A run has computed what is no number.
+    """All seeds of a run have computed what is no number.
 
     Args:
         what: "gradient of agent.critic.out.W is not finite".
         update: Number of the update, the first being 1.
         step: Environment steps of each seed up to its end.
-        seeds: Of those that are trained together, the ones it happened to; `what` is about the first.
+        seeds: Those that it happened to then, of which `what` is about the first; others may have failed before.
     """
 
     def __init__(self, what: str, update: int, step: int, seeds: Sequence[int]):
@@ -35,9 +35,28 @@ class Failed(ArithmeticError):
     def leaving(self, run_dir: Path, checkpoint: str | None, debug: bool) -> "Failed":
         """The same with what is left of the run, and what to do."""
         left = f"last good checkpoint {checkpoint}" if checkpoint else "there was no checkpoint yet"
-        advice = "" if debug else f"; resume={run_dir} would meet it again: add debug=true to find the line"
+        advice = "" if debug else f"; resume={run_dir} retry=failed debug=true finds the line"
         self.args = (f"{self}; {left}{advice}; if training diverged, a new run with a lower ppo.lr may not",)
         return self
+
+
+class SomeFailed(Failed):
+    """Some seeds of a run have computed what is no number; the others are trained to the end.
+
+    Args:
+        failed: `FailedSeeds.failed`.
+        run_dir: The run's directory.
+        summary: The run's.
+    """
+
+    def __init__(self, failed: Sequence[dict[str, Any]], run_dir: Path, summary: dict[str, Any]):
+        first = failed[0]
+        super().__init__(first["what"], first["update"], first["step"], [one["seed"] for one in failed])
+        self.summary = summary
+        some = f"{len(failed)} of {len(summary['seeds'])} seeds failed"
+        what = f"{first['what']} in update {first['update']:,}, up to step {first['step']:,}, of seed {first['seed']}"
+        more = f" (and {', '.join(str(one['seed']) for one in failed[1:])} as summary.json says)" * (len(failed) > 1)
+        self.args = (f"{some}: {what}{more}; the others are finished; resume={run_dir} retry=failed trains it again",)
 
 
 class StopRequest:

@@ -8,6 +8,7 @@ Environments on the host are the exception: a resumed run starts new episodes, a
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,23 @@ from rlformers.envs.adapters.host_resets import on_host
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch
-from rlformers.experiment.checkpoints.resume import common, latest, with_new_episodes
+from rlformers.experiment.checkpoints.resume import before_failures, common, known_failure, latest, with_new_episodes
 from rlformers.experiment.checkpoints.store import Checkpoint, read
 from rlformers.experiment.evaluation.during_training import make_player
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
 from rlformers.experiment.run_files.run_dir import locked, write_config
 from rlformers.experiment.training.progress_line import Progress
+from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
-from rlformers.experiment.training.stop_request import Failed, Interrupted, StopRequest
+from rlformers.experiment.training.stop_request import Interrupted, SomeFailed, StopRequest
 
 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
     """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
+
+    A run whose seeds have all failed is trained again with `retry=failed` only: from its last checkpoint before that,
+    or anew. One of which some have failed is finished without them; `retry.retry_failed` trains them again.
 
     Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
 
@@ -45,24 +50,37 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     Raises:
         UserError: Another process trains there, or the directory is that of another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
-        Failed: A loss, gradient, parameter or observation is not finite; the last good checkpoint is kept.
+        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last good state is kept.
+        SomeFailed: The same of some seeds; the others are finished, and the summary says so.
         Interrupted: SIGINT or SIGTERM came; everything is saved.
     """
+    retry, config = config.retry == "failed", replace(config, retry=None)
     with locked(run_dir), StopRequest() as stop:
         checkpoint = latest(run_dir, config)
         summary = finished(run_dir, config)
         if summary is not None:
             _say_finished(run_dir, config, checkpoint)
-            return summary
-        if checkpoint is None:
-            refuse_lost_checkpoints(run_dir)
-        write_config(run_dir, config)
-        (outcome,) = Program([config], [run_dir], group, [checkpoint]).train(stop)
-    if isinstance(outcome, Failed):
-        raise outcome
-    if not outcome["completed"]:
-        raise Interrupted(f"stopped after {outcome['total_steps']:,} steps; resume={run_dir} goes on from there")
-    return outcome
+        else:
+            failure = known_failure(run_dir, config)
+            if failure is not None and not retry:
+                raise failure
+            if failure is not None:
+                checkpoint = before_failures(run_dir, config)
+            elif checkpoint is None:
+                refuse_lost_checkpoints(run_dir)
+            write_config(run_dir, config)
+            (outcome,) = Program([config], [run_dir], group, [checkpoint], anew=failure is not None).train(stop)
+            if isinstance(outcome, Exception):
+                raise outcome
+            if not outcome["completed"]:
+                done = f"stopped after {outcome['total_steps']:,} steps"
+                raise Interrupted(f"{done}; resume={run_dir} goes on from there")
+            summary = outcome
+        if retry and summary.get("failed"):
+            summary = retry_failed(config, run_dir, summary, group, train)
+    if summary.get("failed"):
+        raise SomeFailed(summary["failed"], run_dir, summary)
+    return summary
 
 
 def train_together(
@@ -86,8 +104,9 @@ def train_together(
         for run_dir in run_dirs:
             stack.enter_context(locked(run_dir))
         stop = stack.enter_context(StopRequest())
+        retried, configs = [each.retry for each in configs], [replace(each, retry=None) for each in configs]
         for i, (config, run_dir) in enumerate(zip(configs, run_dirs, strict=True)):
-            outcomes[i] = finished(run_dir, config)
+            outcomes[i] = finished(run_dir, config) or (None if retried[i] else known_failure(run_dir, config))
         left = [i for i, outcome in enumerate(outcomes) if outcome is None]
         checkpoints = common([run_dirs[i] for i in left], [configs[i] for i in left])
         if checkpoints is None:
@@ -103,8 +122,11 @@ def train_together(
             write_config(run_dirs[i], configs[i])
         if left:
             chosen = [configs[i] for i in left], [run_dirs[i] for i in left], group, [found[i] for i in left]
-            for i, outcome in zip(left, Program(*chosen).train(stop), strict=True):
-                outcomes[i] = outcome
+            for i, trained in zip(left, Program(*chosen).train(stop), strict=True):
+                outcomes[i] = trained
+        for i, outcome in enumerate(outcomes):
+            if retried[i] and isinstance(outcome, dict) and outcome["completed"] and outcome.get("failed"):
+                outcomes[i] = retry_failed(configs[i], run_dirs[i], outcome, group, train)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -121,7 +143,7 @@ def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoin
 class Program:
     """A training between two chunks of updates: all that changes while it runs.
 
-    It has the seeds of all of its runs: M = runs x seeds agents.
+    It has the seeds of all of its runs: M = runs x seeds agents. `anew`: see `kept_rows.set_rows_aside`.
     """
 
     def __init__(
@@ -130,6 +152,7 @@ class Program:
         run_dirs: Sequence[Path],
         group: str | None,
         checkpoints: Sequence[Checkpoint | None],
+        anew: bool = False,
     ):
         started = time.perf_counter()
         enable_compilation_cache()
@@ -155,7 +178,7 @@ class Program:
                 (state,), (fresh,) = self.states, compiled.init(again)
                 self.states = [with_new_episodes(state, fresh, config.env)]
         for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True):
-            set_rows_aside(run_dir, each, saved, len(compiled.devices), on_host(compiled.built.env))
+            set_rows_aside(run_dir, each, saved, len(compiled.devices), anew or on_host(compiled.built.env))
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
@@ -190,6 +213,9 @@ class Program:
                 if (lap >= save_at and idle) or self.done == keep_at or best:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
+                for member, part in zip(self.members, self.parts, strict=True):
+                    if member.failure is not None:
+                        member.save_last_good(self._states(part), self._clock)
             if self.saved < self.done:
                 self._save()
             for member in self._sound:
