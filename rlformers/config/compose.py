@@ -9,6 +9,7 @@ them secrets) into logged configs is removed.
 import contextlib
 import difflib
 import math
+import os
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -323,7 +324,7 @@ def load(path: Path | str) -> ExperimentConfig:
         UserError: One line with the path: no such file, no YAML, or a key or value outside the schema.
     """
     try:
-        loaded: Any = OmegaConf.load(path)
+        loaded: Any = OmegaConf.load(os.path.expanduser(path))
         OmegaConf.clear_resolver("oc.env")
         return from_node(typed_values(loaded))
     except OmegaConfBaseException as error:

@@ -4,6 +4,7 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,10 +103,12 @@ class WandbConfig:
     """Weights & Biases: one run per seed, in one group."""
 
     mode: str = "auto"  # auto: online with a key, else offline
-    project: str = "rlformers"
-    entity: str | None = None
-    group: str | None = None  # default: environment and date; shared by all runs of a --multirun
-    tags: list[str] = field(default_factory=list)
+    project: str | None = None  # default: WANDB_PROJECT, or else rlformers
+    entity: str | None = None  # default: WANDB_ENTITY, or else that of the key
+    group: str | None = (
+        None  # default: WANDB_RUN_GROUP, or else environment and date; all runs of a --multirun share it
+    )
+    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, with commas
     checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
@@ -228,6 +231,8 @@ class ExperimentConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
+        if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
+            object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
             raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)

@@ -129,5 +129,5 @@ def test_reserved_names_are_refused_before_anything_is_written(name, tmp_path, c
 def test_names_that_would_be_one_are_refused():
     with pytest.raises(ValueError, match="would both be episode/parts_2; rename one"):
         build(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[parts,parts_2]"]))
-    with pytest.raises(ValueError, match="reports info\\['episode_attempt_return'\\]"):  # of unequal lengths
+    with pytest.raises(ValueError, match="reports info\\['episode_attempt_count'\\]"):  # of unequal lengths
         build(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[attempt_return,attempt_count]"]))

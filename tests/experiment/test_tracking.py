@@ -95,6 +95,23 @@ def test_the_trial_of_an_agent_is_one_run_of_means(server, tmp_path, monkeypatch
     assert list(server.runs) == ["trial1"] and len(run.history) == 3
 
 
+def test_the_environment_says_what_the_configuration_does_not(server, tmp_path, monkeypatch):
+    names = {"PROJECT": "ours", "RUN_GROUP": "the group", "NAME": "mine", "TAGS": "one, two,,", "ENTITY": ENTITY}
+    for name, value in names.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    live(tmp_path / "r", steps=range(1, 4), covered=3, seeds=2).finish(summary([0, 1]))
+    for seed, run in enumerate(server.runs.values()):
+        assert (run.project, run.bucket["groupName"]) == ("ours", "the group")
+        assert run.bucket["displayName"] == f"mine-seed{seed}"
+        assert set(run.bucket["tags"]) > {"one", "two"} and "" not in run.bucket["tags"]
+    server.runs.clear()
+    own = ["wandb.project=theirs", "wandb.group=another", "wandb.tags=[three,'']"]
+    live(tmp_path / "q", *own, steps=range(1, 4), covered=3).finish(summary([0]))
+    (run,) = server.runs.values()
+    assert (run.project, run.bucket["groupName"]) == ("theirs", "another")
+    assert "three" in run.bucket["tags"] and "one" not in run.bucket["tags"]
+
+
 def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("rlformers.experiment.tracking.wandb._FINISH_TIMEOUT", 1)
     monkeypatch.setattr("rlformers.experiment.tracking.wandb._INIT_TIMEOUT", 1)

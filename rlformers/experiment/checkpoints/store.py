@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ import jax
 
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
+from rlformers.experiment.run_files.file_lock import fsync_path
 
 SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older checkpoints cannot be read any more
 _SUMS = "SHA256SUMS"
@@ -152,7 +152,7 @@ class CheckpointStore:
             if (self.directory / place).exists():  # damaged, or of a run that was rewound
                 (self.directory / place).rename(trash / place)
             folder.rename(self.directory / place)
-            _fsync(self.directory)
+            fsync_path(self.directory)
             self.newest = update
             self._kept[update] = {"score": meta["score"], "pinned": meta["pinned"]}
             for old in set(saved_updates(self.directory)) - self._wanted():
@@ -278,12 +278,4 @@ def _damage(folder: Path) -> str | None:
 def _flush(folder: Path) -> None:
     """Force a folder to the disk: a rename must not survive a power cut that what it names does not."""
     for path in (*folder.rglob("*"), folder):
-        _fsync(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync_path(path)

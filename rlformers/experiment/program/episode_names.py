@@ -38,7 +38,7 @@ def check_episode_names(env_id: str, env: Any, params: Any) -> None:
             raise UserError(f"env: {env_id} reports info['episode_{name}'], but {allowed}; give it another name")
         if name in TRIAL:
             continue
-        shape = getattr(value, "shape", ())
+        shape: tuple[int, ...] = getattr(value, "shape", ())
         for column in [f"{name}_{k}" for k in range(1, shape[0] + 1)] if len(shape) == 1 else [name]:
             if column in columns:
                 both = f"info['episode_{columns[column]}'] and info['episode_{name}']"

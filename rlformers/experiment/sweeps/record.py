@@ -11,7 +11,6 @@ which is named relative to that of the sweep: both can be moved together, and fo
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -25,6 +24,7 @@ from rlformers.config.compose import from_dict, to_dict
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished
 from rlformers.experiment.checkpoints.resume import computation
+from rlformers.experiment.run_files.file_lock import lock
 from rlformers.experiment.run_files.run_dir import is_new, write_json
 from rlformers.experiment.training.failed_seeds import failed_note
 
@@ -112,7 +112,7 @@ class Sweep:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         with (self.directory / ".record").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
             yield
 
 

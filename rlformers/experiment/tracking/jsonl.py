@@ -1,11 +1,11 @@
 """`metrics.jsonl`: the record of a run, of which everything else is a view."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from rlformers.errors import UserError
+from rlformers.experiment.run_files.file_lock import fsync
 from rlformers.experiment.run_files.run_dir import finite
 
 Row = dict[str, float | int | None]
@@ -39,7 +39,7 @@ class JsonlSink:
 
     def sync(self) -> int:
         """Force what was written to the disk and say how many bytes that is."""
-        os.fsync(self.file.fileno())
+        fsync(self.file.fileno())
         return self.file.tell()
 
     def commit(self, step: int) -> None:

@@ -5,6 +5,7 @@ offline file nor the server can take a row back. What a process that was killed 
 server is handed over at the next start, from `metrics.jsonl`.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,9 +30,9 @@ from rlformers.experiment.tracking.wandb_held import (
     server_steps,
     steps_of,
 )
-from rlformers.experiment.tracking.wandb_identity import identity
+from rlformers.experiment.tracking.wandb_identity import LONGEST_NAME, identity
 from rlformers.experiment.tracking.wandb_media import log_checkpoints, log_evaluations, log_media
-from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode
+from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode, need_home
 
 _INIT_TIMEOUT = 20  # seconds, then offline
 _FINISH_TIMEOUT = 120  # seconds in which what is left must be uploaded
@@ -61,6 +62,7 @@ class WandbSink:
             self.mode = choose_mode(config.wandb.mode)
             if self.mode == "disabled":
                 return
+            need_home(run_dir)
             self.identity = identity(config, run_dir, group)
             for run_id, seeds in self.identity.members(config).items():
                 self.series.append(self._start(run_id, seeds))
@@ -177,17 +179,20 @@ class WandbSink:
         resolved["wandb"]["group"] = self.identity.group
         resolved |= {"seed": seeds[0]} if len(seeds) == 1 else {}
         suffix = "" if self.identity.trial else f"-seed{seeds[0]}"
+        name = os.environ.get("WANDB_NAME") or f"{config.core.name}-{self.run_dir.name}"
+        tags = [*(config.wandb.tags or os.environ.get("WANDB_TAGS", "").split(",")), config.env, config.core.name]
         place: dict[str, Any] = {}
         if not trial:  # an agent says itself where and what its run is
-            project = self.identity.project or re.sub(r"[/\\#?%:]", "-", config.wandb.project)
+            named = config.wandb.project or os.environ.get("WANDB_PROJECT") or "rlformers"
+            project = self.identity.project or re.sub(r"[/\\#?%:]", "-", named)[:LONGEST_NAME]
             place = {"project": project, "entity": self.identity.entity or config.wandb.entity, "id": run_id}
         return wandb.init(
             **place,
-            group=self.identity.group,
+            group=self.identity.group[:LONGEST_NAME],
             job_type="train",
-            name=f"{config.core.name}-{self.run_dir.name}{suffix}",
+            name=name[: LONGEST_NAME - len(suffix)] + suffix,
             resume="allow",
-            tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
+            tags=[tag.strip()[:64] for tag in tags if tag.strip()],  # W&B refuses an empty one and a longer one
             config=resolved,
             reinit="create_new",
             settings=wandb.Settings(

@@ -27,7 +27,7 @@ from rlformers.experiment.checkpoints.store import Checkpoint, read
 from rlformers.experiment.evaluation.during_training import make_player
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
-from rlformers.experiment.run_files.run_dir import locked, write_config
+from rlformers.experiment.run_files.run_dir import given_path, locked, write_config
 from rlformers.experiment.training.progress_line import Progress
 from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
@@ -55,6 +55,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
         Interrupted: SIGINT or SIGTERM came; everything is saved.
     """
     retry, config = config.retry == "failed", replace(config, retry=None)
+    run_dir = given_path(run_dir)
     with locked(run_dir), StopRequest() as stop:
         checkpoint = latest(run_dir, config)
         summary = finished(run_dir, config)
