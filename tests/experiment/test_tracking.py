@@ -42,7 +42,9 @@ def test_a_killed_online_run_has_no_gap_and_no_row_twice(after, server, tmp_path
     assert run.column("env_steps") == list(range(1, 41)) and run.exit_code == 1
     live(run_dir, steps=range(31, 51), before=30, covered=50).finish(summary([0]))  # an older checkpoint
     assert run.column("env_steps") == list(range(1, 51)) and run.exit_code == 0
-    assert list(server.runs) == [run.name] and capsys.readouterr().out == ""
+    assert list(server.runs) == [run.name]
+    address = f"wandb: {server.environment['WANDB_BASE_URL']}/{ENTITY}/rlformers/runs/{run.name}\n"
+    assert capsys.readouterr().out == 2 * address
 
 
 @pytest.mark.parametrize("hurry", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -118,6 +120,7 @@ def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, ca
     sink = live(tmp_path / "r", steps=range(1, 4), covered=3, seeds=2)
     assert [series.run.entity for series in sink.series] == [ENTITY] * 2
     server.hang_up()
+    assert f"wandb: {sink.series[0].run.url}\n" in capsys.readouterr().out
     begun = time.monotonic()
     sink.finish(summary([0, 1]))
     assert time.monotonic() - begun < 10

@@ -24,7 +24,15 @@ from rlformers.config.ppo import Numbers, check_alike
 from rlformers.envs.adapters.host_resets import on_host
 from rlformers.experiment.checkpoints.named_arrays import fetch
 from rlformers.experiment.program.build import Built, build
-from rlformers.experiment.program.devices import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
+from rlformers.experiment.program.devices import (
+    choose_devices,
+    device_name,
+    divider,
+    everywhere_on,
+    layout,
+    make_mesh,
+    with_layout,
+)
 from rlformers.experiment.run_files.provenance import num_cores
 from rlformers.experiment.training.nan_guard import debugged, keeping_the_last_good
 from rlformers.quick_compile import IN_A_HURRY
@@ -46,11 +54,12 @@ class Compiled(NamedTuple):
     seconds: float  # that it took to build and compile
 
 
-def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
+def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], None] = lambda line: None) -> Compiled:
     """Build what the runs name and compile their update, for all devices that can share their environments.
 
     Args:
         configs: Of runs that differ in `Numbers` and in places only.
+        report: Gets a line that says what is about to be compiled.
     """
     started = time.perf_counter()
     check_alike([each.ppo for each in configs])
@@ -65,6 +74,8 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
     init = jax.vmap(built.learner.init)
     one = jax.eval_shape(init, keys[: config.seeds])
 
+    num_parameters = sum(x.size for x in jax.tree.leaves(one.agent)) // config.seeds
+    report(f"{device_name()}; {num_parameters:,} parameters; compiling")
     alone = one_by_one(devices, built.env)
 
     def update(state: Any, numbers: Numbers) -> Any:

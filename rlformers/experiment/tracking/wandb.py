@@ -70,6 +70,7 @@ class WandbSink:
             if self.mode == "online":
                 for series in self.series:
                     mark_uploaded(run_dir, series.run.id)
+                    print(f"wandb: {series.run.url}", flush=True)
         except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
             self._give_up(error)
 

@@ -31,6 +31,7 @@ from rlformers.experiment.run_files.run_dir import given_path, locked, write_con
 from rlformers.experiment.training.progress_line import Progress
 from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
+from rlformers.experiment.training.startup import interruptibly
 from rlformers.experiment.training.stop_request import Interrupted, SomeFailed, StopRequest
 
 
@@ -70,7 +71,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
             elif checkpoint is None:
                 refuse_lost_checkpoints(run_dir)
             write_config(run_dir, config)
-            (outcome,) = Program([config], [run_dir], group, [checkpoint], anew=failure is not None).train(stop)
+            (outcome,) = Program([config], [run_dir], group, [checkpoint], stop, anew=failure is not None).train(stop)
             if isinstance(outcome, Exception):
                 raise outcome
             if not outcome["completed"]:
@@ -122,7 +123,7 @@ def train_together(
         for i in left:
             write_config(run_dirs[i], configs[i])
         if left:
-            chosen = [configs[i] for i in left], [run_dirs[i] for i in left], group, [found[i] for i in left]
+            chosen = [configs[i] for i in left], [run_dirs[i] for i in left], group, [found[i] for i in left], stop
             for i, trained in zip(left, Program(*chosen).train(stop), strict=True):
                 outcomes[i] = trained
         for i, outcome in enumerate(outcomes):
@@ -141,6 +142,10 @@ def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoin
         )
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 class Program:
     """A training between two chunks of updates: all that changes while it runs.
 
@@ -153,20 +158,25 @@ class Program:
         run_dirs: Sequence[Path],
         group: str | None,
         checkpoints: Sequence[Checkpoint | None],
+        stop: StopRequest,
         anew: bool = False,
     ):
         started = time.perf_counter()
+        for run_dir in run_dirs:
+            print(f"run directory {run_dir}", flush=True)
         enable_compilation_cache()
         config, checkpoint = configs[0], checkpoints[0]
-        compiled = compile_update(configs)
+        compiled = interruptibly(partial(compile_update, configs, report=_say), stop, "compiling")
+        _say(f"compiled in {compiled.seconds:.1f} s")
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
             compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
             if checkpoint
-            else compiled.init(compiled.keys)
+            else interruptibly(partial(compiled.init, compiled.keys), stop, "compiling")
         )
+        self.begun = False  # whether this process has made an update
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
@@ -231,12 +241,9 @@ class Program:
     def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
         """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
         started = time.perf_counter()
-        pending: list[list[dict[str, Any]]] = []
-        while len(pending) < count and not (pending and stop.received):
-            self.states, metrics = self.update(self.states)
-            pending.append(metrics)
-        fetched = [join(groups) for groups in jax.device_get(pending)]
-        self._fetched = None
+        compute = partial(self._compute, count, stop)
+        fetched = compute() if self.begun else interruptibly(compute, stop, "making the first update")
+        self.begun, self._fetched = True, None
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
         for metrics in fetched:
@@ -248,6 +255,14 @@ class Program:
             if not self._sound:
                 break
         return len(fetched), seconds
+
+    def _compute(self, count: int, stop: StopRequest) -> list[dict[str, Any]]:
+        """Make up to `count` updates, at least one; their metrics on the host, leaves [M, ...]."""
+        pending: list[list[dict[str, Any]]] = []
+        while len(pending) < count and not (pending and stop.received):
+            self.states, metrics = self.update(self.states)
+            pending.append(metrics)
+        return [join(groups) for groups in jax.device_get(pending)]
 
     @property
     def _sound(self) -> list[Member]:
