@@ -18,7 +18,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 # Keys that say how a run is run rather than what it computes.
-RUN_KEYS = ("run_dir", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
+RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
 
 
 def _require_seed(seed: int) -> None:
@@ -219,6 +219,7 @@ class ExperimentConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0
     seeds: int = 1  # seed .. seed + seeds - 1, in one program
+    seeds_at_a_time: int = 0  # so many are computed together, the others after them; 0: all that memory has room for
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
@@ -237,6 +238,7 @@ class ExperimentConfig:
             raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
+        require(self.seeds_at_a_time >= 0, "seeds_at_a_time", "0 or more", self.seeds_at_a_time)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
         require(self.retry in (None, "failed"), "retry", "failed", self.retry)
         require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)

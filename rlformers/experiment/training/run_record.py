@@ -35,6 +35,7 @@ class Member:
         template: Its state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
         player: What plays its evaluations (`periodic.make_player`); None: there are none.
         devices: Those that compute it.
+        group_size: How many seeds they vmap together.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Member:
         template: TrainState,
         player: Player | None,
         devices: Sequence[jax.Device],
+        group_size: int,
     ):
-        self.config, self.run_dir, self.devices = config, run_dir, devices
+        self.config, self.run_dir, self.devices, self.group_size = config, run_dir, devices, group_size
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.done = checkpoint.update if checkpoint else 0  # updates
         self.summary: dict[str, Any] = {}
@@ -128,6 +130,7 @@ class Member:
             "config": to_dict(self.config),
             "versions": versions(),
             "num_devices": len(self.devices),
+            "group_size": self.group_size,
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
             "evaluation": self.evaluation.to_json(),

@@ -142,6 +142,10 @@ def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoin
         )
 
 
+def _regrouped(saved: Checkpoint | None, group_size: int) -> bool:
+    return saved is not None and saved.meta.get("group_size", group_size) != group_size
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -184,18 +188,21 @@ class Program:
             before, now = checkpoint.meta.get("num_devices", 1), len(compiled.devices)
             if before != now:
                 print(f"resume: from {before} to {now} devices: last digits may differ")
+            if _regrouped(checkpoint, compiled.group_size):
+                print(f"resume: now with groups of {compiled.group_size} seeds: last digits may differ")
             if on_host(compiled.built.env):
                 again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
                 (state,), (fresh,) = self.states, compiled.init(again)
                 self.states = [with_new_episodes(state, fresh, config.env)]
         for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True):
-            set_rows_aside(run_dir, each, saved, len(compiled.devices), anew or on_host(compiled.built.env))
+            otherwise = anew or on_host(compiled.built.env) or _regrouped(saved, compiled.group_size)
+            set_rows_aside(run_dir, each, saved, len(compiled.devices), otherwise)
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices)
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
