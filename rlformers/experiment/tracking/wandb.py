@@ -23,9 +23,8 @@ from rlformers.experiment.tracking.jsonl import Row
 from rlformers.experiment.tracking.wandb_held import (
     X_AXIS,
     local_media,
-    local_rows,
     mark_uploaded,
-    mend,
+    read_back,
     server_media,
     server_steps,
     steps_of,
@@ -65,7 +64,7 @@ class WandbSink:
             need_home(run_dir)
             self.identity = identity(config, run_dir, group)
             for run_id, seeds in self.identity.members(config).items():
-                self.series.append(self._start(run_id, seeds))
+                self.series.append(self._start(run_id, seeds, rows))
             self._hand_over(rows)
             if self.mode == "online":
                 for series in self.series:
@@ -102,6 +101,9 @@ class WandbSink:
         rows, self.waiting = self.waiting, []
         try:
             self._hand_over(rows)
+            if self.mode == "offline" and self.series:
+                self.identity.rows = {series.run.id: series.total for series in self.series}
+                self.identity.save(self.run_dir)
             self._conclude(summary)
             with ThreadPoolExecutor(8) as threads:
                 exit_code = 0 if summary["completed"] else 1
@@ -139,11 +141,11 @@ class WandbSink:
         print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
         self.series, self.waiting = [], []
 
-    def _start(self, run_id: str, seeds: list[int]) -> "_Series":
+    def _start(self, run_id: str, seeds: list[int], rows: Sequence[Row]) -> "_Series":
         import wandb
 
-        mend(self.run_dir, run_id)
-        local = local_rows(self.run_dir, run_id)  # before this start adds a file of its own
+        # Before this start adds a file of its own.
+        local, doubt = read_back(self.run_dir, run_id, (self.identity.rows or {}).get(run_id, 0))
         try:
             run = self._init(run_id, seeds)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:
@@ -160,15 +162,18 @@ class WandbSink:
         if agent_trial():
             self.identity.project, self.identity.entity = run.project, run.entity or None
             self.identity.save(self.run_dir)
+        held = steps_of(local)
+        if doubt and (self.mode == "offline" or run.resumed):
+            print(f"wandb: cannot read back {self.run_dir}/wandb ({doubt}); taking it that all rows so far are there")
+            held = Counter(int(row["step"] or 0) for row in rows if row["seed"] == seeds[0])
         if self.mode == "offline":
-            return _Series(run, seeds, steps_of(local), local_media(local))
+            return _Series(run, seeds, held, local_media(local))
         if not run.resumed:
             return _Series(run, seeds, Counter(), {})
         try:
             held = server_steps(run)
         except Exception as error:
             print(f"wandb: {first_line(error)}; taking it that all has arrived that was sent from here")
-            held = steps_of(local)
         return _Series(run, seeds, held, server_media(run))
 
     def _init(self, run_id: str, seeds: list[int]) -> Any:
@@ -213,6 +218,7 @@ class _Series:
 
     def __init__(self, run: Any, seeds: list[int], held: Counter[int], media: dict[str, str]):
         self.run, self.seeds, self.held, self.media = run, seeds, held, media
+        self.before = sum(held.values())
         self.parts: list[Row] = []
         self.latest: dict[str, Any] = {}
         self.added = 0
@@ -233,6 +239,11 @@ class _Series:
         else:
             self.added += 1
             self.run.log(values)
+
+    @property
+    def total(self) -> int:
+        """Rows that it has."""
+        return self.before + self.added
 
     def conclude(self, summary: dict[str, Any], run_dir: Path) -> None:
         """Set the run's summary, and add what else there is to see in the run's directory."""

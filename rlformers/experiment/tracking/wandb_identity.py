@@ -26,6 +26,7 @@ class Identity:
     trial: str | None = None
     project: str | None = None
     entity: str | None = None
+    rows: dict[str, int] | None = None  # of every run, as its local files had them when a training last ended in order
 
     def members(self, config: ExperimentConfig) -> dict[str, list[int]]:
         """The seeds of every run."""
