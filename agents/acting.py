@@ -159,9 +159,9 @@ def observe(
 
 def ended_episodes(info: dict[str, Any], done: Bool[Array, " B"]) -> dict[str, Array]:
     """Sums over the environments whose episode ended: their number, and every `info["episode_<name>"]`."""
-    episodes = {"count": done.sum()}
+    episodes: dict[str, Array] = {}
     for name, total in info.items():
         if name.startswith("episode_"):
             ended = done.reshape(len(done), *[1] * (total.ndim - 1))
             episodes[name.removeprefix("episode_")] = jnp.where(ended, total, 0).sum(0).astype(jnp.float32)
-    return episodes
+    return episodes | {"count": done.sum()}  # the learner's own, whatever an environment calls so

@@ -32,13 +32,19 @@ def _train(words: list[str]) -> int:
     from rlformers.experiment.program.build import check
     from rlformers.experiment.run_files.error_file import noting_errors
     from rlformers.experiment.run_files.run_dir import create_run_dir
+    from rlformers.experiment.training.stop_request import SomeFailed
     from rlformers.experiment.training.train import train
 
     check(config)
     run_dir = resume or create_run_dir(config)
     print(f"training {config.core.name} on {config.env}, seeds {config.seed}..{config.seed + config.seeds - 1}")
-    with noting_errors([run_dir], "train"):
-        summary = train(config, run_dir, group=f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    group = f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    try:
+        with noting_errors([run_dir], "train"):
+            summary = train(config, run_dir, group=group)
+    except SomeFailed as error:
+        print(_outcome(error.summary) + f"  {run_dir}")
+        raise
     print(_outcome(summary) + f"  {run_dir}")
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rlformers.errors import UserError
 from rlformers.experiment.run_files.error_file import NAME as ERRORS
+from rlformers.experiment.run_files.file_lock import is_locked
 from rlformers.experiment.run_files.summary import read_summary
 
 HEADER = ("begun", "directory", "env", "core", "seeds", "steps", "of", "status", "return")
@@ -127,7 +128,7 @@ def status(run_dir: Path, summary: dict[str, Any], finished: bool) -> str:
     """In a word."""
     if finished:
         return "failed" if summary.get("failure") else "finished"
-    if _in_use(run_dir):
+    if is_locked(run_dir / ".lock"):
         return "running"
     return "failed" if summary.get("failure") or _ended_by_error(run_dir) else "stopped"
 
@@ -141,20 +142,6 @@ def _ended_by_error(run_dir: Path) -> bool:
         return headings[-1:] == ["train"] and (not summary.exists() or last >= summary.stat().st_mtime)
     except OSError:
         return False
-
-
-def _in_use(run_dir: Path) -> bool:
-    """Whether a process trains there, as far as its file system knows locks."""
-    try:
-        import fcntl
-
-        with (run_dir / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):
-        return False
-    return False
 
 
 def _cells(line: RunLine) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 # Keys that say how a run is run rather than what it computes.
-RUN_KEYS = ("run_dir", "chunk_seconds", "debug", "checkpoint", "tensorboard", "wandb")
+RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
 
 
 def _require_seed(seed: int) -> None:
@@ -102,10 +103,12 @@ class WandbConfig:
     """Weights & Biases: one run per seed, in one group."""
 
     mode: str = "auto"  # auto: online with a key, else offline
-    project: str = "rlformers"
-    entity: str | None = None
-    group: str | None = None  # default: environment and date; shared by all runs of a --multirun
-    tags: list[str] = field(default_factory=list)
+    project: str | None = None  # default: WANDB_PROJECT, or else rlformers
+    entity: str | None = None  # default: WANDB_ENTITY, or else that of the key
+    group: str | None = (
+        None  # default: WANDB_RUN_GROUP, or else environment and date; all runs of a --multirun share it
+    )
+    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, with commas
     checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
@@ -216,9 +219,11 @@ class ExperimentConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0
     seeds: int = 1  # seed .. seed + seeds - 1, in one program
+    seeds_at_a_time: int = 0  # so many are computed together, the others after them; 0: all that memory has room for
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
+    retry: str | None = None  # failed: train the seeds again that met what is no number; not kept in config.yaml
     debug: bool = False  # check every operation of an update, slowly, and name the line at fault
     run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -227,11 +232,15 @@ class ExperimentConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
+        if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
+            object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
             raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
+        require(self.seeds_at_a_time >= 0, "seeds_at_a_time", "0 or more", self.seeds_at_a_time)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
+        require(self.retry in (None, "failed"), "retry", "failed", self.retry)
         require(self.chunk_seconds > 0, "chunk_seconds", "a positive number", self.chunk_seconds)
         if self.total_steps != int(self.total_steps):
             raise UserError(f"total_steps: need a whole number, got {self.total_steps!r}")

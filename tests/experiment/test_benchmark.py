@@ -13,7 +13,7 @@ SMALL = ["ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=1", "ppo.upd
 
 def test_speed_is_told_for_each_combination(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(benchmark, "device", lambda: "Abacus")
+    monkeypatch.setattr(benchmark, "device_name", lambda: "Abacus")
     monkeypatch.setattr(benchmark, "measure", partial(benchmark.measure, repetitions=2, least=0.01))
     assert main(["benchmark", *SMALL, "core=mlp,gru", "seeds=2", "--json", "speed.json"]) == 0
     about, headings, *lines, file = capsys.readouterr().out.splitlines()

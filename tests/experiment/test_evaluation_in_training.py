@@ -23,6 +23,8 @@ from rlformers.experiment.evaluation import during_training
 from rlformers.experiment.evaluation.all_seeds import EpisodesDoNotEnd, Player
 from rlformers.experiment.evaluation.during_training import PeriodicEvaluation, make_player, means
 from rlformers.experiment.program.build import build
+from rlformers.experiment.reports.runs import Found
+from rlformers.experiment.reports.runs import read as read_run
 from rlformers.experiment.run_files.run_dir import create_run_dir
 from rlformers.experiment.training.train import train
 
@@ -190,6 +192,8 @@ def test_the_next_evaluation(every, log_every, total):
     evaluation = object.__new__(PeriodicEvaluation)
     evaluation._config = config
     last = config.num_updates
+    if every < 16 * log_every:  # then they do not wait for log points
+        log_every = 1
     logged = sorted({*range(log_every, last + 1, log_every), last})
     due, before = [], 0
     for update in logged:
@@ -199,6 +203,28 @@ def test_the_next_evaluation(every, log_every, total):
     assert [evaluation.next_update(done) for done in range(last)] == [
         min(update for update in due if update > done) for done in range(last)
     ]
+
+
+def test_between_log_points_evaluations_have_rows_of_their_own(runs, tmp_path):
+    """Every 20 steps, where a log point is every 64: after updates 1, 2, 3, 4, 5, 7, 8, 9, 10, ..."""
+    words = ["eval.every=20", "eval.episodes=2", "log_every=4", "checkpoint.keep_every=48"]
+    config = compose([*SMALL, *words, f"run_dir={tmp_path / 'run'}"])
+    train(config, create_run_dir(config))
+    due = sorted({1, *(-(-20 * k // 16) for k in range(1, 13)), 15})
+    found = rows(tmp_path / "run")
+    assert [(row["step"], row["seed"]) for row in found] == [(16 * u, seed) for u in due for seed in (3, 4)]
+    assert set(due) >= {4, 8, 12, 15}
+    for row in found:
+        logged = row["step"] in (64, 128, 192, 240)
+        assert row["eval/return"] is not None and ("ppo/lr" in row) == logged == ("episode/count" in row)
+        assert logged or {key.split("/")[0] for key in row} == {"seed", "step", "eval"}
+    # Rows between leave sums as they are.
+    plain = compose([*SMALL, "log_every=4", f"run_dir={tmp_path / 'plain'}"])
+    train(plain, create_run_dir(plain))
+    assert [training_only(row) for row in found if "ppo/lr" in row] == rows(tmp_path / "plain")
+    runs = read_run(Found(tmp_path / "run"))
+    assert all(len(curve) == 4 for curve in runs.curves.values())
+    assert all(len(curve) == len(due) for curve in runs.evaluated.values())
 
 
 def test_without_an_end_there_is_no_value(runs, monkeypatch, capsys):

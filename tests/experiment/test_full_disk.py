@@ -10,7 +10,7 @@ import pytest
 
 from rlformers.command.main import main
 from rlformers.config.compose import compose
-from rlformers.experiment.checkpoints.resume import finished
+from rlformers.experiment.checkpoints.kept_rows import finished
 from rlformers.experiment.checkpoints.store import CheckpointStore, saved_updates
 from rlformers.experiment.sweeps.record import Job, create, results
 
@@ -41,17 +41,16 @@ def test_a_run_whose_last_state_was_not_saved_is_not_finished(tmp_path, monkeypa
     assert summary["completed"] and summary["save_failure"] is None
 
 
-@pytest.mark.parametrize("saved,is_finished", [([], False), ([3], False), ([3, 4], True)])
-def test_what_has_no_last_state_is_not_finished_whatever_its_summary_says(saved, is_finished, tmp_path):
+@pytest.mark.parametrize("steps,is_finished", [([], False), ([16, 48], False), ([48, 64], True)])
+def test_what_has_no_last_row_is_not_finished_whatever_its_summary_says(steps, is_finished, tmp_path):
     config = compose([*SMALL, f"run_dir={tmp_path / 'sweep'}"])
     sweep, (job,) = create([Job("core=gru", config)], tmp_path / "sweep", [])
     run_dir = tmp_path / "sweep" / "0"
     run_dir.mkdir()
     summary = {"completed": True, "total_steps": 64, "seeds": [0], "final_return": {"per_seed": [1.0]}}
     (run_dir / "summary.json").write_text(json.dumps(summary))
-    for update in saved:
-        (run_dir / "checkpoints" / str(update)).mkdir(parents=True)
-    assert (finished(run_dir, job.config, None) is not None) == is_finished
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps({"seed": 0, "step": step}) + "\n" for step in steps))
+    assert (finished(run_dir, job.config) is not None) == is_finished
     assert [result.status for result in results(sweep, [job])] == ["finished" if is_finished else "waiting"]
 
 

@@ -34,9 +34,12 @@ def trained(tmp_path, monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             if stop.received:
                 raise Interrupted
-        summary = {"env": config.env, "core": config.core.name, "seeds": [0], "final_return": FINAL, "completed": True}
-        summary["total_steps"] = config.num_updates * config.batch_size
-        (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True, exist_ok=True)
+        seeds, steps = list(range(config.seed, config.seed + config.seeds)), config.num_updates * config.batch_size
+        final = FINAL | {"per_seed": FINAL["per_seed"][:1] * config.seeds}
+        summary = {"env": config.env, "core": config.core.name, "seeds": seeds, "final_return": final}
+        summary |= {"completed": True, "total_steps": steps}
+        rows = [json.dumps({"seed": seed, "step": steps}) + "\n" for seed in seeds]
+        (run_dir / "metrics.jsonl").write_text("".join(rows))
         (run_dir / "summary.json").write_text(json.dumps(summary))
         return summary
 

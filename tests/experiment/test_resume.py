@@ -78,7 +78,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert digest(restored(one, updates)[0]) == digest(restored(other, updates)[0])
     summaries = [json.loads((path / "summary.json").read_text()) for path in (one, other)]
     assert summaries[0]["completed"] and summaries[0]["final_return"] == summaries[1]["final_return"]
-    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir())
+    # Of a life that ended before its first checkpoint, the rows are set aside.
+    names = [{path.name for path in run_dir.iterdir() if path.suffix != ".old"} for run_dir in (one, other)]
+    assert names[0] == names[1]
     assert best(one) == best(other)
 
 

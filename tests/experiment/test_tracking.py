@@ -4,6 +4,7 @@ A life is a process that logs rows and then dies as by SIGKILL; the life after i
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from wandb_lives import cut, killed, live, summary, upload
 from wandb_stub import ENTITY
 
 from rlformers.command.main import main
-from rlformers.experiment.tracking import read_rows
+from rlformers.experiment.tracking import read_rows, wandb_held
 from rlformers.experiment.tracking.wandb_held import local_rows, steps_of
 
 
@@ -42,7 +43,9 @@ def test_a_killed_online_run_has_no_gap_and_no_row_twice(after, server, tmp_path
     assert run.column("env_steps") == list(range(1, 41)) and run.exit_code == 1
     live(run_dir, steps=range(31, 51), before=30, covered=50).finish(summary([0]))  # an older checkpoint
     assert run.column("env_steps") == list(range(1, 51)) and run.exit_code == 0
-    assert list(server.runs) == [run.name] and capsys.readouterr().out == ""
+    assert list(server.runs) == [run.name]
+    address = f"wandb: {server.environment['WANDB_BASE_URL']}/{ENTITY}/rlformers/runs/{run.name}\n"
+    assert capsys.readouterr().out == 2 * address
 
 
 @pytest.mark.parametrize("hurry", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -95,12 +98,57 @@ def test_the_trial_of_an_agent_is_one_run_of_means(server, tmp_path, monkeypatch
     assert list(server.runs) == ["trial1"] and len(run.history) == 3
 
 
+def test_the_environment_says_what_the_configuration_does_not(server, tmp_path, monkeypatch):
+    names = {"PROJECT": "ours", "RUN_GROUP": "the group", "NAME": "mine", "TAGS": "one, two,,", "ENTITY": ENTITY}
+    for name, value in names.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    live(tmp_path / "r", steps=range(1, 4), covered=3, seeds=2).finish(summary([0, 1]))
+    for seed, run in enumerate(server.runs.values()):
+        assert (run.project, run.bucket["groupName"]) == ("ours", "the group")
+        assert run.bucket["displayName"] == f"mine-seed{seed}"
+        assert set(run.bucket["tags"]) > {"one", "two"} and "" not in run.bucket["tags"]
+    server.runs.clear()
+    own = ["wandb.project=theirs", "wandb.group=another", "wandb.tags=[three,'']"]
+    live(tmp_path / "q", *own, steps=range(1, 4), covered=3).finish(summary([0]))
+    (run,) = server.runs.values()
+    assert (run.project, run.bucket["groupName"]) == ("theirs", "another")
+    assert "three" in run.bucket["tags"] and "one" not in run.bucket["tags"]
+
+
+@pytest.mark.parametrize("fault", ["other format", "nothing", "error"])
+def test_files_that_cannot_be_read_back_are_not_believed(fault, tmp_path, monkeypatch, capsys):
+    """A version of W&B that writes otherwise: no row is logged twice, and a line says what is taken to be there."""
+    run_dir = tmp_path / "r"
+    live(run_dir, "wandb.mode=offline", steps=range(1, 6), covered=5).finish(summary([0], completed=False))
+    (run_id,) = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()
+    assert json.loads((run_dir / "wandb" / "ids.json").read_text())["rows"] == {run_id: 5}
+    capsys.readouterr()
+    sink = live(run_dir, "wandb.mode=offline", steps=range(6, 9), before=5, covered=8)
+    assert [series.added for series in sink.series] == [3]
+    sink.finish(summary([0]))
+    assert "cannot read back" not in capsys.readouterr().out
+    (first, second) = sorted((run_dir / "wandb").glob("offline-run-*/*.wandb"))
+    if fault == "other format":
+        first.write_bytes(b"LIKE NOTHING" * 500)
+    elif fault == "nothing":
+        first.unlink()
+    else:
+        monkeypatch.setattr(wandb_held, "_records", lambda data: {}["format"])
+    sink = live(run_dir, "wandb.mode=offline", steps=range(9, 11), before=8, covered=10)
+    why = "KeyError: 'format'" if fault == "error" else r"\d rows where 8 were written"
+    line = rf"wandb: cannot read back {run_dir}/wandb \({why}\); taking it that all rows so far are there\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
+    assert [series.added for series in sink.series] == [2]
+    sink.finish(summary([0]))
+
+
 def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("rlformers.experiment.tracking.wandb._FINISH_TIMEOUT", 1)
     monkeypatch.setattr("rlformers.experiment.tracking.wandb._INIT_TIMEOUT", 1)
     sink = live(tmp_path / "r", steps=range(1, 4), covered=3, seeds=2)
     assert [series.run.entity for series in sink.series] == [ENTITY] * 2
     server.hang_up()
+    assert f"wandb: {sink.series[0].run.url}\n" in capsys.readouterr().out
     begun = time.monotonic()
     sink.finish(summary([0, 1]))
     assert time.monotonic() - begun < 10

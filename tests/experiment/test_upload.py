@@ -31,7 +31,7 @@ def never_logged(tmp_path):
 
 def test_a_run_is_uploaded_later_and_again(server, never_logged, capsys):
     assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 10 of 10 rows added online\n"
+    assert capsys.readouterr().out.endswith(f"/{never_logged.name}: 10 of 10 rows added online\n")
     first, second = server.runs.values()
     assert first.column("env_steps") == second.column("env_steps") == [10, 20, 30, 40, 50]
     assert (first.config["seed"], second.config["seed"], first.project, first.exit_code) == (0, 1, "later", 1)
@@ -44,11 +44,11 @@ def test_a_run_is_uploaded_later_and_again(server, never_logged, capsys):
     del second.history[2]  # the server has lost a row
     before = [dict(row) for row in first.history]
     assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 1 of 10 rows added online\n"
+    assert capsys.readouterr().out.endswith(f"/{never_logged.name}: 1 of 10 rows added online\n")
     assert first.history == before and sorted(second.column("env_steps")) == [10, 20, 30, 40, 50]
     assert second.summary["env_steps"] == 50  # the newest row, though another was logged last
     assert main(["track", str(never_logged), "wandb.project=later"]) == 0
-    assert capsys.readouterr().out == f"{never_logged}: 0 of 10 rows added online\n"
+    assert capsys.readouterr().out.endswith(f"/{never_logged.name}: 0 of 10 rows added online\n")
     assert len(server.runs) == 2 and len(server.uploads) == shown and len(second.history) == 5
 
 

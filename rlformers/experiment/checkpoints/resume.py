@@ -13,6 +13,7 @@ from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointError, good_checkpoints, saved_updates
 from rlformers.experiment.run_files.provenance import versions
 from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.training.stop_request import Failed
 
 # What meta.json must have for a run to go on; what came later has defaults.
 NEEDED = ("config", "metrics_bytes", "episodes", "wall_seconds", "loop_seconds")
@@ -71,7 +72,9 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         return checkpoint
     directory = run_dir / "checkpoints"
     if saved_updates(directory):
-        raise CheckpointError(f"resume: no checkpoint in {directory} can be used; move it away to start afresh")
+        raise CheckpointError(
+            f"resume: no checkpoint in {directory} can be used; move {run_dir} away, or give another run_dir="
+        )
     return None
 
 
@@ -135,22 +138,20 @@ def with_new_episodes(
     )
 
 
-def finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do: its last state is saved, and the summary is of that.
-
-    Args:
-        run_dir: The run's directory.
-        config: What to run.
-        checkpoint: Its newest good one. None: whatever has the name of one counts, its files are not looked at.
-    """
-    summary = read_summary(run_dir)
-    if summary is None:
-        return None
-    reached = checkpoint.update if checkpoint else max(saved_updates(run_dir / "checkpoints"), default=0)
-    done = summary["completed"] and reached == config.num_updates
-    return summary if done and summary["total_steps"] == reached * config.batch_size else None
-
-
 def failure(run_dir: Path) -> dict[str, Any] | None:
     """What the run in a directory failed of the last time, if it did."""
     return (read_summary(run_dir) or {}).get("failure")
+
+
+def known_failure(run_dir: Path, config: ExperimentConfig) -> Failed | None:
+    """What all seeds of a run failed of the last time, if they did: from the same state, they would again."""
+    known = failure(run_dir)
+    if known is None:
+        return None
+    failed = Failed(known["what"], known["update"], known["step"], known["seeds"])
+    return failed.leaving(run_dir, known["checkpoint"], config.debug)
+
+
+def before_failures(run_dir: Path, config: ExperimentConfig) -> Checkpoint | None:
+    """The newest checkpoint of a run in which no seed has failed; None if there is none."""
+    return next((saved for saved in usable(run_dir, config) if not saved.meta.get("failed")), None)

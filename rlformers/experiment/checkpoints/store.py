@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +26,7 @@ import jax
 from rlformers.errors import FileError
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
+from rlformers.experiment.run_files.file_lock import fsync_path
 
 SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older checkpoints cannot be read any more
 _SUMS = "SHA256SUMS"
@@ -99,8 +99,7 @@ class CheckpointStore:
             score: The best checkpoint has the highest; None and NaN are never the best.
             pinned: Keep it for ever.
         """
-        if self._pending is not None:
-            self._pending.result()
+        self.settle()
         if score is not None and not math.isfinite(score):
             score = None
         self.best_score = max((known for known in (self.best_score, score) if known is not None), default=None)
@@ -109,14 +108,18 @@ class CheckpointStore:
         named = {name: leaf.copy() for name, leaf in to_named(state).items()}
         self._pending = self._thread.submit(self._try_to_write, update, named, everything)
 
+    def settle(self) -> None:
+        """Return when everything is on disk, or could not be put there."""
+        if self._pending is not None:
+            self._pending.result()
+
     def wait(self) -> None:
         """Return when everything is on disk.
 
         Raises:
             CheckpointError: The last save failed.
         """
-        if self._pending is not None:
-            self._pending.result()
+        self.settle()
         if self._error is not None:
             raise self._error
 
@@ -150,7 +153,7 @@ class CheckpointStore:
             if (self.directory / place).exists():  # damaged, or of a run that was rewound
                 (self.directory / place).rename(trash / place)
             folder.rename(self.directory / place)
-            _fsync(self.directory)
+            fsync_path(self.directory)
             self.newest = update
             self._kept[update] = {"score": meta["score"], "pinned": meta["pinned"]}
             for old in set(saved_updates(self.directory)) - self._wanted():
@@ -276,12 +279,4 @@ def _damage(folder: Path) -> str | None:
 def _flush(folder: Path) -> None:
     """Force a folder to the disk: a rename must not survive a power cut that what it names does not."""
     for path in (*folder.rglob("*"), folder):
-        _fsync(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync_path(path)

@@ -1,8 +1,10 @@
 """Evaluations while training goes on, in environments of their own: `eval.*`.
 
 They fall on log points, so that what they find stands in a row of `metrics.jsonl` whose step is theirs: on the first
-one, on the first at or after every multiple of `eval.every`, and on the last. Their random numbers come from the seed
-and the number of the update: training is the same with and without them, and so is a run that was stopped in between.
+one, on the first at or after every multiple of `eval.every`, and on the last. If `eval.every` is less than there is
+between two log points, they fall on updates instead, and those between log points have rows of their own. Their random
+numbers come from the seed and the number of the update: training is the same with and without them, and so is a run
+that was stopped in between.
 """
 
 import math
@@ -65,6 +67,8 @@ class PeriodicEvaluation:
         if not every:
             return last
         log_every, batch = config.updates_per_log_point, config.batch_size
+        if every < batch * log_every:
+            log_every = 1
         logged = done // log_every * log_every
         step = (logged * batch // every + 1) * every if logged else 0
         return min(last, max(1, -(-step // (batch * log_every))) * log_every)
@@ -73,12 +77,15 @@ class PeriodicEvaluation:
         """Whether there is an evaluation after an update."""
         return bool(self._config.eval.every) and update == self.next_update(update - 1)
 
-    def after(self, update: int, states: TrainState) -> list[dict[str, float | None]]:
+    def after(
+        self, update: int, states: TrainState, sound: Sequence[bool] | None = None
+    ) -> list[dict[str, float | None]]:
         """Evaluate: `eval/return`, `eval/length`, ... of each seed.
 
         Args:
             update: Number of the update that has been made, after which one is `due`.
             states: The state after it, leaves [S, ...].
+            sound: For each seed whether it has not failed; default: none has. Of the others nothing is found.
         """
         started = time.perf_counter()
         moments = states.normalizers.observation if self._config.ppo.normalize_observations else None
@@ -88,15 +95,19 @@ class PeriodicEvaluation:
         except EpisodesDoNotEnd as error:
             print(f"eval: {error}; left out after {update * self._config.batch_size:,} steps")
             found = [{"return": None, "length": None} for _ in range(self._config.seeds)]
-        self._last = {"update": update, "found": found}
+        if sound is not None:
+            found = [row if good else dict.fromkeys(row) for row, good in zip(found, sound, strict=True)]
+        self._last = {"update": update, "found": found, "sound": None if sound is None else list(sound)}
         self.seconds += time.perf_counter() - started
         return [{f"eval/{name}": value for name, value in row.items()} for row in found]
 
     def score(self, update: int) -> float | None:
-        """Mean return over the seeds of the evaluation after an update; None if that was another one or has none."""
+        """Mean return over the sound seeds of the evaluation after an update; None if there was none or it has none."""
         if self._last is None or self._last["update"] != update:
             return None
-        returns = [row["return"] for row in self._last["found"]]
+        found = self._last["found"]
+        sound = self._last.get("sound") or [True] * len(found)
+        returns = [row["return"] for row, good in zip(found, sound, strict=True) if good]
         return None if None in returns else float(np.mean(returns))
 
     def to_json(self) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +29,7 @@ from rlformers.experiment.evaluation.episode_statistics import summarise
 from rlformers.experiment.program.build import Built, build, check_spaces
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
 from rlformers.experiment.run_files.run_dir import write_json
+from rlformers.experiment.training.failed_seeds import failed_note
 
 # Sets the random numbers of evaluations apart from those of training, which come from key(seed).
 EVALUATION = 0x5EED
@@ -71,6 +73,8 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     if differing := changes(from_dict(begun), trained) if begun else []:
         edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
         raise UserError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
+    if failed := checkpoint.meta.get("failed"):
+        print(f"rlformers: warning: {failed_note(failed)}: its agent is that before it", file=sys.stderr)
     full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))
     moments = full.normalizers.observation if config.ppo.normalize_observations else None
     nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
+from rlformers.experiment.program.episode_names import check_episode_names
 from rlformers.experiment.program.traced import check_observations, explained, trace_steps
 from rlformers.experiment.tracking.tensorboard import require_tensorboard
 
@@ -61,6 +62,7 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    check_episode_names(config.env, env.env, params)
 
     def core(key: PRNGKeyArray) -> Any:
         name, width, num_layers = config.core.name, config.model.width, config.model.num_layers

@@ -5,6 +5,10 @@ processor takes them one by one, as many at a time as it has cores: several smal
 together, and one program keeps little more than one core busy. (The defaults of `rlformers train`, 8 agents, 2 cores:
 1.0 s an update, vmapped 1.7 s. Very small networks would be faster vmapped.) What is compiled then is the program of
 one agent, whose numbers are those of a run of its own, to the last digit.
+
+`seeds_at_a_time` limits how many agents are computed together. On an accelerator they are then vmapped in groups of
+that size, one group after the other; by itself a group is as large as what is known of the memory allows. Numbers of an
+agent do not depend on its group but for last digits, since XLA may add up in another order.
 """
 
 import time
@@ -22,11 +26,20 @@ from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers, check_alike
 from rlformers.envs.adapters.host_resets import on_host
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import fetch
 from rlformers.experiment.program.build import Built, build
-from rlformers.experiment.program.devices import choose_devices, divider, everywhere_on, layout, make_mesh, with_layout
+from rlformers.experiment.program.devices import (
+    choose_devices,
+    device_name,
+    divider,
+    everywhere_on,
+    layout,
+    make_mesh,
+    with_layout,
+)
 from rlformers.experiment.run_files.provenance import num_cores
-from rlformers.experiment.training.nan_guard import debugged
+from rlformers.experiment.training.nan_guard import debugged, keeping_the_last_good
 from rlformers.quick_compile import IN_A_HURRY
 
 # States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
@@ -43,14 +56,16 @@ class Compiled(NamedTuple):
     place: Callable[[TrainState], States]  # puts a state, leaves [M, ...], onto the devices, as `update` takes it
     update: Callable[[States], tuple[States, list[dict[str, Any]]]]  # donates the states; metrics of each group
     devices: list[jax.Device]
+    group_size: int  # agents that are vmapped together, at most
     seconds: float  # that it took to build and compile
 
 
-def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
+def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], None] = lambda line: None) -> Compiled:
     """Build what the runs name and compile their update, for all devices that can share their environments.
 
     Args:
         configs: Of runs that differ in `Numbers` and in places only.
+        report: Gets a line that says what is about to be compiled.
     """
     started = time.perf_counter()
     check_alike([each.ppo for each in configs])
@@ -65,11 +80,13 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
     init = jax.vmap(built.learner.init)
     one = jax.eval_shape(init, keys[: config.seeds])
 
+    num_parameters = sum(x.size for x in jax.tree.leaves(one.agent)) // config.seeds
+    report(f"{device_name()}; {num_parameters:,} parameters; compiling")
     alone = one_by_one(devices, built.env)
 
     def update(state: Any, numbers: Numbers) -> Any:
         step = built.learner_with(numbers, divider(mesh) if mesh else None, vmapped=not alone).update
-        return (debugged(step) if config.debug else step)(state)
+        return keeping_the_last_good(debugged(step) if config.debug else step)(state)
 
     def update_alone(states: Any, numbers: Numbers) -> Any:
         """Of a group of one: under `vmap` conditions would be computed on both sides."""
@@ -77,22 +94,43 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
         return jax.tree.map(lambda x: x[None], update(*one))
 
     update_group = update_alone if alone else jax.vmap(update)
-    size = 1 if alone else len(keys)
-    groups = [slice(at, at + size) for at in range(0, len(keys), size)]
-    template = jax.eval_shape(init, keys[groups[0]])
-    numbers = [jax.tree.map(lambda column, group=group: jnp.array(column[group]), columns) for group in groups]
+    limit = config.seeds_at_a_time or len(keys)
+    if limit < len(keys) and on_host(built.env):
+        raise UserError(
+            f"seeds_at_a_time: {config.env} lives on the host, where all {len(keys)} agents act in one call"
+        )
     if mesh is None:
         # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, compiler_options=IN_A_HURRY), partial(jax.device_put, may_alias=False)
         jitted = jax.jit(update_group, donate_argnums=0)
     else:
-        everywhere, states = everywhere_on(mesh), layout(template, mesh)
+        everywhere, states = everywhere_on(mesh), layout(one, mesh)
         # Compiled well, the program of the first state takes seconds longer, and more with more agents.
         first, put = jax.jit(init, out_shardings=states), partial(jax.device_put, device=states)
-        one, numbers = with_layout(one, mesh), jax.device_put(numbers, everywhere)
+        one = with_layout(one, mesh)
         inputs = outputs = (states, everywhere)
         jitted = jax.jit(update_group, donate_argnums=0, in_shardings=inputs, out_shardings=outputs)
-    program = jitted.lower(template, numbers[0]).compile()
+
+    def compiled_for(size: int) -> Callable:
+        """The program of a group of so many agents."""
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]  # nothing can be compiled ahead of time then
+            return update_group
+        shapes = jax.eval_shape(init, keys[:size]), jax.tree.map(lambda column: jnp.array(column[:size]), columns)
+        return jitted.lower(*shapes).compile()
+
+    size, program = 1 if alone else min(limit, len(keys)), None
+    while program is None:
+        program = compiled_for(size)
+        divisible = size > 1 and not config.seeds_at_a_time and not on_host(built.env)
+        if divisible and (lack := memory_lacking(program, devices[0], len(keys) / size)):
+            size, program = -(-size // 2), None
+            report(f"{lack}; trying groups of {size} seeds")
+    groups = [slice(at, at + size) for at in range(0, len(keys), size)]
+    numbers = [jax.tree.map(lambda column, group=group: jnp.array(column[group]), columns) for group in groups]
+    if mesh is not None:
+        numbers = jax.device_put(numbers, everywhere_on(mesh))
+    rest = len(keys) % size
+    programs = [program] * (len(groups) - bool(rest)) + ([compiled_for(rest)] if rest else [])
     seconds = time.perf_counter() - started
 
     def place(state: TrainState) -> States:
@@ -107,8 +145,9 @@ def compile_update(configs: Sequence[ExperimentConfig]) -> Compiled:
         init=lambda keys: [first(keys[group]) for group in groups],
         one=one,
         place=place,
-        update=_side_by_side(program, numbers),
+        update=_side_by_side(programs, numbers, limit if alone else 1),
         devices=devices,
+        group_size=size,
         seconds=seconds,
     )
 
@@ -118,16 +157,42 @@ def one_by_one(devices: Sequence[jax.Device], env: Any) -> bool:
     return len(devices) == 1 and devices[0].platform == "cpu" and not on_host(env)
 
 
-def _side_by_side(program: Callable, numbers: Sequence[Any]) -> Callable[[States], tuple[States, list[dict[str, Any]]]]:
-    """The update of all groups of agents, at most as many at a time as there are cores."""
-    pool = ThreadPoolExecutor(min(len(numbers), num_cores()), "update") if len(numbers) > 1 else None
+def memory_lacking(program: Any, device: Any, times: float) -> str | None:
+    """Why a compiled update does not fit into a device, as far as both can be known; None if it does, or if not.
 
-    def one(state: TrainState, numbers: Any) -> Any:
+    Args:
+        program: The update of a group of agents, whose states are its arguments.
+        device: Where it runs.
+        times: How many such groups there are; the states of all of them stay there.
+    """
+    stats = device.memory_stats()
+    needs = program.memory_analysis() if hasattr(program, "memory_analysis") else None  # without jit it has none
+    if not stats or "bytes_limit" not in stats or needs is None:
+        return None
+    states = needs.argument_size_in_bytes * times
+    more = needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+    free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    if states + more <= free:
+        return None
+    return f"an update needs {(states + more) / 1e9:.1f} GB, {device.device_kind} has {free / 1e9:.1f} GB"
+
+
+def _side_by_side(
+    programs: Sequence[Callable], numbers: Sequence[Any], limit: int
+) -> Callable[[States], tuple[States, list[dict[str, Any]]]]:
+    """The update of all groups of agents: so many at a time, and no more than there are cores."""
+    workers = min(len(numbers), num_cores(), limit)
+    pool = ThreadPoolExecutor(workers, "update") if workers > 1 else None
+
+    def one(program: Callable, state: TrainState, numbers: Any) -> Any:
         # What one thread starts is computed in order, so each waits for the end of what it has started.
         return jax.block_until_ready(program(state, numbers))
 
     def update(states: States) -> tuple[States, list[dict[str, Any]]]:
-        done = list(pool.map(one, states, numbers)) if pool else [program(states[0], numbers[0])]
+        if len(programs) == 1:
+            done = [programs[0](states[0], numbers[0])]
+        else:
+            done = list((pool.map if pool else map)(one, programs, states, numbers))
         return [state for state, _ in done], [metrics for _, metrics in done]
 
     return update

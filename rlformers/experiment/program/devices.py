@@ -5,7 +5,9 @@ as parameters, is on every device. XLA adds what has to be exchanged. Random num
 may go on with other devices, and its numbers are the same but for last digits, since sums have another order.
 """
 
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 from rlformers.agents.ppo import Divide, TrainState
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host_resets import on_host
+from rlformers.experiment.run_files.provenance import num_cores
 
 AXIS = "environments"
 
@@ -81,3 +84,19 @@ def divider(mesh: Mesh) -> Divide:
         )
 
     return divide
+
+
+def device_name() -> str:
+    """What computes: the name of the accelerator, or of the processor and how many of its cores may be used."""
+    first = jax.devices()[0]
+    if first.platform != "cpu":
+        return f"{jax.local_device_count()} x {first.device_kind}"
+    return f"{_processor()}, {num_cores()} cores"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or not x86
+        return platform.processor() or platform.machine()

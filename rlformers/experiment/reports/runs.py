@@ -1,6 +1,5 @@
 """What run directories, and the records of sweeps, say: configuration, returns while training, and the summary."""
 
-import fcntl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +11,11 @@ from rlformers.config.compose import flatten, from_dict, load, to_dict
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
 from rlformers.experiment.checkpoints.store import newest_meta
+from rlformers.experiment.run_files.file_lock import is_locked
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.sweeps.record import Sweep
 from rlformers.experiment.tracking import Row, read_rows
+from rlformers.experiment.training.failed_seeds import failed_note
 
 
 class Run(NamedTuple):
@@ -25,7 +26,7 @@ class Run(NamedTuple):
     curves: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes since the row before)
     evaluated: dict[int, np.ndarray]  # of each seed: rows (step, mean return of the episodes of an evaluation)
     summary: dict[str, Any] | None  # None: it was killed, or still runs
-    running: bool  # a process trains there
+    running: bool  # a process trains there: it has the lock of `run_dir.locked`
     goal: int  # environment steps of each seed at its end
     problems: tuple[str, ...] = ()  # what of it cannot be read or believed, and what the record of its sweep says
 
@@ -142,10 +143,21 @@ def read(found: Found) -> Run:
     summary = read_summary(path)
     if summary is None and (path / "summary.json").exists():
         problems.append("unreadable: summary.json is no summary of a run")
+    failed = (summary or {}).get("failed") or []
+    if failed and not (summary or {}).get("failure"):
+        problems.append(failed_note(failed))
+    rows = [row for row in rows if row["seed"] not in {one["seed"] for one in failed}]
     curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
     goal = config.num_updates * config.batch_size
     return Run(
-        path, flatten(to_dict(config)), curves, evaluated, summary, _in_use(path), goal, tuple(dict.fromkeys(problems))
+        path,
+        flatten(to_dict(config)),
+        curves,
+        evaluated,
+        summary,
+        is_locked(path / ".lock"),
+        goal,
+        tuple(dict.fromkeys(problems)),
     )
 
 
@@ -167,15 +179,3 @@ def _curves(rows: Sequence[Row], key: str) -> dict[int, np.ndarray]:
             step, value = (np.nan if number is None else number for number in (row["step"], row[key]))
             curves.setdefault(int(row["seed"] or 0), []).append((step, value))
     return {seed: np.array(curve, float) for seed, curve in curves.items()}
-
-
-def _in_use(path: Path) -> bool:
-    """Whether a process holds the lock of `run_dir.locked`."""
-    try:
-        with (path / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # none, or on a file system without locks
-        return False
-    return False

@@ -1,7 +1,6 @@
 """Run directories: one per run and one process at a time; what exists is gone on with, never overwritten."""
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import load, to_yaml
 from rlformers.errors import FileError, UserError
+from rlformers.experiment.run_files.file_lock import fsync, lock
 
 _BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
 
@@ -25,7 +25,7 @@ def create_run_dir(config: ExperimentConfig) -> Path:
         UserError: It exists and is no run, or that of another configuration, or it cannot be written.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-    path = Path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
+    path = given_path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
     number = 1
     while True:
         try:
@@ -42,6 +42,11 @@ def create_run_dir(config: ExperimentConfig) -> Path:
             path = path.with_name(f"{stamp}-{number}")
         except OSError as error:
             raise UserError(f"run_dir: cannot write {path}: {error.strerror}") from error
+
+
+def given_path(path: Path | str) -> Path:
+    """A path as it was given, with `~` for the user's home; as it is where nobody has a home."""
+    return Path(os.path.expanduser(path))
 
 
 def is_new(path: Path) -> bool:
@@ -79,7 +84,7 @@ def write_whole(path: Path, text: str) -> None:
         with unfinished.open("w") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:  # that of a full disk names no file
         raise FileError(error.errno, error.strerror, str(path)) from error
@@ -101,7 +106,7 @@ def finite(value: Any) -> Any:
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keep other processes from training in a directory; a process that dies gives it free.
+    """Keep other processes from training in a directory, where files can be locked; a process that dies gives it free.
 
     Raises:
         UserError: Another process does, or the directory cannot be written.
@@ -112,7 +117,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         raise UserError(f"run_dir: cannot write {run_dir}: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError as error:
             file.seek(0)
             raise UserError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error

@@ -13,7 +13,6 @@ which is named relative to that of the sweep: both can be moved together, and fo
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -25,8 +24,11 @@ from typing import Any, NamedTuple, TextIO
 from rlformers.config import ExperimentConfig
 from rlformers.config.compose import from_dict, to_dict
 from rlformers.errors import UserError
-from rlformers.experiment.checkpoints.resume import computation, finished
+from rlformers.experiment.checkpoints.kept_rows import finished
+from rlformers.experiment.checkpoints.resume import computation
+from rlformers.experiment.run_files.file_lock import lock
 from rlformers.experiment.run_files.run_dir import finite, is_new, write_json
+from rlformers.experiment.training.failed_seeds import failed_note
 
 SCHEMA = 3
 HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
@@ -45,7 +47,7 @@ class Result(NamedTuple):
     name: str
     run_dir: Path
     status: str  # as in the record of the sweep
-    summary: dict[str, Any] | None  # of a finished one
+    summary: dict[str, Any] | None  # of a finished one, or one whose seeds failed in part
     error: str | None  # of a failed one
 
 
@@ -148,7 +150,7 @@ class Sweep:
     def _writing(self) -> Iterator[TextIO]:
         """The end of `statuses.jsonl`, for one process at a time."""
         with (self.directory / "statuses.jsonl").open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
             file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
             if file.read(1) not in ("", "\n"):
                 file.write("\n")
@@ -229,14 +231,16 @@ def results(sweep: Sweep, jobs: Sequence[Job] | None = None) -> list[Result]:
         jobs = [Job(run["name"], _in(from_dict(run["config"]), Path(run["run_dir"]))) for run in sweep.runs]
     for job, entry in zip(jobs, sweep.runs, strict=True):
         summary = summary_of(job)
-        status = "finished" if summary else entry["status"]
-        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, None if summary else entry["error"]))
+        status, error = ("finished", None) if summary else (entry["status"], entry["error"])
+        if summary and summary.get("failed"):  # the seeds that did not are trained to the end
+            status, error = "failed", failed_note(summary["failed"])
+        found.append(Result(job.name, Path(entry["run_dir"]), status, summary, error))
     return found
 
 
 def summary_of(job: Job) -> dict[str, Any] | None:
     """The summary of a run that is finished."""
-    return finished(Path(str(job.config.run_dir)), job.config, None)
+    return finished(Path(str(job.config.run_dir)), job.config)
 
 
 def _in(config: ExperimentConfig, run_dir: Path) -> ExperimentConfig:

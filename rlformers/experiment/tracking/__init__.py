@@ -19,6 +19,9 @@ class Sink(Protocol):
     def commit(self, step: int) -> None:
         """Learn that a checkpoint after `step` environment steps is on disk: rows up to there are final."""
 
+    def renew(self, seed: int) -> None:
+        """Bring what it shows of a seed up to date with the rows that it was opened with."""
+
     def finish(self, summary: dict) -> None:
         """Take the run's summary and close. A view never raises, here or above: it must not stop a training."""
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rlformers.errors import FileError, UserError
+from rlformers.experiment.run_files.file_lock import fsync
 from rlformers.experiment.run_files.run_dir import finite
 
 Row = dict[str, float | int | None]
@@ -49,11 +49,14 @@ class JsonlSink:
             FileError: It cannot be written, with the path of the file.
         """
         with _naming(self.path):
-            os.fsync(self.file.fileno())
+            fsync(self.file.fileno())
         return self.file.tell()
 
     def commit(self, step: int) -> None:
         """Nothing: a resumed run cuts off what it will write again."""
+
+    def renew(self, seed: int) -> None:
+        """Nothing: it is the record itself."""
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the file."""

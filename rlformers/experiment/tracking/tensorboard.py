@@ -51,6 +51,10 @@ class TensorboardSink:
     def commit(self, step: int) -> None:
         """Nothing: what a resumed run makes again is declared void then."""
 
+    def renew(self, seed: int) -> None:
+        """Write all rows of a seed anew if some are missing."""
+        self._try(lambda: self.writers.setdefault(seed, self._open(seed)))
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the files."""
         self._try(lambda: [writer.close() for writer in self.writers.values()])

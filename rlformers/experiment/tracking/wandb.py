@@ -5,6 +5,7 @@ offline file nor the server can take a row back. What a process that was killed 
 server is handed over at the next start, from `metrics.jsonl`.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,16 +23,15 @@ from rlformers.experiment.tracking.jsonl import Row
 from rlformers.experiment.tracking.wandb_held import (
     X_AXIS,
     local_media,
-    local_rows,
     mark_uploaded,
-    mend,
+    read_back,
     server_media,
     server_steps,
     steps_of,
 )
-from rlformers.experiment.tracking.wandb_identity import identity
+from rlformers.experiment.tracking.wandb_identity import LONGEST_NAME, identity
 from rlformers.experiment.tracking.wandb_media import log_checkpoints, log_evaluations, log_media
-from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode
+from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode, need_home
 
 _INIT_TIMEOUT = 20  # seconds, then offline
 _FINISH_TIMEOUT = 120  # seconds in which what is left must be uploaded
@@ -61,13 +61,15 @@ class WandbSink:
             self.mode = choose_mode(config.wandb.mode)
             if self.mode == "disabled":
                 return
+            need_home(run_dir)
             self.identity = identity(config, run_dir, group)
             for run_id, seeds in self.identity.members(config).items():
-                self.series.append(self._start(run_id, seeds))
+                self.series.append(self._start(run_id, seeds, rows))
             self._hand_over(rows)
             if self.mode == "online":
                 for series in self.series:
                     mark_uploaded(run_dir, series.run.id)
+                    print(f"wandb: {series.run.url}", flush=True)
         except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
             self._give_up(error)
 
@@ -88,6 +90,9 @@ class WandbSink:
         except Exception as error:
             self._give_up(error)
 
+    def renew(self, seed: int) -> None:
+        """Nothing: what it lacks was handed over when it was opened."""
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Hand over all there is, even what no checkpoint covers: what led to a failure is what one wants to see.
 
@@ -96,6 +101,9 @@ class WandbSink:
         rows, self.waiting = self.waiting, []
         try:
             self._hand_over(rows)
+            if self.mode == "offline" and self.series:
+                self.identity.rows = {series.run.id: series.total for series in self.series}
+                self.identity.save(self.run_dir)
             self._conclude(summary)
             with ThreadPoolExecutor(8) as threads:
                 exit_code = 0 if summary["completed"] else 1
@@ -133,11 +141,11 @@ class WandbSink:
         print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
         self.series, self.waiting = [], []
 
-    def _start(self, run_id: str, seeds: list[int]) -> "_Series":
+    def _start(self, run_id: str, seeds: list[int], rows: Sequence[Row]) -> "_Series":
         import wandb
 
-        mend(self.run_dir, run_id)
-        local = local_rows(self.run_dir, run_id)  # before this start adds a file of its own
+        # Before this start adds a file of its own.
+        local, doubt = read_back(self.run_dir, run_id, (self.identity.rows or {}).get(run_id, 0))
         try:
             run = self._init(run_id, seeds)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:
@@ -154,15 +162,18 @@ class WandbSink:
         if agent_trial():
             self.identity.project, self.identity.entity = run.project, run.entity or None
             self.identity.save(self.run_dir)
+        held = steps_of(local)
+        if doubt and (self.mode == "offline" or run.resumed):
+            print(f"wandb: cannot read back {self.run_dir}/wandb ({doubt}); taking it that all rows so far are there")
+            held = Counter(int(row["step"] or 0) for row in rows if row["seed"] == seeds[0])
         if self.mode == "offline":
-            return _Series(run, seeds, steps_of(local), local_media(local))
+            return _Series(run, seeds, held, local_media(local))
         if not run.resumed:
             return _Series(run, seeds, Counter(), {})
         try:
             held = server_steps(run)
         except Exception as error:
             print(f"wandb: {first_line(error)}; taking it that all has arrived that was sent from here")
-            held = steps_of(local)
         return _Series(run, seeds, held, server_media(run))
 
     def _init(self, run_id: str, seeds: list[int]) -> Any:
@@ -174,17 +185,20 @@ class WandbSink:
         resolved["wandb"]["group"] = self.identity.group
         resolved |= {"seed": seeds[0]} if len(seeds) == 1 else {}
         suffix = "" if self.identity.trial else f"-seed{seeds[0]}"
+        name = os.environ.get("WANDB_NAME") or f"{config.core.name}-{self.run_dir.name}"
+        tags = [*(config.wandb.tags or os.environ.get("WANDB_TAGS", "").split(",")), config.env, config.core.name]
         place: dict[str, Any] = {}
         if not trial:  # an agent says itself where and what its run is
-            project = self.identity.project or re.sub(r"[/\\#?%:]", "-", config.wandb.project)
+            named = config.wandb.project or os.environ.get("WANDB_PROJECT") or "rlformers"
+            project = self.identity.project or re.sub(r"[/\\#?%:]", "-", named)[:LONGEST_NAME]
             place = {"project": project, "entity": self.identity.entity or config.wandb.entity, "id": run_id}
         return wandb.init(
             **place,
-            group=self.identity.group,
+            group=self.identity.group[:LONGEST_NAME],
             job_type="train",
-            name=f"{config.core.name}-{self.run_dir.name}{suffix}",
+            name=name[: LONGEST_NAME - len(suffix)] + suffix,
             resume="allow",
-            tags=[tag[:64] for tag in (*config.wandb.tags, config.env, config.core.name)],
+            tags=[tag.strip()[:64] for tag in tags if tag.strip()],  # W&B refuses an empty one and a longer one
             config=resolved,
             reinit="create_new",
             settings=wandb.Settings(
@@ -204,6 +218,7 @@ class _Series:
 
     def __init__(self, run: Any, seeds: list[int], held: Counter[int], media: dict[str, str]):
         self.run, self.seeds, self.held, self.media = run, seeds, held, media
+        self.before = sum(held.values())
         self.parts: list[Row] = []
         self.latest: dict[str, Any] = {}
         self.added = 0
@@ -224,6 +239,11 @@ class _Series:
         else:
             self.added += 1
             self.run.log(values)
+
+    @property
+    def total(self) -> int:
+        """Rows that it has."""
+        return self.before + self.added
 
     def conclude(self, summary: dict[str, Any], run_dir: Path) -> None:
         """Set the run's summary, and add what else there is to see in the run's directory."""

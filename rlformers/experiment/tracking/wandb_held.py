@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rlformers.errors import named_line
+
 X_AXIS = "env_steps"
 _BLOCK = 32768  # bytes
 _HEADER = 7  # bytes, of the file and of every chunk
@@ -21,6 +23,25 @@ _TIMEOUT = 20  # seconds
 def local_rows(run_dir: Path, run_id: str) -> list[dict[str, Any]]:
     """The history in all local files of a run, whether they were written online or offline, in order of time."""
     return [row for file in _files(run_dir, run_id) for row, _ in history(file)]
+
+
+def read_back(run_dir: Path, run_id: str, at_least: int) -> tuple[list[dict[str, Any]], str | None]:
+    """`local_rows` after `mend`, and in a few words why they cannot be believed, if they cannot.
+
+    The format of these files is W&B's own. What is read of them must be at least what was written.
+
+    Args:
+        run_dir: The run directory.
+        run_id: Id of the W&B run.
+        at_least: How many rows the files had when a training last ended in order.
+    """
+    try:
+        mend(run_dir, run_id)
+        rows = local_rows(run_dir, run_id)
+    except Exception as error:  # of whatever kind a format that has changed leads to
+        return [], named_line(error)
+    found = sum(steps_of(rows).values())
+    return rows, None if found >= at_least else f"{found} rows where {at_least} were written"
 
 
 def steps_of(rows: list[dict[str, Any]]) -> Counter[int]:

@@ -1,6 +1,7 @@
 """Which W&B runs belong to a run directory: kept in `wandb/ids.json`, so that every later start goes on with them."""
 
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from rlformers.config import ExperimentConfig
 from rlformers.errors import UserError
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.tracking.wandb_mode import agent_trial
+
+LONGEST_NAME = 128  # characters that W&B allows in the name of a group or run
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Identity:
     trial: str | None = None
     project: str | None = None
     entity: str | None = None
+    rows: dict[str, int] | None = None  # of every run, as its local files had them when a training last ended in order
 
     def members(self, config: ExperimentConfig) -> dict[str, list[int]]:
         """The seeds of every run."""
@@ -60,6 +64,16 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         return saved
     seeds = range(config.seed, config.seed + config.seeds)
     ids = {} if trial else {str(seed): secrets.token_hex(4) for seed in seeds}
-    new = Identity(config.wandb.group or sweep or group or config.env, ids, trial)
+    named = config.wandb.group or sweep or os.environ.get("WANDB_RUN_GROUP") or group or config.env
+    new = Identity(_short(named), ids, trial)
     new.save(run_dir)
     return new
+
+
+def _short(group: str) -> str:
+    """A group as W&B takes it."""
+    if len(group) <= LONGEST_NAME:
+        return group
+    cut = group[:LONGEST_NAME]
+    print(f"wandb: a group has at most {LONGEST_NAME} characters; it is cut to {cut}")
+    return cut

@@ -3,6 +3,7 @@
 import netrc
 import os
 import urllib.parse
+from pathlib import Path
 
 
 def choose_mode(mode: str) -> str:
@@ -23,6 +24,14 @@ def agent_trial() -> tuple[str, str] | None:
     """Sweep and run of the trial that `wandb agent` has started this process for; None outside of an agent."""
     sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     return (sweep, run) if sweep and run else None
+
+
+def need_home(run_dir: Path) -> None:
+    """Let W&B keep its settings in a run directory where the user has no home, without which it does not start."""
+    try:
+        Path.home()
+    except RuntimeError:  # neither HOME nor an entry in passwd, as in containers
+        os.environ["HOME"] = str((run_dir / "wandb").absolute())
 
 
 def _has_key() -> bool:

@@ -6,7 +6,6 @@ repetitions counts, and CPU time, which others change less, is a column of its o
 """
 
 import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from rlformers.cores.cost import num_floats
 from rlformers.errors import UserError
 from rlformers.experiment.program.build import check
 from rlformers.experiment.program.compiled_update import compile_update
-from rlformers.experiment.run_files.provenance import num_cores, versions
+from rlformers.experiment.program.devices import device_name
+from rlformers.experiment.run_files.provenance import versions
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.sweeps.multirun import expand
 
@@ -56,7 +56,7 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
     for job in jobs:
         check(job.config)
     config = jobs[0].config
-    about = {"device": device(), "env": config.env, "versions": versions()}
+    about = {"device": device_name(), "env": config.env, "versions": versions()}
     yield f"{about['device']}; jax {jax.__version__}; {config.env}, steps of all seeds together"
     width = max(len(job.name) for job in jobs) + 2
     yield " " * width + "".join(f"{heading:>17}" for heading, _, _ in COLUMNS)
@@ -104,22 +104,6 @@ def measure(config: ExperimentConfig, repetitions: int = REPETITIONS, least: flo
         "num_steps": config.ppo.num_steps,
         "num_devices": len(compiled.devices),
     }
-
-
-def device() -> str:
-    """What computes: the name of the accelerator, or of the processor and how many of its cores may be used."""
-    first = jax.devices()[0]
-    if first.platform != "cpu":
-        return f"{jax.local_device_count()} x {first.device_kind}"
-    return f"{_processor()}, {num_cores()} cores"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # not Linux, or not x86
-        return platform.processor() or platform.machine()
 
 
 def _cpu_seconds() -> float:

@@ -1,6 +1,7 @@
 """Returns and lengths of the episodes that end during training, and of the attempts of trials."""
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -13,8 +14,10 @@ from rlformers.experiment.statistics.over_seeds import over_seeds
 FINAL_FRACTION = 0.1
 # It is kept as so many sums, each over some updates: a run that is extended goes on with those that still count.
 FINAL_PARTS = 100
-# The metrics that are summed. The last two are arrays over the attempts, where episodes are trials.
+# The learner's own sums. The last two are arrays over the attempts, where episodes are trials.
 SUMS = ("return", "length", "count", "attempt_return", "attempt_count")
+# Sums of the numbers of tasks, which mean nothing.
+_LEFT_OUT = ("task",)
 
 Window = dict[str, np.ndarray]
 
@@ -35,8 +38,14 @@ class EpisodeSums:
 
     def add(self, update: int, metrics: dict[str, np.ndarray]) -> None:
         """Count the episodes that ended in update number `update`, the first being 1."""
-        sums = {name: metrics[f"episode/{name}"].astype(float) for name in SUMS if f"episode/{name}" in metrics}
-        self.window = _plus(self.window, sums)
+        everything = {
+            name: values.astype(float)
+            for metric, values in metrics.items()
+            for name in [metric.removeprefix("episode/")]
+            if name != metric and name not in _LEFT_OUT and values.ndim <= 2
+        }
+        sums = {name: everything[name] for name in SUMS if name in everything}
+        self.window = _plus(self.window, everything)
         if update > self.final_from:
             if self.final_parts and update < self.final_parts[-1][0] + self.final_part_size:
                 first, part = self.final_parts.pop()
@@ -47,7 +56,8 @@ class EpisodeSums:
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
 
-        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it.
+        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it. What
+        else an environment reports keeps its name; of an array, the k-th entry is `name_k`.
         """
         window, self.window = self.window, self.nothing
         if window["count"].sum():
@@ -59,14 +69,21 @@ class EpisodeSums:
                 "episode/length": lengths[i],
                 "episode/count": int(count),
                 **{f"episode/attempt_{k}": mean for k, mean in enumerate(attempts, start=1)},
+                **_others(window, i),
             }
             for i, (count, attempts) in enumerate(zip(window["count"], _attempts(window), strict=True))
         ]
 
-    def final(self) -> dict[str, Any]:
-        """Mean return of the episodes that ended in the last tenth of the steps, per seed and over seeds."""
+    def final(self, sound: Sequence[bool] | None = None) -> dict[str, Any]:
+        """Mean return of the episodes that ended in the last tenth of the steps, per seed and over the `sound` seeds.
+
+        `n` of the statistics is the number of seeds that they are over.
+        """
         window = self._final_window()
-        return over_seeds(_means(window["return"], window["count"]))
+        means = _means(window["return"], window["count"])
+        if sound is not None:
+            means = [mean if good else None for mean, good in zip(means, sound, strict=True)]
+        return over_seeds(means) | {"n": sum(mean is not None for mean in means)}
 
     def final_attempts(self) -> list[list[float | None]]:
         """Mean returns of the attempts of the trials that ended in the last tenth of the steps, [seeds][attempts]."""
@@ -110,6 +127,16 @@ def _attempts(window: Window) -> list[list[float | None]]:
     if "attempt_return" not in window:
         return [[] for _ in window["count"]]
     return [_means(*sums) for sums in zip(window["attempt_return"], window["attempt_count"], strict=True)]
+
+
+def _others(window: Window, seed: int) -> dict[str, float | None]:
+    """Means over the episodes of a seed of what its environment reports beyond the learner's own sums."""
+    means: dict[str, float | None] = {}
+    for name in sorted(set(window) - set(SUMS)):
+        values, count = window[name][seed], window["count"][seed]
+        numbered = {f"{name}_{k}": entry for k, entry in enumerate(values, start=1)} if values.ndim else {name: values}
+        means |= {f"episode/{key}": float(total / count) if count else None for key, total in numbered.items()}
+    return means
 
 
 def _lists(window: Window) -> dict[str, list]:

@@ -1,21 +1,23 @@
-"""The guard against numbers that are not finite: it stops a run before such a state is saved, and says what came first.
+"""The guard against numbers that are not finite: no such state is ever saved, and it says what came first.
+
+The state of a seed that meets them stays as it was before the update, so that checkpoints hold its last good one.
 
 With `debug=true` the operations of an update are checked as well, one by one, and the line of the program is named.
 """
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
 import rlformers
 from rlformers.agents.finite import checked
 from rlformers.agents.ppo import TrainState
-from rlformers.experiment.training.stop_request import Failed
 
 Update = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 _PACKAGE = str(Path(rlformers.__file__).parent)
@@ -34,43 +36,41 @@ def debugged(update: Update) -> Update:
     return checked_update
 
 
+def keeping_the_last_good(update: Update) -> Update:
+    """An update of one seed that leaves its state as it was if something is not finite; the flags say so."""
+
+    def kept(state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        new, metrics = update(state)
+        good = metrics["finite"].all()
+        for leaf in jax.tree.leaves(metrics.get("error")):
+            if leaf.dtype == bool:  # whether a check of `debugged` failed
+                good &= ~leaf.any()
+        return jax.tree.map(lambda after, before: jnp.where(good, after, before), new, state), metrics
+
+    return kept
+
+
 class Guard:
     """Looks at the flags of every update.
 
     Args:
         template: The run's state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
-        seeds: S training seeds.
-        batch_size: Environment steps of an update, per seed.
     """
 
-    def __init__(self, template: TrainState, seeds: Sequence[int], batch_size: int):
+    def __init__(self, template: TrainState):
         self._names = checked(template)
-        self._seeds, self._batch_size = seeds, batch_size
 
-    def check(self, update: int, metrics: dict[str, Any]) -> None:
-        """Take the flags out of the metrics of update number `update`.
-
-        Raises:
-            Failed: Something is not finite.
-        """
+    def check(self, metrics: dict[str, Any]) -> dict[int, str]:
+        """Take the flags out of the metrics of an update; what is not finite, in one line, by the index of the seed."""
         finite: np.ndarray = metrics.pop("finite")  # [S, N]
-        causes = self._causes(metrics.pop("error", None))
-        if causes:
-            self._fail(f"debug: {next(iter(causes.values()))}", update, list(causes))
-        failing = np.flatnonzero(~finite.all(1))
-        if len(failing):
-            name = self._names[int(np.argmin(finite[failing[0]]))]
-            self._fail(f"{name} is not finite", update, failing)
-
-    def _causes(self, error: checkify.Error | None) -> dict[int, str]:
-        """What checks say, in one line, by the index of the seed."""
+        error = metrics.pop("error", None)
+        found = {
+            int(i): f"{self._names[int(np.argmin(finite[i]))]} is not finite" for i in np.flatnonzero(~finite.all(1))
+        }
         if error is None:
-            return {}
-        texts = [_cause(jax.tree.map(lambda x, i=i: x[i], error)) for i in range(len(self._seeds))]
-        return {i: text for i, text in enumerate(texts) if text}
-
-    def _fail(self, what: str, update: int, which: Sequence[int] | np.ndarray) -> None:
-        raise Failed(what, update, update * self._batch_size, [self._seeds[i] for i in which])
+            return found
+        texts = [_cause(jax.tree.map(lambda x, i=i: x[i], error)) for i in range(len(finite))]
+        return found | {i: f"debug: {text}" for i, text in enumerate(texts) if text}
 
 
 def _cause(error: checkify.Error) -> str | None:

@@ -1,41 +1,61 @@
-"""One line that says how far a run is: live in a terminal, every tenth of the run elsewhere."""
+"""One line that says how far a run is: live in a terminal; elsewhere every tenth of the run, and once a minute."""
 
+import sys
 import time
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+_AT_LEAST_EVERY = 60.0  # seconds between two lines where they stay
+
 
 class Progress:
-    """Steps, steps per second, mean return of the last episodes, and the time that is left."""
+    """Steps, steps per second, mean return of the last episodes, the time that has passed and that is left."""
 
     def __init__(self, total_steps: int, num_seeds: int, first_step: int = 0):
         self.total, self.num_seeds, self.first = total_steps, num_seeds, first_step
-        self.started = time.perf_counter()
+        self.started = self.said = time.perf_counter()
         self.next_line = 0.0
         console = Console()
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        # Notebooks and files keep every line: there is nothing to go back in.
+        live = console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty()
+        self.live = Live(console=console, refresh_per_second=4) if live else None
         if self.live:
             self.live.start()
 
     def show(self, step: int, rate: float, last_return: float | None) -> None:
         """Report `step` environment steps per seed at `rate` steps per second of all seeds together."""
-        fraction = step / self.total
-        left = (time.perf_counter() - self.started) * (self.total - step) / (step - self.first)
+        now, fraction = time.perf_counter(), step / self.total
+        passed = now - self.started
+        left = passed * (self.total - step) / (step - self.first)
         episode_return = "-" if last_return is None else f"{last_return:.3f}"
         seeds = f" x {self.num_seeds} seeds" if self.num_seeds > 1 else ""
         line = (
-            f"{fraction:4.0%}  {step:,}/{self.total:,} steps{seeds}  {rate:,.0f} steps/s  "
-            f"return {episode_return}  {left:.0f} s left"
+            f"{fraction:4.0%}  {step:,}/{self.total:,} steps{seeds}  {rate:,.0f} steps/s  return {episode_return}  "
+            f"{hours(passed)} passed, {hours(left)} left, until {clock(time.time() + left)}"
         )
         if self.live:
             self.live.update(Text(line))
-        elif fraction >= self.next_line:
+        elif fraction >= self.next_line or now - self.said >= _AT_LEAST_EVERY:
             print(line, flush=True)
+            self.said = now
             self.next_line = int(fraction * 10 + 1) / 10
 
     def close(self) -> None:
         """Leave the last line standing."""
         if self.live:
             self.live.stop()
+
+
+def hours(seconds: float) -> str:
+    """A duration as h:mm, rounded."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02}"
+
+
+def clock(moment: float) -> str:
+    """A moment as the local time of day, with the date if it is not today."""
+    then = time.localtime(moment)
+    today = time.localtime()[:3] == then[:3]
+    return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", then)

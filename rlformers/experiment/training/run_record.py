@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
@@ -18,6 +17,8 @@ from rlformers.experiment.run_files.provenance import git_commit, versions
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.tracking import JsonlSink, open_views
 from rlformers.experiment.training.episode_sums import EpisodeSums
+from rlformers.experiment.training.failed_seeds import FailedSeeds, failed_text
+from rlformers.experiment.training.log_sums import LogSums
 from rlformers.experiment.training.nan_guard import Guard
 from rlformers.experiment.training.return_windows import ReturnWindows
 from rlformers.experiment.training.stop_request import Failed
@@ -34,6 +35,7 @@ class Member:
         template: Its state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
         player: What plays its evaluations (`periodic.make_player`); None: there are none.
         devices: Those that compute it.
+        group_size: How many seeds they vmap together.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class Member:
         template: TrainState,
         player: Player | None,
         devices: Sequence[jax.Device],
+        group_size: int,
     ):
-        self.config, self.run_dir, self.devices = config, run_dir, devices
+        self.config, self.run_dir, self.devices, self.group_size = config, run_dir, devices, group_size
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.done = checkpoint.update if checkpoint else 0  # updates
         self.summary: dict[str, Any] = {}
@@ -56,7 +59,9 @@ class Member:
         self._state_size = num_floats(template.memory) // (len(self.seeds) * config.ppo.num_envs)
         meta = checkpoint.meta if checkpoint else {}
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
-        self.guard = Guard(template, self.seeds, config.batch_size)
+        self.guard = Guard(template)
+        self.seeds_failed = FailedSeeds(self.seeds, config.batch_size, meta.get("failed", ()))
+        self.log_sums = LogSums(meta.get("log_sums"))
         self.evaluation = PeriodicEvaluation(config, self.seeds, meta.get("evaluation"), player)
         self.windows = ReturnWindows(config, meta.get("windows"))
         self.episodes = EpisodeSums(config, len(self.seeds))
@@ -66,7 +71,7 @@ class Member:
         self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
     def after(self, update: int, metrics: dict[str, Any], states: Callable[[], TrainState], rate: float) -> None:
-        """Take note of an update; if something in it is not finite, that is the `failure`, and it does not count.
+        """Take note of an update. Seeds in which something is not finite end; if none is left, that is the `failure`.
 
         Args:
             update: Its number, the first being 1.
@@ -74,22 +79,31 @@ class Member:
             states: Gives the state after the last update that was made; an evaluation ends a chunk, so it is this one.
             rate: Steps per second of each seed.
         """
-        try:
-            self.guard.check(update, metrics)
-        except Failed as failed:
-            self._fail(failed)
+        new = self.seeds_failed.note(update, self.guard.check(metrics))
+        sound = self.seeds_failed.sound
+        if not any(sound):
+            first = new[0]
+            self.failure = Failed(first["what"], update, first["step"], [one["seed"] for one in new])
             return
+        if new:
+            print(f"{failed_text(new)}; the other seeds go on")
         self.done = update
+        metrics = self.seeds_failed.without(metrics)
         self.episodes.add(update, metrics)
         self.windows.add(update, metrics)
-        if update % self.config.updates_per_log_point == 0 or update == self.config.num_updates:
-            lines = rows(self.config, self.seeds, update, metrics, self.episodes.pop(), rate)
-            if self.evaluation.due(update):
-                evaluations = self.evaluation.after(update, states())
-                lines = [row | evaluation for row, evaluation in zip(lines, evaluations, strict=True)]
-            for row in lines:
-                for sink in self.sinks:
-                    sink.log(row)
+        self.log_sums.add(metrics)
+        lines: list[dict[str, Any]] = [{"seed": seed, "step": update * self.config.batch_size} for seed in self.seeds]
+        logged = update % self.config.updates_per_log_point == 0 or update == self.config.num_updates
+        if logged:
+            columns = zip(lines, self.episodes.pop(), self.log_sums.pop(), strict=True)
+            lines = [line | episodes | learner | {"perf/steps_per_second": rate} for line, episodes, learner in columns]
+        evaluated = self.evaluation.due(update)
+        if evaluated:
+            found = self.evaluation.after(update, states(), sound)
+            lines = [line | evaluation for line, evaluation in zip(lines, found, strict=True)]
+        for line in [line for line, good in zip(lines, sound, strict=True) if good and (logged or evaluated)]:
+            for sink in self.sinks:
+                sink.log(line)
 
     def commit(self) -> None:
         """Tell the sinks how far the checkpoints on disk reach."""
@@ -116,21 +130,22 @@ class Member:
             "config": to_dict(self.config),
             "versions": versions(),
             "num_devices": len(self.devices),
+            "group_size": self.group_size,
             "metrics_bytes": self.metrics.sync(),
             "episodes": self.episodes.to_json(),
             "evaluation": self.evaluation.to_json(),
             "windows": self.windows.to_json(),
+            "log_sums": self.log_sums.to_json(),
+            "failed": self.seeds_failed.until(self.done),
         }
         # Of states with one score the first is the best; another one is here only if the clock asked for a checkpoint.
         self.store.save(self.done, states, meta | clock, self._score if self.best() else None, pinned)
 
-    def _fail(self, failed: Failed) -> None:
-        """Note that it cannot go on, with the checkpoint to go back to."""
-        self.store.close()
-        saved = saved_updates(self.store.directory)
-        last = str(self.store.directory / str(saved[-1])) if saved else None
-        self._failure = failed.details | {"checkpoint": last}
-        self.failure = failed.leaving(self.run_dir, last, self.config.debug)
+    def save_last_good(self, states: TrainState, clock: dict[str, float]) -> None:
+        """Save the state that a run has failed after, unless it is saved: no seed has changed it since."""
+        self.store.settle()
+        if self.done > self.store.newest:
+            self.save(states, clock)
 
     def finish(self, clock: dict[str, float]) -> None:
         """Write `summary.json` and close all files.
@@ -139,6 +154,11 @@ class Member:
             clock: What the loop's clocks show, `loop_seconds` among them.
         """
         self.store.close()
+        if self.failure is not None:
+            saved = saved_updates(self.store.directory)
+            last = str(self.store.directory / str(saved[-1])) if saved else None
+            self._failure = self.failure.details | {"checkpoint": last}
+            self.failure = self.failure.leaving(self.run_dir, last, self.config.debug)
         steps = self.done * self.config.batch_size
         seconds = dict(clock)
         rate = steps * len(self.seeds) / max(seconds.pop("loop_seconds"), 1e-9)
@@ -149,10 +169,12 @@ class Member:
             # Without its last state it is not complete: the same command must compute that again.
             "completed": self.done == self.config.num_updates and self.store.newest == self.done,
             "total_steps": steps,
-            "final_return": self.episodes.final(),
+            "last_checkpoint": self.store.newest,  # the update after which it was; 0: there is none
+            "final_return": self.episodes.final(self.seeds_failed.sound),
             "final_attempts": self.episodes.final_attempts(),
             "evaluation": self.evaluation.summary(),
-            "failure": self._failure,
+            "failed": self.seeds_failed.failed,
+            "failure": self._failure,  # of all seeds
             "save_failure": self.store.failure,
             "steps_per_second": rate,
             **seconds,
@@ -165,28 +187,3 @@ class Member:
         write_json(self.run_dir / "summary.json", self.summary, indent=2)
         for sink in self.sinks:
             sink.finish(self.summary)
-
-
-def rows(
-    config: ExperimentConfig,
-    seeds: Sequence[int],
-    update: int,
-    metrics: dict[str, np.ndarray],
-    episodes: list[dict[str, float | int | None]],
-    rate: float,
-) -> list[dict[str, float | int | None]]:
-    """The lines of a log point: the learner's metrics of its last update, and the episodes since the one before.
-
-    `rate` is that of each seed, in steps per second.
-    """
-    scalars = {name: values for name, values in metrics.items() if not name.startswith("episode/")}
-    return [
-        {
-            "seed": seed,
-            "step": update * config.batch_size,
-            **episodes[i],
-            **{name: float(values[i]) for name, values in scalars.items()},
-            "perf/steps_per_second": rate,
-        }
-        for i, seed in enumerate(seeds)
-    ]

@@ -1,10 +1,11 @@
 """Why a run ends before its last step: it was asked to, or it computed what is no number."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -20,13 +21,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Failed(Complaint, ArithmeticError):
-    """A run has computed what is no number.
+    """All seeds of a run have computed what is no number.
 
     Args:
         what: "gradient of agent.critic.out.W is not finite".
         update: Number of the update, the first being 1.
         step: Environment steps of each seed up to its end.
-        seeds: Of those that are trained together, the ones it happened to; `what` is about the first.
+        seeds: Those that it happened to then, of which `what` is about the first; others may have failed before.
     """
 
     def __init__(self, what: str, update: int, step: int, seeds: Sequence[int]):
@@ -37,13 +38,42 @@ class Failed(Complaint, ArithmeticError):
     def leaving(self, run_dir: Path, checkpoint: str | None, debug: bool) -> "Failed":
         """The same with what is left of the run, and what to do."""
         left = f"last good checkpoint {checkpoint}" if checkpoint else "there was no checkpoint yet"
-        advice = "" if debug else f"; resume={run_dir} would meet it again: add debug=true to find the line"
+        advice = "" if debug else f"; resume={run_dir} retry=failed debug=true finds the line"
         self.args = (f"{self}; {left}{advice}; if training diverged, a new run with a lower ppo.lr may not",)
         return self
 
 
+class SomeFailed(Failed):
+    """Some seeds of a run have computed what is no number; the others are trained to the end.
+
+    Args:
+        failed: `FailedSeeds.failed`.
+        run_dir: The run's directory.
+        summary: The run's.
+    """
+
+    def __init__(self, failed: Sequence[dict[str, Any]], run_dir: Path, summary: dict[str, Any]):
+        first = failed[0]
+        super().__init__(first["what"], first["update"], first["step"], [one["seed"] for one in failed])
+        self.summary = summary
+        some = f"{len(failed)} of {len(summary['seeds'])} seeds failed"
+        what = f"{first['what']} in update {first['update']:,}, up to step {first['step']:,}, of seed {first['seed']}"
+        more = f" (and {', '.join(str(one['seed']) for one in failed[1:])} as summary.json says)" * (len(failed) > 1)
+        self.args = (f"{some}: {what}{more}; the others are finished; resume={run_dir} retry=failed trains it again",)
+
+
+def _signals() -> list[int]:
+    """The signals that ask for a stop, as far as this operating system has them and nobody else uses them."""
+    others = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    free = [number for number in others if signal.getsignal(number) is signal.SIG_DFL]
+    return [signal.SIGINT, signal.SIGTERM, *free]
+
+
 class StopRequest:
-    """While it is entered, SIGINT and SIGTERM only set `received`; a second one raises KeyboardInterrupt.
+    """While it is entered, a signal that asks for a stop only sets `received`; a second one raises KeyboardInterrupt.
+
+    These are SIGINT, SIGTERM, SIGHUP and SIGUSR1. The last two are left alone where somebody else has said what they
+    do: `nohup` ignores one, submitit uses the other.
 
     One that is entered inside another shares its request: a sweep and the run that it is at stop together. Python
     delivers signals to its main thread only; in another one nothing is caught.
@@ -57,7 +87,7 @@ class StopRequest:
     _entered: ClassVar["StopRequest | None"] = None  # the innermost one of the main thread
 
     def __init__(self, announce: Path | None = None, watch: Path | None = None, idle: bool = False) -> None:
-        self._signalled = self._asked = False
+        self._signalled = self._asked = self._starting = False
         self._announce, self._watch, self._idle = announce, watch, idle
         self._looked = float("-inf")
         self._outer: StopRequest | None = None
@@ -73,12 +103,20 @@ class StopRequest:
             self._asked = self._watch.exists()
         return self._asked
 
+    @contextlib.contextmanager
+    def nothing_to_save(self) -> Iterator[None]:
+        """While it is entered, whoever sends a signal is told that it ends what is done at once."""
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
+
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._outer, StopRequest._entered = StopRequest._entered, self
             if self._outer is None:
-                numbers = (signal.SIGINT, signal.SIGTERM)
-                self._previous = {number: signal.signal(number, self._handle) for number in numbers}
+                self._previous = {number: signal.signal(number, self._handle) for number in _signals()}
             elif self._outer.received:  # by code that swallowed what the signal raised
                 self._tell_others()
         return self
@@ -98,8 +136,11 @@ class StopRequest:
         name = signal.Signals(number).name
         if self._idle and StopRequest._entered is self:
             raise Interrupted(f"{name}: stopped while nothing was under way; the same command begins or goes on")
+        innermost = StopRequest._entered
+        starting = innermost is not None and innermost._starting
+        what = "stopping; nothing is to be saved yet" if starting else "saving; once more to stop at once"
         # Not print: the signal may have come in the middle of one.
-        os.write(2, f"\n{name}: saving; once more to stop at once\n".encode())
+        os.write(2, f"\n{name}: {what}\n".encode())
         if StopRequest._entered is not None:
             StopRequest._entered._tell_others()
 

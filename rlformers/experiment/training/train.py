@@ -8,6 +8,7 @@ Environments on the host are the exception: a resumed run starts new episodes, a
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,26 @@ import numpy as np
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host_resets import on_host
 from rlformers.errors import UserError
+from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch
-from rlformers.experiment.checkpoints.resume import common, finished, latest, with_new_episodes
+from rlformers.experiment.checkpoints.resume import before_failures, common, known_failure, latest, with_new_episodes
 from rlformers.experiment.checkpoints.store import Checkpoint, read
 from rlformers.experiment.evaluation.during_training import make_player
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
-from rlformers.experiment.run_files.run_dir import locked, write_config
+from rlformers.experiment.run_files.run_dir import given_path, locked, write_config
 from rlformers.experiment.training.progress_line import Progress
+from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
-from rlformers.experiment.training.stop_request import Failed, Interrupted, StopRequest
+from rlformers.experiment.training.startup import interruptibly
+from rlformers.experiment.training.stop_request import Interrupted, SomeFailed, StopRequest
 
 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
     """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
+
+    A run whose seeds have all failed is trained again with `retry=failed` only: from its last checkpoint before that,
+    or anew. One of which some have failed is finished without them; `retry.retry_failed` trains them again.
 
     Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
 
@@ -44,55 +51,109 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     Raises:
         UserError: Another process trains there, or the directory is that of another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
-        Failed: A loss, gradient, parameter or observation is not finite; the last good checkpoint is kept.
+        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last good state is kept.
+        SomeFailed: The same of some seeds; the others are finished, and the summary says so.
         Interrupted: SIGINT or SIGTERM came; everything is saved.
     """
+    retry, config = config.retry == "failed", replace(config, retry=None)
+    run_dir = given_path(run_dir)
     with locked(run_dir), StopRequest() as stop:
         checkpoint = latest(run_dir, config)
-        summary = finished(run_dir, config, checkpoint)
+        summary = finished(run_dir, config)
         if summary is not None:
-            print(f"{run_dir} is finished")
-            return summary
-        write_config(run_dir, config)
-        (outcome,) = Program([config], [run_dir], group, [checkpoint]).train(stop)
-    if isinstance(outcome, Failed):
-        raise outcome
-    if not outcome["completed"]:
-        raise Interrupted(f"stopped after {outcome['total_steps']:,} steps; resume={run_dir} goes on from there")
-    return outcome
+            _say_finished(run_dir, config, checkpoint)
+        else:
+            failure = known_failure(run_dir, config)
+            if failure is not None and not retry:
+                raise failure
+            if failure is not None:
+                checkpoint = before_failures(run_dir, config)
+            elif checkpoint is None:
+                refuse_lost_checkpoints(run_dir)
+            write_config(run_dir, config)
+            (outcome,) = Program([config], [run_dir], group, [checkpoint], stop, anew=failure is not None).train(stop)
+            if isinstance(outcome, Exception):
+                raise outcome
+            if not outcome["completed"]:
+                done = f"stopped after {outcome['total_steps']:,} steps"
+                raise Interrupted(f"{done}; resume={run_dir} goes on from there")
+            summary = outcome
+        if retry and summary.get("failed"):
+            summary = retry_failed(config, run_dir, summary, group, train)
+    if summary.get("failed"):
+        raise SomeFailed(summary["failed"], run_dir, summary)
+    return summary
 
 
 def train_together(
     configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
-) -> list[dict[str, Any] | Failed]:
+) -> list[dict[str, Any] | Exception]:
     """Train runs that differ in `Numbers` only in one program; each has its directory as in `train`.
 
     A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
     their last digits.
 
     Returns:
-        The summary of each, or what it failed of. Not all steps are done if SIGINT or SIGTERM came.
+        The summary of each, or what it failed of: also a `UserError` if its checkpoints are gone, and those of others
+        are not needed for it. Not all steps are done if SIGINT or SIGTERM came.
 
     Raises:
         UserError: As in `train`, or they are not after the same update (`resume.common`).
         CheckpointError: As in `train`.
     """
+    outcomes: list[dict[str, Any] | Exception | None] = [None] * len(configs)
     with ExitStack() as stack:
         for run_dir in run_dirs:
             stack.enter_context(locked(run_dir))
         stop = stack.enter_context(StopRequest())
-        checkpoints = common(run_dirs, configs)
+        retried, configs = [each.retry for each in configs], [replace(each, retry=None) for each in configs]
+        for i, (config, run_dir) in enumerate(zip(configs, run_dirs, strict=True)):
+            outcomes[i] = finished(run_dir, config) or (None if retried[i] else known_failure(run_dir, config))
+        left = [i for i, outcome in enumerate(outcomes) if outcome is None]
+        checkpoints = common([run_dirs[i] for i in left], [configs[i] for i in left])
         if checkpoints is None:
-            raise UserError(f"run_dir: {', '.join(map(str, run_dirs))} are not after the same update")
-        for config, run_dir in zip(configs, run_dirs, strict=True):
-            write_config(run_dir, config)
-        return Program(configs, run_dirs, group, checkpoints).train(stop)
+            raise UserError(f"run_dir: {', '.join(str(run_dirs[i]) for i in left)} are not after the same update")
+        found = dict(zip(left, checkpoints, strict=True))
+        for i in [i for i in left if found[i] is None]:
+            try:
+                refuse_lost_checkpoints(run_dirs[i])
+            except UserError as error:
+                outcomes[i] = error
+                left.remove(i)
+        for i in left:
+            write_config(run_dirs[i], configs[i])
+        if left:
+            chosen = [configs[i] for i in left], [run_dirs[i] for i in left], group, [found[i] for i in left], stop
+            for i, trained in zip(left, Program(*chosen).train(stop), strict=True):
+                outcomes[i] = trained
+        for i, outcome in enumerate(outcomes):
+            if retried[i] and isinstance(outcome, dict) and outcome["completed"] and outcome.get("failed"):
+                outcomes[i] = retry_failed(configs[i], run_dirs[i], outcome, group, train)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> None:
+    print(f"{run_dir} is finished")
+    if checkpoint is None:
+        print(f"{run_dir} has no checkpoints any more: nothing can be evaluated or played")
+    elif checkpoint.update < config.num_updates:
+        print(
+            f"its last good checkpoint is {checkpoint.path}; without {run_dir}/summary.json, training goes on from it"
+        )
+
+
+def _regrouped(saved: Checkpoint | None, group_size: int) -> bool:
+    return saved is not None and saved.meta.get("group_size", group_size) != group_size
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 class Program:
     """A training between two chunks of updates: all that changes while it runs.
 
-    It has the seeds of all of its runs: M = runs x seeds agents.
+    It has the seeds of all of its runs: M = runs x seeds agents. `anew`: see `kept_rows.set_rows_aside`.
     """
 
     def __init__(
@@ -101,19 +162,25 @@ class Program:
         run_dirs: Sequence[Path],
         group: str | None,
         checkpoints: Sequence[Checkpoint | None],
+        stop: StopRequest,
+        anew: bool = False,
     ):
         started = time.perf_counter()
+        for run_dir in run_dirs:
+            print(f"run directory {run_dir}", flush=True)
         enable_compilation_cache()
         config, checkpoint = configs[0], checkpoints[0]
-        compiled = compile_update(configs)
+        compiled = interruptibly(partial(compile_update, configs, report=_say), stop, "compiling")
+        _say(f"compiled in {compiled.seconds:.1f} s")
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
             compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
             if checkpoint
-            else compiled.init(compiled.keys)
+            else interruptibly(partial(compiled.init, compiled.keys), stop, "compiling")
         )
+        self.begun = False  # whether this process has made an update
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
@@ -121,20 +188,25 @@ class Program:
             before, now = checkpoint.meta.get("num_devices", 1), len(compiled.devices)
             if before != now:
                 print(f"resume: from {before} to {now} devices: last digits may differ")
+            if _regrouped(checkpoint, compiled.group_size):
+                print(f"resume: now with groups of {compiled.group_size} seeds: last digits may differ")
             if on_host(compiled.built.env):
                 again = jax.vmap(jax.random.fold_in, (0, None))(compiled.keys, self.done)
                 (state,), (fresh,) = self.states, compiled.init(again)
                 self.states = [with_new_episodes(state, fresh, config.env)]
+        for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True):
+            otherwise = anew or on_host(compiled.built.env) or _regrouped(saved, compiled.group_size)
+            set_rows_aside(run_dir, each, saved, len(compiled.devices), otherwise)
         # So many seconds ago the run would have begun, had it never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices)
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
-    def train(self, stop: StopRequest) -> list[dict[str, Any] | Failed]:
+    def train(self, stop: StopRequest) -> list[dict[str, Any] | Exception]:
         """Run to the end, or to the end of the chunk in which a stop is requested; return what became of each run."""
         config, copies = self.config, len(self.members) * self.config.seeds
         progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
@@ -159,6 +231,9 @@ class Program:
                 if (lap >= save_at and idle) or self.done == keep_at or best:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
+                for member, part in zip(self.members, self.parts, strict=True):
+                    if member.failure is not None:
+                        member.save_last_good(self._states(part), self._clock)
             if self.saved < self.done:
                 self._save()
             for member in self._sound:
@@ -173,12 +248,9 @@ class Program:
     def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
         """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
         started = time.perf_counter()
-        pending: list[list[dict[str, Any]]] = []
-        while len(pending) < count and not (pending and stop.received):
-            self.states, metrics = self.update(self.states)
-            pending.append(metrics)
-        fetched = [join(groups) for groups in jax.device_get(pending)]
-        self._fetched = None
+        compute = partial(self._compute, count, stop)
+        fetched = compute() if self.begun else interruptibly(compute, stop, "making the first update")
+        self.begun, self._fetched = True, None
         seconds = time.perf_counter() - started
         rate = len(fetched) * self.config.batch_size / seconds
         for metrics in fetched:
@@ -190,6 +262,14 @@ class Program:
             if not self._sound:
                 break
         return len(fetched), seconds
+
+    def _compute(self, count: int, stop: StopRequest) -> list[dict[str, Any]]:
+        """Make up to `count` updates, at least one; their metrics on the host, leaves [M, ...]."""
+        pending: list[list[dict[str, Any]]] = []
+        while len(pending) < count and not (pending and stop.received):
+            self.states, metrics = self.update(self.states)
+            pending.append(metrics)
+        return [join(groups) for groups in jax.device_get(pending)]
 
     @property
     def _sound(self) -> list[Member]:
