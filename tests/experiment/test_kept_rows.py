@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rlformers.config.change import change
 
 from rlformers.command.main import main
-from rlformers.config.compose import compose, load
+from rlformers.config.compose import change, compose, load
 from rlformers.experiment.checkpoints.kept_rows import finished, last_rows, set_rows_aside
 from rlformers.experiment.checkpoints.store import Checkpoint, saved_updates
 from rlformers.experiment.run_files.provenance import versions
