@@ -29,13 +29,11 @@ from rlformers.envs.constructor_arguments import check_arguments, naming
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
 from rlformers.envs.popgym import catalogue as popgym
-from rlformers.envs.spec import Entry
+from rlformers.envs.spec import Entry, Scores
 from rlformers.errors import UserError, complaint, named_line
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
-
-    from rlformers.envs.scores import Scores
 
 _CATALOGUES = (popgym, memory, meta, gymnax_catalogue, adapters, control_catalogue)
 BUILT_IN = {entry.name: entry for catalogue in _CATALOGUES for entry in catalogue.ENTRIES}

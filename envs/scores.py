@@ -1,57 +1,19 @@
 """What a return can be measured against: chance, agents without memory, the best policy, published scores.
 
 Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`, what chance earns in
-`random_returns.json` (see `chance.py`).
+`random_returns.json` (see `random_returns.py`).
 """
 
 import inspect
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
-from rlformers.envs.spec import Entry
-from rlformers.errors import UserError
+from rlformers.envs.registry import entries, load
+from rlformers.envs.spec import Entry, Published, Scores
 
-
-class Published(NamedTuple):
-    """A return that somebody reported."""
-
-    who: str  # method, a word or two
-    value: float
-    source: str  # publication and protocol
-
-
-class Scores(NamedTuple):
-    """What is known about the returns of an environment in one configuration; None: unknown."""
-
-    random: float | None = None  # uniformly random actions
-    memoryless: float | None = None  # the best policy that sees the last observation only
-    ceiling: float | None = None  # the best policy, or a bound
-    ceiling_of: str = "optimum"  # whose return or bound the ceiling is
-    published: tuple[Published, ...] = ()
-
-    @property
-    def zero(self) -> float | None:
-        """Of normalised returns: `random`, or `memoryless` where that is unknown."""
-        return self.memoryless if self.random is None else self.random
-
-    @property
-    def span(self) -> float | None:
-        """Return between normalised 0 and 1; None where there is no such scale."""
-        if self.zero is None or self.ceiling is None or self.ceiling <= self.zero:
-            return None
-        return self.ceiling - self.zero
-
-    def normalise(self, value: float) -> float:
-        """0 for `zero`, 1 for `ceiling`.
-
-        Raises:
-            UserError: One of them is unknown.
-        """
-        if self.zero is None or self.span is None:
-            raise UserError(f"no scale: zero is {self.zero}, ceiling is {self.ceiling}")
-        return (value - self.zero) / self.span
+__all__ = ["Published", "Scores", "known_scores", "stored_random_returns"]
 
 
 def stored_random_returns() -> dict[str, dict[str, float]]:
@@ -78,8 +40,6 @@ def known_scores(
         env_params: Fields of its params.
         wrap: Keys of `config.WrapConfig` that differ from their defaults.
     """
-    from rlformers.envs.registry import entries
-
     entry = entries().get(env)
     if entry is None or wrap:
         return None
@@ -105,8 +65,6 @@ def _same(given: Any, meant: Any) -> bool:
 
 def _defaults(entry: Entry) -> dict[str, Any]:
     """Of the arguments of its constructor, which is imported; none where its package is not installed."""
-    from rlformers.envs.registry import load
-
     try:
         return {name: argument.default for name, argument in inspect.signature(load(entry)).parameters.items()}
     except ValueError:

@@ -1,12 +1,55 @@
-"""One line of the registry of environments. Imports neither jax nor gymnax, like the catalogues made of it."""
+"""One line of the registry of environments, and what is known about its returns.
+
+Imports neither jax nor gymnax, and nothing of the other files here: catalogues import this file, the registry imports
+the catalogues, and `scores`, which looks up what is known, imports the registry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from rlformers.envs.scores import Scores
+from rlformers.errors import UserError
+
+
+class Published(NamedTuple):
+    """A return that somebody reported."""
+
+    who: str  # method, a word or two
+    value: float
+    source: str  # publication and protocol
+
+
+class Scores(NamedTuple):
+    """What is known about the returns of an environment in one configuration; None: unknown."""
+
+    random: float | None = None  # uniformly random actions
+    memoryless: float | None = None  # the best policy that sees the last observation only
+    ceiling: float | None = None  # the best policy, or a bound
+    ceiling_of: str = "optimum"  # whose return or bound the ceiling is
+    published: tuple[Published, ...] = ()
+
+    @property
+    def zero(self) -> float | None:
+        """Of normalised returns: `random`, or `memoryless` where that is unknown."""
+        return self.memoryless if self.random is None else self.random
+
+    @property
+    def span(self) -> float | None:
+        """Return between normalised 0 and 1; None where there is no such scale."""
+        if self.zero is None or self.ceiling is None or self.ceiling <= self.zero:
+            return None
+        return self.ceiling - self.zero
+
+    def normalise(self, value: float) -> float:
+        """0 for `zero`, 1 for `ceiling`.
+
+        Raises:
+            UserError: One of them is unknown.
+        """
+        if self.zero is None or self.span is None:
+            raise UserError(f"no scale: zero is {self.zero}, ceiling is {self.ceiling}")
+        return (value - self.zero) / self.span
 
 
 class Entry(NamedTuple):

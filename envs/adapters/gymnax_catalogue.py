@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from rlformers.envs.scores import Scores
-from rlformers.envs.spec import Entry
+from rlformers.envs.spec import Entry, Scores
 
 # What it asks for, steps of an episode, best return.
 GYMNAX_IDS = {

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from rlformers.envs.memory.bayes import optimum
-from rlformers.envs.scores import Scores
+from rlformers.envs.spec import Scores
 
 
 def tmaze(length: int = 10) -> Scores:

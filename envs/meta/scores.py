@@ -1,6 +1,6 @@
 """What is known about returns of trials in the default configurations; docs/meta-rl.md says of whom."""
 
-from rlformers.envs.scores import Published, Scores
+from rlformers.envs.spec import Published, Scores
 
 _LU = "Lu et al. 2023, sum over the 16 attempts of a trial after about 760 updates; read from a figure"
 

@@ -6,7 +6,7 @@ best within 15 million steps), all read from the vector figure of the latter, wi
 younger, and the labyrinths were left out. Random returns are measured, see `envs/random_returns.py`.
 """
 
-from rlformers.envs.scores import Published, Scores
+from rlformers.envs.spec import Published, Scores
 
 _MORAD = "Morad et al. 2023, MMER of 15M steps, from AMAGO's figure"
 _GRIGSBY = "Grigsby et al. 2024, best within 15M steps, from its figure"
