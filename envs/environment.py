@@ -26,6 +26,8 @@ __all__ = [
     "Number",
     "TimedParams",
     "Wrapper",
+    "check_params",
+    "checked",
     "need_at_least",
     "never_truncates",
 ]
@@ -49,16 +51,49 @@ def need_at_least(name: str, value: Any, minimum: int) -> None:
 
 @struct.dataclass
 class TimedParams(EnvParams):
-    """The time limit T, in steps.
-
-    Raises:
-        UserError: T below 1.
-    """
+    """The time limit T, in steps."""
 
     max_steps_in_episode: Number = 200
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the limit.
+
+        Raises:
+            UserError: T below 1.
+        """
         need_at_least("max_steps_in_episode", self.max_steps_in_episode, 1)
+
+
+def checked(params: Any) -> Any:
+    """The same params, after their `check`. For constructors that make their default params of what a user gives.
+
+    Raises:
+        UserError: As `check`.
+    """
+    params.check()
+    return params
+
+
+def check_params(params: Any, env: Any = None) -> None:
+    """Check values of params where a user gives them.
+
+    Params are pytrees: jax builds them of anything (differences, axes, booleans), so that their constructors may check
+    nothing. What has something to check has a method for it: params a `check()`, or an environment, or a wrapper of it,
+    a `check_params(params)`.
+
+    Args:
+        params: Of the environment. A time limit is 1 or more, whoever made them.
+        env: The environment; None: only what the params say themselves.
+
+    Raises:
+        UserError: As those methods, or a time limit below 1.
+    """
+    check = getattr(params, "check", None)
+    if callable(check):
+        check()
+    need_at_least("max_steps_in_episode", getattr(params, "max_steps_in_episode", 1), 1)
+    if env is not None and hasattr(env, "check_params"):
+        env.check_params(params)
 
 
 class Wrapper(Environment):
@@ -96,6 +131,11 @@ class Wrapper(Environment):
         obs, state = reset_where(self.reset_env, done, key_reset, params, (final, last), lazily)
         info = {**info, "terminated": terminated, "truncated": truncated, "final_observation": final}
         return obs, state, reward, terminated, truncated, info
+
+    def check_params(self, params: Any) -> None:
+        """Let the wrapped environment check them, if it does (see `check_params` of this module)."""
+        if hasattr(self.env, "check_params"):
+            self.env.check_params(params)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""

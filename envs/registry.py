@@ -105,12 +105,15 @@ def make_env(
         UserError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
             be loaded; one line that names the key and what is allowed.
     """
+    from rlformers.envs.environment import check_params
+
     entry = find(env_id)
     constructor = load(entry)
     check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken=set(entry.kwargs) & {"env_id"})
     with _saying_what_to_install(entry), naming("env_kwargs", env_kwargs):
         env = _construct(constructor, entry, env_kwargs)
         params = env.default_params
+        check_params(params, env)  # default params are made of what a user gave to the constructor
     if wrap:
         from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
@@ -206,11 +209,16 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
         raise complaint(line, error, installed=not adapted) from error
 
 
-def replace_params(params: Any, **changes: Any) -> Any:
-    """Params with some fields changed, e.g. `replace_params(params, length=20)`.
+def replace_params(params: Any, env: Environment | None = None, /, **changes: Any) -> Any:
+    """Params with some fields changed, e.g. `replace_params(params, env, length=20)`.
 
     A field keeps the type of its present value: an int takes an int, a float a float or an int, a bool a bool, an array
     numbers of its shape. A time limit is 1 or more.
+
+    Args:
+        params: What to change; it stays as it is.
+        env: Whose params they are. With it, its `check_params` looks at the result as well.
+        **changes: New values by field.
 
     Raises:
         UserError: Unknown field, wrong type or impossible value; the message names `env_params.<field>` and what is
@@ -221,11 +229,12 @@ def replace_params(params: Any, **changes: Any) -> Any:
         if name not in allowed:
             raise UserError(f"env_params.{name}: this environment has {', '.join(allowed) or 'no params'}")
     values = {name: _like(name, getattr(params, name), value) for name, value in changes.items()}
-    limit = values.get("max_steps_in_episode", 1)
-    if isinstance(limit, int) and limit < 1:  # params of other packages do not look
-        raise UserError(f"env_params.max_steps_in_episode: need at least 1, got {limit}")
+    from rlformers.envs.environment import check_params
+
     with naming("env_params", changes):
-        return params.replace(**values)
+        params = params.replace(**values) if hasattr(params, "replace") else dataclasses.replace(params, **values)
+        check_params(params, env)
+        return params
 
 
 def _like(name: str, present: Any, value: Any) -> Any:

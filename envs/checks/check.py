@@ -8,9 +8,10 @@ from typing import Any
 import jax
 
 from rlformers.envs.checks import play, types
+from rlformers.envs.checks.glance import glance
 from rlformers.envs.checks.report import Broken, Point, Report
 from rlformers.envs.checks.rollouts import Rollouts
-from rlformers.envs.environment import UNLIMITED, Environment, need_at_least
+from rlformers.envs.environment import UNLIMITED, Environment, check_params, need_at_least
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
 from rlformers.envs.wrappers.flatten import Flatten
@@ -27,6 +28,7 @@ def check(
     num_envs: int = 4,
     num_steps: int = 64,
     seed: int = 0,
+    quick: bool = False,
     **env_kwargs: Any,
 ) -> Report:
     """Check that an environment keeps the protocol of `rlformers.envs.environment`.
@@ -40,8 +42,10 @@ def check(
         env: An id, or an environment. Wrappers around it are checked with it.
         params: Its params; default: `env.default_params`.
         num_envs: Copies.
-        num_steps: Steps of a scan, 8 or more.
+        num_steps: Steps of a scan, 8 or more. With `quick`, any number; with 0, nothing is run.
         seed: Of the random play.
+        quick: After the types, play one short scan without resets, and look whether its numbers are finite and in
+            their spaces. One small program is compiled.
         **env_kwargs: Arguments of the constructor of an id, as `make_env` takes them.
 
     Returns:
@@ -58,7 +62,7 @@ def check(
     if isinstance(env, str):
         name = env
         env = _make(name, env_kwargs)
-        short = _shorten(name, env_kwargs, params)
+        short = None if quick else _shorten(name, env_kwargs, params)
     elif not isinstance(env, Environment):
         raise TypeError(f"check: need an id or an environment, got a {type(env).__name__}")
     elif env_kwargs:
@@ -86,6 +90,7 @@ def check(
         return Report(name, tuple(points))
 
     params = env.default_params if params is None else params
+    look("params have possible values", check_params, params, env)
     look(types.SPACES, types.check_spaces, env, params)
     traced = look(types.TRACED, types.trace, env, params)
     if traced is None or not report().ok:
@@ -96,6 +101,14 @@ def check(
         return report()
 
     key = jax.random.key(seed)
+    if quick and not num_steps:
+        return report()
+    if quick:
+        run = look("a scan of vmapped steps runs", glance, env, params, key, num_envs, num_steps)
+        if run is not None:
+            look("numbers are finite", play.check_finite, run)
+            look("values are in their spaces", play.check_contained, run, False)
+        return report()
     num_steps = max(num_steps, play.TIME_LIMIT + 1)
     rollouts = Rollouts(env, num_envs, num_steps)
     played = look("a scan of vmapped steps runs", play.play, rollouts, key, params, short)

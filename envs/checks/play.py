@@ -118,11 +118,13 @@ def check_finite(run: Run) -> None:
             require(not bad.any(), f"{place} is {leaf[bad][:1].tolist()} at step {np.argwhere(bad)[:1, 0].tolist()}")
 
 
-def check_contained(run: Run) -> None:
+def check_contained(run: Run, flattened: bool = True) -> None:
     """Observations lie in their space, up to rounding, as the environment shows them and as agents see them."""
     space = run.env.observation_space(run.params)
     for what, values in _everything(run):
         _compare(space, values, what)
+    if not flattened:
+        return
     flat = Flatten(run.env)
     flat_space = flat.observation_space(run.params)
     if spaces.text(flat_space) == spaces.text(space):  # a vector or an image: nothing to flatten

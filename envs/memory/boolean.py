@@ -41,15 +41,16 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Number T of examples.
-
-    Raises:
-        UserError: T below 1.
-    """
+    """Number T of examples."""
 
     examples: Number = 40
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: T below 1.
+        """
         need_at_least("env_params.examples", self.examples, 1)
 
 

@@ -20,16 +20,17 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Number N of items, and steps D between the last of them and the first answer.
-
-    Raises:
-        ValueError: N below 1 or D below 0.
-    """
+    """Number N of items, and steps D between the last of them and the first answer."""
 
     items: Number = 8
     delay: Number = 0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: N below 1 or D below 0.
+        """
         need_at_least("env_params.items", self.items, 1)
         need_at_least("env_params.delay", self.delay, 0)
 

@@ -20,16 +20,17 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Delay k and number N of answers.
-
-    Raises:
-        ValueError: One of them is below 1.
-    """
+    """Delay k and number N of answers."""
 
     delay: Number = 8
     answers: Number = 64
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: One of them is below 1.
+        """
         need_at_least("env_params.delay", self.delay, 1)
         need_at_least("env_params.answers", self.answers, 1)
 

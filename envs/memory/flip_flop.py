@@ -26,17 +26,18 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length T, number R of instructions to read, and share of writing among the other instructions.
-
-    Raises:
-        UserError: R below 1, T not above R, or a share outside [0, 1].
-    """
+    """Length T, number R of instructions to read, and share of writing among the other instructions."""
 
     length: Number = 100
     reads: Number = 10
     write_rate: Number = 0.1
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: R below 1, T not above R, or a share outside [0, 1].
+        """
         need_at_least("env_params.reads", self.reads, 1)
         if isinstance(self.reads, int):
             need_at_least("env_params.length", self.length, self.reads + 1)

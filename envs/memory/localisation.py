@@ -23,15 +23,16 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length T.
-
-    Raises:
-        ValueError: T below 1.
-    """
+    """Length T."""
 
     length: Number = 32
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: T below 1.
+        """
         need_at_least("env_params.length", self.length, 1)
 
 

@@ -22,15 +22,16 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length L of the memory.
-
-    Raises:
-        ValueError: L below 1.
-    """
+    """Length L of the memory."""
 
     memory_length: Number = 32
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: L below 1.
+        """
         need_at_least("env_params.memory_length", self.memory_length, 1)
 
 

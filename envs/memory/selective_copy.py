@@ -22,16 +22,17 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length L of the stream and number N of the symbols in it.
-
-    Raises:
-        ValueError: N outside 1 ... L.
-    """
+    """Length L of the stream and number N of the symbols in it."""
 
     length: Number = 64
     items: Number = 8
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: N outside 1 ... L.
+        """
         need_at_least("env_params.items", self.items, 1)
         if isinstance(self.items, int):
             need_at_least("env_params.length", self.length, self.items)

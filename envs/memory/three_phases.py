@@ -87,9 +87,6 @@ class Params:
     """Steps of the phases, apples in the second, and rewards.
 
     An apple that was collected in step n of the phase is back after step n + respawn_steps + 1; 0: never.
-
-    Raises:
-        UserError: A phase without steps, an impossible number of apples, or a negative time.
     """
 
     explore_steps: Number = 15
@@ -100,7 +97,12 @@ class Params:
     apple_reward: Number = 1.0
     final_reward: Number = 5.0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: A phase without steps, an impossible number of apples, or a negative time.
+        """
         for phase in ("explore_steps", "distractor_steps", "reward_steps"):
             need_at_least(f"env_params.{phase}", getattr(self, phase), 1)
         need_at_least("env_params.respawn_steps", self.respawn_steps, 0)

@@ -28,15 +28,16 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    """Length L of the corridor.
-
-    Raises:
-        ValueError: L below 1.
-    """
+    """Length L of the corridor."""
 
     length: Number = 10
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: L below 1.
+        """
         need_at_least("env_params.length", self.length, 1)
 
 

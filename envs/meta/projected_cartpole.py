@@ -50,7 +50,7 @@ def projected_cartpole(
         observation_size: Outputs of the projection, see there, as for the other arguments.
         project_actions: Let left and right change places in half of the tasks.
         distribution: "orthogonal" or "gaussian".
-        split: Of the projections: "all", "train" or "heldout".
+        split: "all": projections have no split, `RandomProjection` says why.
 
     Raises:
         ValueError: As `RandomProjection` and `PositionOnlyCartPole`.

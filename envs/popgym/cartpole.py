@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, TimedParams
+from rlformers.envs.environment import Environment, Number, TimedParams, checked
 from rlformers.envs.spaces import Discrete
 
 
@@ -51,7 +51,7 @@ class CartPole(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        self._default_params = Params(max_steps_in_episode=max_steps_in_episode)
+        self._default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """All four variables uniform in ±0.05."""

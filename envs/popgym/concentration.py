@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.environment import Environment, TimedParams, checked
 from rlformers.envs.popgym.deck import DECK_SIZE, NUM_KINDS, check_decks, draw, take
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 
@@ -51,7 +51,7 @@ class Concentration(Environment):
         self.num_cards = num_decks * DECK_SIZE
         self.num_kinds = NUM_KINDS[deck_type]
         most_steps = math.ceil(2 * self.num_cards - self.num_cards / (2 * self.num_cards - 1))
-        self._default_params = TimedParams(max_steps_in_episode=most_steps)
+        self._default_params = checked(TimedParams(max_steps_in_episode=most_steps))
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, " N"], State]:
         """All cards face down."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int8, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.environment import Environment, TimedParams, checked
 from rlformers.envs.popgym.maze import hunt_and_kill
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.errors import UserError
@@ -41,7 +41,7 @@ class Labyrinth(Environment):
         if maze_size % 2 or not 6 <= maze_size <= 30:
             raise UserError(f"env_kwargs.maze_size: need an even number from 6 to 30, got {maze_size}")
         self.maze_size = maze_size
-        self._default_params = TimedParams(max_steps_in_episode=max_steps_in_episode)
+        self._default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
 
     def build(self, key: PRNGKeyArray) -> tuple[Int8[Array, "h h"], Int32[Array, "2"], Int32[Array, "2"]]:
         """A maze with START at its entrance, and its entrance and exit, (row, column), in opposite walls."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.environment import Environment, TimedParams, checked
 from rlformers.envs.spaces import Discrete
 from rlformers.errors import UserError
 
@@ -38,7 +38,7 @@ class MultiarmedBandit(Environment):
         if num_bandits < 1:
             raise UserError(f"env_kwargs.num_bandits: need at least 1, got {num_bandits}")
         self.num_bandits = num_bandits
-        self._default_params = TimedParams(max_steps_in_episode=max_steps_in_episode)
+        self._default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, ""], State]:
         """Draw the arms."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, TimedParams
+from rlformers.envs.environment import Environment, Number, TimedParams, checked
 from rlformers.envs.spaces import Box
 
 # The largest cost of a step, π² + 0.1·8² + 0.001·2², as popgym rounds it.
@@ -52,7 +52,7 @@ class PositionOnlyPendulum(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        self._default_params = Params(max_steps_in_episode=max_steps_in_episode)
+        self._default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """θ uniform in ±π, angular velocity uniform in ±1."""

@@ -10,10 +10,17 @@ from jaxtyping import Array, Bool, Float32, PRNGKeyArray
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.meta.task import distribution as distribution_of
-from rlformers.envs.meta.task import sample_task, split_tasks
+from rlformers.envs.meta.task import sample_task
 from rlformers.errors import UserError
 
 DISTRIBUTIONS = ("orthogonal", "gaussian")
+# What a split by signs or sizes of M holds out comes back through the symmetries of the environment. Cart-pole is the
+# same in the mirror, (x, theta) -> (-x, -theta) with left for right: what the agent sees and earns under (M, p) is, to
+# the last bit, what it sees and earns under (-M, p with left for right).
+NO_SPLIT = (
+    "need all: projections are drawn from a continuum, so that those of an evaluation are unseen ones anyway, and a "
+    "projection held out can be one of training in the mirror"
+)
 
 
 class Projection(NamedTuple):
@@ -51,11 +58,11 @@ class RandomProjection(Wrapper):
         action_size: A, at least E_a, for continuous actions. Default: E_a.
         project_actions: Project or permute actions too.
         distribution: "orthogonal" or "gaussian".
-        split: "all" projections; "heldout", the quarter in which the first output weighs the first two inputs both
-            positively; or "train", the others.
+        split: "all"; projections have no split, see `NO_SPLIT`.
 
     Raises:
-        UserError: A size that loses information, actions that cannot be projected, a mask of them, or an unknown name.
+        UserError: A size that loses information, actions that cannot be projected, a mask of them, an unknown name, or
+            a split.
     """
 
     def __init__(
@@ -68,6 +75,8 @@ class RandomProjection(Wrapper):
         split: str = "all",
     ):
         super().__init__(env)
+        if split != "all":
+            raise UserError(f"env_kwargs.split: {NO_SPLIT}; got {split!r}")
         if distribution not in DISTRIBUTIONS:
             allowed = ", ".join(DISTRIBUTIONS)
             raise UserError(f"env_kwargs.distribution: need one of {allowed}, got {distribution!r}")
@@ -79,9 +88,6 @@ class RandomProjection(Wrapper):
         self.num_outputs = _at_least("observation_size", self.num_inputs, observation_size)
         self.project_actions = project_actions
         self.distribution = distribution
-        self.signs = split_tasks(4, split)  # bit 0 and 1: whether the first two weights are negative
-        if split != "all" and self.num_inputs < 2:
-            raise UserError("env_kwargs.split: only 'all', since observations of one number have no split")
 
         continuous = isinstance(self.inner_actions, spaces.Box) and project_actions
         if action_size is not None and not continuous:
@@ -106,18 +112,9 @@ class RandomProjection(Wrapper):
         )
 
     def _sample_observation(self, key: PRNGKeyArray) -> Float32[Array, "O E"]:
-        key_matrix, key_signs = jax.random.split(key)
         if self.distribution == "orthogonal":
-            matrix = 2**0.5 * orthonormal_columns(key_matrix, self.num_outputs, self.num_inputs)
-        else:
-            matrix = jax.random.normal(key_matrix, (self.num_outputs, self.num_inputs)) / self.num_inputs**0.5
-        if self.num_inputs < 2:
-            return matrix
-        # Both distributions stay what they are when a column changes its sign.
-        pattern = jax.random.choice(key_signs, jnp.asarray(self.signs))
-        wanted = jnp.stack([1 - 2 * (pattern & 1), 1 - (pattern & 2)]).astype(matrix.dtype)
-        present = jnp.where(matrix[0, :2] < 0, -1.0, 1.0)
-        return matrix.at[:, :2].multiply(wanted * present)
+            return 2**0.5 * orthonormal_columns(key, self.num_outputs, self.num_inputs)
+        return jax.random.normal(key, (self.num_outputs, self.num_inputs)) / self.num_inputs**0.5
 
     def _sample_action(self, key: PRNGKeyArray) -> Any:
         space = self.inner_actions

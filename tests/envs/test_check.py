@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from rlformers.envs import check, registry
+from rlformers.envs import Trial, check, registry
 from rlformers.envs.checks.rollouts import first_difference, moved, nudged
 from rlformers.envs.environment import Environment
 from rlformers.envs.registry import find, make_env, names, register_env
@@ -39,6 +39,41 @@ def test_every_environment_keeps_the_protocol(name):
                 raise
             pytest.skip(str(error))
     check(name, **FEWER.get(find(name).extra, {})).raise_for_failures()
+
+
+def first_of_constructors():
+    """All that is built in here, and whether it is the first of its constructor (and of its package's id)."""
+    seen = set()
+    for entry in registry.BUILT_IN.values():
+        if not entry.extra and "MNIST" not in entry.name:
+            what = entry.target, entry.kwargs.get("env_id")
+            yield entry.name, what not in seen
+            seen.add(what)
+
+
+@pytest.mark.parametrize("name, plays", first_of_constructors())
+def test_every_environment_keeps_the_protocol_at_a_glance(name, plays):
+    """The types of every id, and a few steps of every constructor: a minute of one core. Levels differ in sizes."""
+    report = check(name, num_envs=2, num_steps=4 * plays, quick=True)
+    report.raise_for_failures()
+    assert len(report.points) == 7 + 3 * plays
+
+
+@pytest.mark.parametrize(
+    "env",
+    ["meta/ProjectedCartPole", "meta/ProjectedCartPoleLu2023", Trial(make_env("memory/Copy", raw=True)[0], episodes=2)],
+    ids=str,
+)
+def test_tasks_that_are_params_are_compared_like_numbers(env):
+    report = check(env, num_envs=2, num_steps=64)
+    report.raise_for_failures()
+    assert "single steps equal the scan" in {point.name for point in report.points}
+
+
+def test_a_glance_sees_numbers_out_of_place():
+    report = check(Escapes(), num_envs=2, num_steps=4, quick=True)
+    assert [failure.partition(":")[0] for failure in report.failures] == ["values are in their spaces"]
+    assert check(Walk(), num_envs=2, num_steps=4, quick=True).ok
 
 
 class State(NamedTuple):
@@ -82,6 +117,11 @@ class Walk(Environment):
 class UnknownSpace(Walk):
     def action_space(self, params=None):
         return Space()
+
+
+class Escapes(Walk):
+    def show(self, state, first):
+        return {"place": state.place[None] + 2, "start": jnp.float32(first)}
 
 
 class Branches(Walk):

@@ -1,11 +1,21 @@
-"""Held-out tasks that were trained on are noticed."""
+"""Held-out tasks are other tasks, and those that were trained on are noticed."""
 
+from importlib.resources import files
+
+import jax
+import numpy as np
 import pytest
+from draws import tasks
 
-from rlformers.envs import registry
+from rlformers.envs import RandomProjection, registry
 from rlformers.envs.memory.tmaze import TMaze
+from rlformers.envs.meta.alchemy import AXIS_ORDERS, CORNERS, UNROTATIONS, Alchemy
+from rlformers.envs.meta.projected_cartpole import projected_cartpole
 from rlformers.envs.meta.splits import overlap, split_of
+from rlformers.envs.registry import make_env
+from rlformers.errors import UserError
 
+ADAPTERS = files("rlformers.envs") / "adapters"
 HELD_OUT = {"split": "heldout"}
 
 
@@ -22,7 +32,6 @@ def test_the_split_of_an_environment():
         ("meta/BernoulliBandit", {"split": "train"}, "meta/BernoulliBandit", None),
         ("meta/DarkRoom", {}, "meta/DarkRoom", None),
         ("meta/DarkRoom", HELD_OUT, "meta/DarkRoom", "split=heldout"),
-        ("meta/ProjectedCartPole", {}, "meta/ProjectedCartPoleLu2023", "split=all"),
         ("meta/GaussianBandit", {}, "meta/BernoulliBandit", None),
         ("gymnasium/Any-v0", {}, "meta/DarkRoom", None),
     ],
@@ -39,3 +48,104 @@ def test_names_of_an_id_count(monkeypatch):
     registry.register_env("mine/Maze", TMaze)
     assert "split=all" in overlap("meta/BernoulliBandit", {}, "mine/Test", {})
     assert overlap("mine/Maze", {}, "mine/Maze", HELD_OUT) is None
+
+
+def alchemies(split):
+    """What can be found out of every chemistry of a split: values and moves of perceived stones, by perceived colour.
+
+    Axes of the latent cube that change places, and corners that do, leave the table as it is: it has no latent names.
+    """
+    env = Alchemy(split=split)
+    corners, tables = np.asarray(CORNERS), set()
+    moved = np.stack([np.where(np.arange(3) == p // 2, 2 * (p % 2) - 1, corners) for p in range(6)])  # [6, 8, 3]
+    for index in env.maps.tolist():
+        mirror, flips = corners[index % 8], corners[index // 8 % 8]
+        order, rotation = AXIS_ORDERS[index // 64 % 6], UNROTATIONS[index // 384]
+        axis, direction = np.divmod(np.arange(6), 2)
+        colours = 2 * np.argsort(order)[axis] + (direction == (flips[axis] + 1) // 2)
+        percept = lambda stones: np.rint(2 * (mirror * stones) @ rotation.T).astype(int) @ [1, 10, 100]  # noqa: B023, E731
+        rows = np.column_stack([percept(corners), corners.sum(1), percept(moved)[np.argsort(colours)].T])
+        for edges in env.graphs:
+            table = rows.copy()
+            for p, colour in enumerate(colours):
+                table[:, 2 + colour] = np.where(edges[p // 2], table[:, 2 + colour], table[:, 0])
+            tables.add(table[np.argsort(table[:, 0])].astype(np.int16).tobytes())
+    return tables
+
+
+def drawn(env_id, numbers):
+    """What can be found out of some tasks of a split, of tasks whose numbers `numbers` say all there is."""
+    return lambda split: {
+        tuple(np.ravel(row).tolist())
+        for row in numbers(tasks(make_env(env_id, raw=True, split=split)[0].env, num=2000)[0])
+    }
+
+
+def goals(task):
+    return np.asarray(task.goal)
+
+
+# By constructor: what an agent can find out of the tasks of a split at all. Two tasks that are alike in this are the
+# same to it, whatever hidden names differ. What it can tell apart counts as different, though a picture in the mirror,
+# or arms under other names, would make one of the other.
+# * rooms, point robot: it sees where it is, moves in fixed directions, and is paid at the goal: the goal itself.
+# * bandits: the mean of every arm.
+# * Alchemy: see `alchemies`.
+FOUND_OUT = {
+    "dark_room:make_dark_room": drawn("meta/DarkRoom", goals),
+    "dark_key_to_door:make_dark_key_to_door": drawn(
+        "meta/DarkKeyToDoor", lambda task: np.concatenate([task.key, task.door], axis=1)
+    ),
+    "point_robot:make_point_robot": drawn("meta/PointRobot", lambda task: np.round(goals(task), 6)),
+    "bandits:make_bernoulli_bandit": drawn("meta/BernoulliBandit", lambda task: np.round(task.means, 6)),
+    "bandits:make_gaussian_bandit": drawn("meta/GaussianBandit", lambda task: np.round(task.means, 6)),
+    "alchemy:make_alchemy": alchemies,
+}
+# These need packages: objects of goals and names of tasks are compared in tests/adapters.
+ELSEWHERE = {"xland", "playground_meta"}
+REFUSED = {"projected_cartpole:make_projected_cartpole"}
+
+
+def test_every_split_is_looked_at():
+    targets = {
+        str(entry.target).rpartition("envs.")[2].partition(".")[2]
+        for entry in registry.BUILT_IN.values()
+        if not entry.extra and split_of(entry.name, {}) is not None
+    }
+    assert targets == set(FOUND_OUT) | REFUSED
+    extras = {str(entry.target).partition(":")[0] for entry in registry.BUILT_IN.values() if entry.extra}
+    modules = {module.rpartition(".")[2] for module in extras}
+    takes_split = {name for name in modules if "split: str" in (ADAPTERS / f"{name}.py").read_text()}
+    assert takes_split == ELSEWHERE
+
+
+@pytest.mark.parametrize("target", FOUND_OUT)
+def test_no_held_out_task_is_a_task_of_training(target):
+    training, held_out = (FOUND_OUT[target](split) for split in ("train", "heldout"))
+    assert len(training) >= 10 and len(held_out) >= 5
+    assert not training & held_out
+
+
+def test_a_projected_cartpole_is_its_own_mirror_image():
+    """Why projections have no split: to the last bit, M is the task of -M with left for right."""
+    env = projected_cartpole()
+    task = env.sample_task(jax.random.key(0), env.default_params)
+    mirrored = task._replace(observation=-task.observation, action=task.action[::-1])
+    _, state = env.reset_env(jax.random.key(1), task)
+    other = type(state)(*(-x for x in state[:4]), state.time)
+    step = jax.jit(env.step_env)
+    for action in np.random.default_rng(0).integers(0, 2, 40):
+        obs, state, reward, over, _ = step(jax.random.key(2), state, action, task)
+        seen, other, paid, ends, _ = step(jax.random.key(2), other, action, mirrored)
+        np.testing.assert_array_equal(obs, seen)
+        assert (reward, over) == (paid, ends)
+
+
+@pytest.mark.parametrize("split", ["heldout", "train"])
+@pytest.mark.parametrize("name", [name for name in registry.BUILT_IN if "ProjectedCartPole" in name])
+def test_projections_refuse_a_split_and_say_why(name, split):
+    with pytest.raises(UserError, match=r"^env_kwargs\.split: need all: .* in the mirror; got '") as error:
+        make_env(name, split=split)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"^env_kwargs\.split: need all"):
+        RandomProjection(make_env("gymnax/CartPole-v1", raw=True)[0], split=split)

@@ -45,7 +45,7 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
     env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
-    params = replace_params(params, **config.env_params)
+    params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
 
