@@ -57,6 +57,7 @@ class Agent(eqx.Module):
         *,
         key: PRNGKeyArray,
         model: ModelConfig = DEFAULTS,
+        bounds: tuple[Any, Any] | None = None,
     ):
         """Build an agent.
 
@@ -67,17 +68,25 @@ class Agent(eqx.Module):
             width: D.
             key: For the initial parameters.
             model: The options of encoder, heads, norm, critic and log std; not the width, the core, the policy.
+            bounds: Lower and upper bounds of observations, two pytrees like `obs`, by which the encoder scales them;
+                None: unknown.
 
         Raises:
             ValueError: Observations that the encoder cannot read, or a mask that does not fit the policy.
         """
         seen, mask = without_mask(obs)
         check_mask(mask, policy)
+        seen_bounds = None if bounds is None else (without_mask(bounds[0])[0], without_mask(bounds[1])[0])
         key_encoder, key_core, key_actor, key_critic = jax.random.split(key, 4)
         head = functools.partial(Head, width, num_layers=model.head_layers, activation=model.activation)
         self.policy = policy
         self.encoder = Encoder(
-            seen, width, key=key_encoder, num_layers=model.encoder_layers, activation=model.activation
+            seen,
+            width,
+            key=key_encoder,
+            num_layers=model.encoder_layers,
+            activation=model.activation,
+            bounds=seen_bounds,
         )
         self.core = make_core(key_core)
         self.final_norm = make_norm(model.final_norm, width)

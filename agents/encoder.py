@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rlformers.agents.activations import ACTIVATIONS
+from rlformers.agents.scales import Scale, scale_of
 from rlformers.cores.layers import Linear, orthogonal
 from rlformers.cores.products import conv
 from rlformers.errors import UserError
@@ -32,7 +33,16 @@ class Conv(eqx.Module):
 class Encoder(eqx.Module):
     """f(W [vectors, CNN(images)] + b) over all leaves of a pytree of vectors [n] and images [H, W, C].
 
-    More layers f(W x + b) may follow; f is applied after each of them and after each convolution.
+    More layers f(W x + b) may follow; f is applied after each of them and after each convolution. What has bounds is
+    scaled by them first, see `scales.scale_of`.
+
+    Args:
+        obs: An observation, of arrays or `jax.ShapeDtypeStruct`s.
+        width: D.
+        key: For the initial parameters.
+        num_layers: Dense layers.
+        activation: f.
+        bounds: The lower and the upper bounds of all leaves, two pytrees like `obs`. None: unknown.
 
     Raises:
         UserError: A leaf is neither a vector nor an image, or there is none.
@@ -41,8 +51,18 @@ class Encoder(eqx.Module):
     convs: tuple[tuple[Conv, ...], ...]  # one tower per image
     layers: tuple[Linear, ...]
     activation: str = eqx.field(static=True)
+    scales: tuple[Scale, ...] = eqx.field(static=True)  # one per leaf
 
-    def __init__(self, obs: Any, width: int, *, key: PRNGKeyArray, num_layers: int = 1, activation: str = "relu"):
+    def __init__(
+        self,
+        obs: Any,
+        width: int,
+        *,
+        key: PRNGKeyArray,
+        num_layers: int = 1,
+        activation: str = "relu",
+        bounds: tuple[Any, Any] | None = None,
+    ):
         key_linear, key_convs = jax.random.split(key)
         towers, num_features = [], 0
         for i, leaf in enumerate(jax.tree.leaves(obs)):
@@ -72,15 +92,18 @@ class Encoder(eqx.Module):
             for i in range(num_layers)
         )
         self.activation = activation
+        leaves = jax.tree.leaves(obs)
+        sides = ([None] * len(leaves),) * 2 if bounds is None else map(jax.tree.leaves, bounds)
+        self.scales = tuple(map(scale_of, leaves, *sides))
 
     def __call__(self, obs: Any, num_leading: int = 0) -> Float[Array, "*T D"]:
         """Encode observations with `num_leading` leading axes."""
         f = ACTIVATIONS[self.activation]
         towers = iter(self.convs)
         features = []
-        for leaf in jax.tree.leaves(obs):
+        for leaf, scale in zip(jax.tree.leaves(obs), self.scales, strict=True):
             lead = leaf.shape[:num_leading]
-            x = leaf.astype(jnp.float32) / (255 if leaf.dtype == jnp.uint8 else 1)
+            x = scale.apply(leaf.astype(jnp.float32))
             if leaf.ndim - num_leading == 3:
                 x = x.reshape(-1, *leaf.shape[num_leading:])
                 for conv in next(towers):

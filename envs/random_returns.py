@@ -9,6 +9,7 @@ measures those of some ids, or of all, anew. Environments that are not installed
 
 import json
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, PRNGKeyArray
 
+from rlformers.envs import spaces
 from rlformers.envs.registry import BUILT_IN, make_env
 from rlformers.envs.scores import stored_random_returns
 
@@ -33,7 +35,7 @@ def random_returns(env: Any, params: Any, key: PRNGKeyArray, num_episodes: int) 
     def step(carry: tuple) -> tuple:
         key, state, done, total, steps = carry
         key, key_action, key_step = jax.random.split(key, 3)
-        action = jax.vmap(actions.sample)(jax.random.split(key_action, num_episodes))
+        action = jax.vmap(partial(spaces.sample, actions))(jax.random.split(key_action, num_episodes))
         keys = jax.random.split(key_step, num_episodes)
         _, state, reward, terminated, truncated, _ = jax.vmap(env.step, (0, 0, 0, None))(keys, state, action, params)
         return key, state, done | terminated | truncated, total + jnp.where(done, 0.0, reward), steps + 1

@@ -18,7 +18,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ def register_env(
     length: str = "",
     best: str = "",
     scores: Callable[..., Scores] | None = None,
+    replace: bool = False,
 ) -> None:
     """Add an environment under a new id.
 
@@ -63,22 +64,37 @@ def register_env(
         best: Return of the best policy, for the list.
         scores: What is known about returns, for reports: a function of those arguments and params that change them in a
             known way (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
+        replace: Take the place of what was registered under this id before, as a notebook's cell does that runs again.
 
     Raises:
-        UserError: The id is taken.
+        UserError: The id is taken, or is one of this package.
     """
-    if name in entries():
-        raise UserError(f"env: {name!r} is already registered")
+    if name in BUILT_IN:
+        raise UserError(f"env: {name!r} is an environment of rlformers, whose ids stay what they are; take another id")
+    if name in entries() and not replace:
+        raise UserError(f"env: {name!r} is already registered; replace=True puts this one in its place")
     _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores)
 
 
 def entries() -> dict[str, Entry]:
     """All environments by id: built-in ones, registered ones, and those of installed plug-ins."""
-    plugins = {
-        point.name: Entry(point.name, f"from {point.dist.name if point.dist else point.value}", point.value)
-        for point in importlib.metadata.entry_points(group="rlformers.envs")
-    }
+    plugins: dict[str, Entry] = {}
+    for point in importlib.metadata.entry_points(group="rlformers.envs"):  # of two the first, like an import
+        source = point.dist.name if point.dist else point.value
+        plugins.setdefault(point.name, Entry(point.name, f"from {source}", point.value))
     return plugins | _entries
+
+
+def ignored_plugins() -> list[str]:
+    """A line for each installed plug-in that cannot be chosen because its id is taken."""
+    taken = {name: "rlformers" if name in BUILT_IN else "register_env" for name in _entries}
+    lines = []
+    for point in importlib.metadata.entry_points(group="rlformers.envs"):
+        source = point.dist.name if point.dist else point.value
+        if point.name in taken:
+            lines.append(f"env: {point.name!r} from {source} is ignored: it is the id of one from {taken[point.name]}")
+        taken.setdefault(point.name, source)
+    return lines
 
 
 def names() -> list[str]:
@@ -87,7 +103,12 @@ def names() -> list[str]:
 
 
 def make_env(
-    env_id: str, *, raw: bool = False, wrap: Mapping[str, Any] | None = None, **env_kwargs: Any
+    env_id: str,
+    *,
+    raw: bool = False,
+    wrap: Mapping[str, Any] | None = None,
+    ignore: Sequence[str] = (),
+    **env_kwargs: Any,
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
@@ -99,6 +120,7 @@ def make_env(
         env_id: An id that `names` lists.
         raw: Leave the observations as the environment defines them.
         wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
+        ignore: Parts of the observations that are left out, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -124,7 +146,7 @@ def make_env(
         from rlformers.envs.wrappers import PreviousAction
         from rlformers.envs.wrappers.flatten import Flatten
 
-        env = Flatten(PreviousAction(env) if entry.previous_action else env)
+        env = Flatten(PreviousAction(env) if entry.previous_action else env, ignore)
     return env, params
 
 

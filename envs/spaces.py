@@ -19,11 +19,31 @@ __all__ = [
     "MultiDiscrete",
     "Space",
     "Tuple",
+    "Unreadable",
+    "bounds",
     "flat_size",
     "flatten",
     "flatten_space",
+    "named_leaves",
     "one_hot",
+    "sample",
 ]
+
+
+# Spaces without bounds are often given the largest numbers of float32 instead.
+UNBOUNDED = 1e30
+
+
+class Unreadable(Box):
+    """A part of observations that is no array of a fixed size, such as a text: empty here, and refused by `Flatten`.
+
+    Args:
+        kind: What it is.
+    """
+
+    def __init__(self, kind: str):
+        super().__init__(0.0, 1.0, (0,), jnp.float32)
+        self.kind = kind
 
 
 class MultiDiscrete(Space):
@@ -62,6 +82,80 @@ def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
     else:
         return [(space, value)]
     return [leaf for key in keys for leaf in leaves(space.spaces[key], None if value is None else value[key])]
+
+
+def named_leaves(space: Space, value: Any = None) -> list[tuple[tuple[str, ...], Space, Any]]:
+    """As `leaves`, with the path of each: keys of Dicts and numbers of Tuple entries."""
+    if isinstance(space, Dict | Tuple):
+        keys: Any = space.spaces if isinstance(space, Dict) else range(len(space.spaces))
+        return [
+            ((str(key), *path), leaf, part)
+            for key in keys
+            for path, leaf, part in named_leaves(space.spaces[key], None if value is None else value[key])
+        ]
+    return [((), space, value)]
+
+
+def bounds(space: Space, vectors: bool = True) -> tuple[Any, Any]:
+    """The lower and the upper bounds of a space: NumPy arrays shaped like its values, in the same pytree.
+
+    What is no Box lies from 0 to 1, for it is read as one-hots or is a mask.
+
+    Args:
+        space: Any space.
+        vectors: Whether those of real vectors count; if not, they are infinite.
+    """
+
+    def side(space: Space, name: str, default: int) -> Any:
+        if isinstance(space, Dict):
+            return {key: side(part, name, default) for key, part in space.spaces.items()}
+        if isinstance(space, Tuple):
+            return tuple(side(part, name, default) for part in space.spaces)
+        bound = np.asarray(getattr(space, name, default))
+        if not vectors and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
+            bound = np.asarray(-np.inf if name == "low" else np.inf)
+        return np.broadcast_to(bound, space.shape)
+
+    return side(space, "low", 0), side(space, "high", 1)
+
+
+def sample(space: Space, key: PRNGKeyArray) -> Any:
+    """Draw a value at random, which is in the space; uniformly where there are bounds.
+
+    gymnax's own `sample` makes NaN of a Box without bounds, and never draws the upper bound of one of integers.
+    """
+    if isinstance(space, Dict):
+        keys = jax.random.split(key, max(1, len(space.spaces)))
+        return {name: sample(part, k) for (name, part), k in zip(space.spaces.items(), keys, strict=False)}
+    if isinstance(space, Tuple):
+        keys = jax.random.split(key, max(1, len(space.spaces)))
+        return tuple(sample(part, k) for part, k in zip(space.spaces, keys, strict=False))
+    if not isinstance(space, Box):
+        return space.sample(key)
+    dtype = np.dtype(space.dtype)
+    low, high = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), space.shape) for bound in (space.low, space.high))
+    below, above = jnp.abs(low) <= UNBOUNDED, jnp.abs(high) <= UNBOUNDED
+    floor, ceiling = jnp.where(below, low, 0.0), jnp.where(above, high, 0.0)
+    whole = dtype.kind in "biu"
+    width = ceiling - floor + whole
+    within = jax.random.uniform(key, space.shape, jnp.float32)
+    beyond = jnp.abs(jax.random.normal(key, space.shape))  # from a single bound on
+    free = jax.random.normal(key, space.shape)
+    value = jnp.where(below & above, floor + width * within, jnp.where(below, floor + beyond, ceiling - beyond))
+    value = jnp.where(below | above, value, free)
+    if not whole:
+        return jnp.clip(value, low, high).astype(dtype)
+    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    top = np.float32(most) if np.float32(most) <= most else np.nextafter(np.float32(most), np.float32(0))
+    value = jnp.clip(jnp.floor(value), jnp.ceil(low), jnp.floor(high))
+    return jnp.clip(value, np.float32(least), top).astype(dtype)  # a cast of what the type lacks is undefined
+
+
+def as_dtype(x: Any, dtype: Any) -> Array:
+    """Numbers in another type, rounded where only whole ones are left: a cast would cut them."""
+    x = jnp.asarray(x)
+    whole = jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(x.dtype, jnp.floating)
+    return (jnp.round(x) if whole else x).astype(dtype)
 
 
 def text(space: Space) -> str:

@@ -8,7 +8,10 @@ keeps Gymnasium's promise that `reset(seed=...)` determines what follows.
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,12 +22,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
+from rlformers.envs.adapters.gymnasium_masks import ShowsMask
 from rlformers.envs.adapters.gymnasium_spaces import assemble, convert, from_leaves, to_leaves
 from rlformers.envs.adapters.gymnax_catalogue import VELOCITIES
-from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool
+from rlformers.envs.adapters.host_failures import keep
+from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool, StaleState
 from rlformers.envs.adapters.host_resets import replacement
 from rlformers.envs.adapters.host_resets import step as host_step
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
+from rlformers.envs.reserved import RESERVED, is_reserved
 from rlformers.errors import UserError, complaint
 
 # Reward, terminated, truncated, handle and clock where nothing was asked for.
@@ -50,6 +56,10 @@ class GymnasiumHost(Environment):
         env_id: As Gymnasium has it, `CartPole-v1`, `namespace/Name-v0` or `module:Name-v0`; without a version it is the
             newest.
         max_copies: Copies at most that resets may make; automatic resets make none.
+        action_mask: Where the environment says which actions are possible, see `gymnasium_masks.ShowsMask`: "info",
+            "method" or "auto". The observation becomes a dict with "action_mask", which the policy keeps to.
+        log_info: Names of numbers in its info, such as "is_success". `info["episode_<name>"]` is the last that an
+            episode has shown, 0 before the first.
         **kwargs: Of `gymnasium.make`.
 
     Raises:
@@ -58,19 +68,34 @@ class GymnasiumHost(Environment):
 
     on_host = True
 
-    def __init__(self, env_id: str, max_copies: int = 16384, **kwargs: Any):
+    def __init__(
+        self,
+        env_id: str,
+        max_copies: int = 16384,
+        action_mask: str | None = None,
+        log_info: Sequence[str] = (),
+        **kwargs: Any,
+    ):
         if max_copies < 1:
             raise UserError(f"env_kwargs.max_copies: need at least 1, got {max_copies!r}")
         if "max_episode_steps" in kwargs:
             raise UserError("env_kwargs.max_episode_steps: the limit is env_params.max_steps_in_episode")
         self.env_id = env_id
+        self.log_info = tuple(log_info)
+        for name in self.log_info:
+            if is_reserved(f"episode_{name}"):
+                raise UserError(f"env_kwargs.log_info: {name!r} is a name of the learner's own ({', '.join(RESERVED)})")
         env, spec = _try_to_make(env_id, kwargs)
         # Of the spec, not the id: a newer version may be registered between two copies.
-        self.pool = Pool(partial(_make, spec, kwargs), max_copies)
+        self.pool = Pool(partial(_make, spec, kwargs, action_mask), max_copies, self.log_info)
+        if action_mask is not None:
+            env = ShowsMask(env, action_mask)
+            env.reset(seed=0)  # says if there is no mask, before anything is compiled
         self._limit = spec.max_episode_steps or UNLIMITED
         self._theirs = env.observation_space, env.action_space
         self._observations = convert(env.observation_space, "observation")
         self._actions = convert(env.action_space, "action")
+        self._places = spaces.named_leaves(self._observations)
         velocities = _velocities(env, spec.id)
         if velocities:
             self.velocities = velocities
@@ -106,7 +131,7 @@ class GymnasiumHost(Environment):
             wanted, handle, clock = jnp.ones((), jnp.bool_), *[jnp.full((), NO_HANDLE, jnp.int32)] * 2
         else:
             wanted, (handle, clock, *_) = present
-        obs, _, _, _, handle, clock = self._call(self._reset, wanted, handle, clock, seed)
+        obs, _, _, _, handle, clock, _ = self._call(self._reset, wanted, handle, clock, seed)
         return obs, HostState(handle, clock, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.bool_))
 
     def step_env(
@@ -114,12 +139,13 @@ class GymnasiumHost(Environment):
     ) -> tuple[Any, HostState, Array, Array, dict]:
         """Make a step, without automatic reset. The key is not used: the seed of the reset has decided everything."""
         over = self.is_truncated(state, params)
-        leaves = [jnp.asarray(leaf, space.dtype) for space, leaf in spaces.leaves(self._actions, action)]
-        obs, reward, terminated, truncated, handle, clock = self._call(
+        leaves = [spaces.as_dtype(leaf, space.dtype) for space, leaf in spaces.leaves(self._actions, action)]
+        obs, reward, terminated, truncated, handle, clock, logged = self._call(
             self._step, state.handle, state.clock, over, *leaves
         )
+        info = {f"episode_{name}": logged[i] for i, name in enumerate(self.log_info)}
         time = state.time + (clock != state.clock)
-        return obs, HostState(handle, clock, time, truncated), reward, terminated, {}
+        return obs, HostState(handle, clock, time, truncated), reward, terminated, info
 
     def is_truncated(self, state: HostState, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached, or the environment has truncated the episode itself."""
@@ -129,13 +155,15 @@ class GymnasiumHost(Environment):
         """Close all copies. Their states become invalid."""
         self.pool.close()
 
-    def _call(self, function: Any, *args: Array) -> tuple[Any, Array, Array, Array, Array, Array]:
+    def _call(self, function: Any, *args: Array) -> tuple[Any, Array, Array, Array, Array, Array, Array]:
         """Call the host once for all copies. Declared pure: the pool sees to it, and data flow to the order."""
         leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
         shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
         dtypes = (jnp.float32, jnp.bool_, jnp.bool_, jnp.int32, jnp.int32)
-        results = (shapes, *(jax.ShapeDtypeStruct((), dtype) for dtype in dtypes))
-        parts, *rest = jax.pure_callback(_in_numpy(function), results, *args, vmap_method="broadcast_all")
+        logged = jax.ShapeDtypeStruct((len(self.log_info),), jnp.float32)
+        results = (shapes, *(jax.ShapeDtypeStruct((), dtype) for dtype in dtypes), logged)
+        callback = _in_numpy(function, self.env_id)
+        parts, *rest = jax.pure_callback(callback, results, *args, vmap_method="broadcast_all")
         return assemble(self._observations, iter(parts)), *rest
 
     def _reset(self, wanted: Any, handle: Any, clock: Any, seed: Any) -> Any:
@@ -163,24 +191,56 @@ class GymnasiumHost(Environment):
         """Answers of copies as arrays [..., *shape]; zeros where there is none, and no handle."""
         leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
         parts = [np.zeros((len(answers), *leaf.shape), leaf.dtype) for leaf in leaves]
-        numbers = np.array([_NOTHING if answer is None else answer[1:] for answer in answers])
+        numbers = np.array([_NOTHING if answer is None else answer[1:6] for answer in answers])
+        logged = np.zeros((len(answers), len(self.log_info)), np.float32)
         for index, answer in enumerate(answers):
             if answer is not None:
-                for part, value in zip(parts, to_leaves(self._theirs[0], answer.observation), strict=True):
+                logged[index] = answer.logged
+                values = to_leaves(self._theirs[0], answer.observation)
+                for (path, leaf, _), part, value in zip(self._places, parts, values, strict=True):
+                    if np.shape(value) != tuple(leaf.shape):
+                        place = "".join(f"[{key!r}]" for key in path)
+                        given, wanted = list(np.shape(value)), list(leaf.shape)
+                        raise UserError(f"env: observation{place} has the shape {given}, its space {wanted}")
                     part[index] = value
         dtypes = (np.float32, np.bool_, np.bool_, np.int32, np.int32)
         columns: list[Any] = [numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes)]
-        return [part.reshape(batch + part.shape[1:]) for part in parts], *columns
+        return [part.reshape(batch + part.shape[1:]) for part in parts], *columns, logged.reshape(*batch, -1)
 
 
-def _in_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with NumPy arguments. A callback gets JAX arrays, whose every operation is a program by itself."""
-    return lambda *args: function(*map(np.asarray, args))
+def _in_numpy(function: Callable[..., Any], env_id: str) -> Callable[..., Any]:
+    """The function with NumPy arguments. A callback gets JAX arrays, whose every operation is a program by itself.
+
+    Raises:
+        HostError: What the environment raised, with its own traceback.
+    """
+
+    def call(*args: Any) -> Any:
+        try:
+            return function(*map(np.asarray, args))
+        except StaleState:  # is about how the program uses its states
+            raise
+        except Exception as error:
+            raise keep(error, env_id, function.__name__.strip("_")) from None
+
+    return call
 
 
-def _make(env: Any, kwargs: dict[str, Any]) -> Any:
+def _make(env: Any, kwargs: dict[str, Any], action_mask: str | None = None) -> Any:
     """An environment of an id or a spec, without Gymnasium's own time limit, which comes with ours."""
-    return gymnasium.make(env, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+    made = gymnasium.make(env, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+    return made if action_mask is None else ShowsMask(made, action_mask)
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """Let `module:Name-v0` be a module in the current directory, as it is for `python -m`."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(os.getcwd())
 
 
 def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -190,7 +250,8 @@ def _try_to_make(env_id: str, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         UserError: Gymnasium does not have it; one line, with the nearest id.
     """
     try:
-        env = _make(env_id, kwargs)
+        with _importing_from_here():
+            env = _make(env_id, kwargs)
         return env, gymnasium.spec(env.unwrapped.spec.id)  # its own spec has no time limit
     except gymnasium.error.UnregisteredEnv as error:
         name = env_id.rpartition(":")[2]

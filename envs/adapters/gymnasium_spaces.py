@@ -25,14 +25,7 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
         UserError: A kind of space that has no fixed size.
     """
     if isinstance(space, theirs.Box):
-        dtype = np.dtype(_NARROW.get(np.dtype(space.dtype).name, space.dtype))
-        if dtype.kind in "iu":
-            info = np.iinfo(dtype)
-            low, high = np.clip(space.low, info.min, info.max), np.clip(space.high, info.min, info.max)
-        else:
-            with np.errstate(over="ignore"):  # the largest float64 becomes infinity, as it means
-                low, high = space.low.astype(dtype), space.high.astype(dtype)
-        return spaces.Box(jnp.asarray(low, dtype), jnp.asarray(high, dtype), space.shape, jnp.dtype(dtype))
+        return _box(space, what)
     if isinstance(space, theirs.Discrete):
         return spaces.Discrete(int(space.n))
     if isinstance(space, theirs.MultiDiscrete):
@@ -40,13 +33,44 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
     if isinstance(space, theirs.MultiBinary):
         return spaces.MultiDiscrete([2] * int(np.prod(space.shape)))
     if isinstance(space, theirs.Dict):
-        return spaces.Dict({key: convert(part, what) for key, part in space.spaces.items()})
+        parts = {key: convert(part, what) for key, part in space.spaces.items()}
+        if what == "observation" and "action_mask" in parts and _is_mask(space["action_mask"]):
+            size = int(np.prod(space["action_mask"].shape))
+            parts["action_mask"] = spaces.Box(False, True, (size,), jnp.dtype(bool))
+        return spaces.Dict(parts)
     if isinstance(space, theirs.Tuple):
         return spaces.Tuple([convert(part, what) for part in space.spaces])
+    if what == "observation" and not isinstance(space, theirs.OneOf):
+        return spaces.Unreadable(type(space).__name__)  # refused by `Flatten`, unless it is to be ignored
     raise UserError(
         f"env: its {what} space has a {type(space).__name__}, need Box, Discrete, MultiDiscrete, "
         "MultiBinary, Dict or Tuple"
     )
+
+
+def _is_mask(space: theirs.Space) -> bool:
+    """Whether values are zeros and ones, whatever their type."""
+    box = isinstance(space, theirs.Box) and bool((space.low == 0).all() and (space.high == 1).all())
+    whole = box and np.dtype(space.dtype).kind in "biu"
+    return whole or isinstance(space, theirs.MultiBinary)
+
+
+def _box(space: theirs.Box, what: str) -> spaces.Box:
+    """Our Box for one of theirs, with the bounds that its narrower type can hold.
+
+    Raises:
+        UserError: No action of the narrower type is between the bounds.
+    """
+    dtype = np.dtype(_NARROW.get(np.dtype(space.dtype).name, space.dtype))
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if what == "action" and ((space.low > info.max) | (space.high < info.min)).any():
+            raise UserError(f"env: no action of type {dtype} lies between the bounds of its action space {space}")
+        low, high = np.clip(space.low, info.min, info.max), np.clip(space.high, info.min, info.max)
+    else:
+        with np.errstate(over="ignore"):  # the largest float64 becomes infinity, as it means
+            low, high = space.low.astype(dtype), space.high.astype(dtype)
+    return spaces.Box(jnp.asarray(low, dtype), jnp.asarray(high, dtype), space.shape, jnp.dtype(dtype))
 
 
 def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
@@ -58,7 +82,12 @@ def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
         return [leaf for part, entry in pairs for leaf in to_leaves(part, entry)]
     if isinstance(space, theirs.Discrete | theirs.MultiDiscrete):
         value = np.asarray(value) - space.start
+    if not isinstance(space, theirs.Box | theirs.Discrete | theirs.MultiDiscrete | theirs.MultiBinary):
+        return [np.zeros(0, np.float32)]  # of `Unreadable`
     array = np.asarray(value)
+    if isinstance(space, theirs.Box) and array.dtype.kind in "iu" and array.dtype.itemsize > 4:
+        info = np.iinfo(_NARROW[array.dtype.name])
+        array = np.clip(array, info.min, info.max)  # the cast would wrap around
     return [array if isinstance(space, theirs.Box) else array.ravel() if array.ndim else array]
 
 
@@ -82,4 +111,8 @@ def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
         return np.dtype(space.dtype).type(leaf + space.start)
     if isinstance(space, theirs.MultiDiscrete):
         return (leaf.reshape(space.shape) + space.start).astype(space.dtype)
-    return np.array(leaf, space.dtype).reshape(space.shape)  # an array also where there are no axes
+    array = np.asarray(leaf).reshape(space.shape)  # an array also where there are no axes
+    if isinstance(space, theirs.Box):  # whose bounds of float64 can lie between two numbers of float32
+        array = np.clip(array.astype(np.float64), space.low, space.high) if array.dtype.kind == "f" else array
+        return np.asarray(np.clip(array.astype(space.dtype), space.low, space.high))
+    return array.astype(space.dtype)

@@ -9,10 +9,18 @@ host cannot go back: such states were copied or kept, and the copies have parted
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from rlformers.errors import UserError
+
 NO_HANDLE = -1
+
+
+# Observation, reward, terminated, truncated, and the numbers of `log_info`.
+Outcome = tuple[Any, float, bool, bool, tuple[float, ...]]
 
 
 class StaleState(RuntimeError):
@@ -28,6 +36,7 @@ class Answer(NamedTuple):
     truncated: bool
     handle: int
     clock: int
+    logged: tuple[float, ...]  # the numbers of `log_info`
 
 
 class Asked(NamedTuple):
@@ -38,6 +47,19 @@ class Asked(NamedTuple):
     answer: Answer
 
 
+def number(value: Any, what: str) -> float:
+    """A number in whatever form environments give it: of Python or NumPy, of any type, in an array of one entry.
+
+    Raises:
+        UserError: It is no number, or not one.
+    """
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        given = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "biuf" else repr(value)
+        raise UserError(f"env: {what} is {given}, need a number")
+    return float(array.reshape(())[()])
+
+
 class Slot:
     """One environment on the host, and what it was asked since the state before its last step."""
 
@@ -46,13 +68,14 @@ class Slot:
         self.handle = handle
         self.clock = 0
         self.asked: list[Asked] = []
+        self.logged: dict[str, float] = {}  # of this episode, so far
 
     @property
     def last(self) -> Answer:
         """The answer that made the present state."""
         return self.asked[-1].answer
 
-    def ask(self, clock: int, question: tuple[str, bytes], operate: Callable[[], tuple[Any, float, bool, bool]]) -> Any:
+    def ask(self, clock: int, question: tuple[str, bytes], operate: Callable[[], Outcome]) -> Any:
         """The remembered answer, or that of the operation.
 
         Raises:
@@ -66,7 +89,8 @@ class Slot:
                 f"a state after {clock} operations was used again, its environment has made {self.clock}: environments "
                 "on the host go one way, their states can be neither copied nor kept"
             )
-        answer = Answer(*operate(), self.handle, clock + 1)
+        *outcome, logged = operate()
+        answer = Answer(*outcome, self.handle, clock + 1, logged)
         if question[0] == "step":
             self.asked.clear()
         self.asked.append(Asked(clock, question, answer))
@@ -80,10 +104,12 @@ class Pool:
     Args:
         make: Makes one environment of Gymnasium.
         most: Slots at most.
+        log_info: Names of numbers in their info, of which the last of every episode is kept.
     """
 
-    def __init__(self, make: Callable[[], Any], most: int):
+    def __init__(self, make: Callable[[], Any], most: int, log_info: Sequence[str] = ()):
         self.make = make
+        self.log_info = tuple(log_info)
         self.most = most
         # Handles of another process, which a checkpoint may bring along, should not be taken for ours.
         self.first_handle = secrets.randbelow(2**30)
@@ -98,8 +124,9 @@ class Pool:
         """
         slot = self._new() if handle == NO_HANDLE else self._find(handle)
 
-        def operate() -> tuple[Any, float, bool, bool]:
-            return slot.env.reset(seed=seed)[0], 0.0, False, False
+        def operate() -> Outcome:
+            slot.logged.clear()
+            return slot.env.reset(seed=seed)[0], 0.0, False, False, self._logged(slot, {}, over=False)
 
         return slot.ask(max(clock, 0), ("reset", seed.to_bytes(4, "big")), operate)
 
@@ -120,11 +147,22 @@ class Pool:
         if clock == slot.clock and (over or slot.last.terminated or slot.last.truncated):
             return slot.last._replace(reward=0.0)
 
-        def operate() -> tuple[Any, float, bool, bool]:
-            observation, reward, terminated, truncated, _ = slot.env.step(action)
-            return observation, float(reward), bool(terminated), bool(truncated)
+        def operate() -> Outcome:
+            observation, reward, terminated, truncated, info = slot.env.step(action)
+            ends = bool(number(terminated, "terminated")), bool(number(truncated, "truncated"))
+            return observation, number(reward, "reward"), *ends, self._logged(slot, info, any(ends))
 
         return slot.ask(clock, ("step", question), operate)
+
+    def _logged(self, slot: Slot, info: dict[str, Any], over: bool) -> tuple[float, ...]:
+        """The numbers of `log_info`: the last that the episode has shown, and 0 before."""
+        for name in self.log_info:
+            if name in info:
+                slot.logged[name] = number(info[name], f"info[{name!r}]")
+            elif over and name not in slot.logged:
+                has = ", ".join(sorted(map(str, info))) or "nothing"
+                raise UserError(f"env_kwargs.log_info: info has no {name!r} at the end of an episode, but {has}")
+        return tuple(slot.logged.get(name, 0.0) for name in self.log_info)
 
     def _find(self, handle: int) -> Slot:
         index = handle - self.first_handle

@@ -87,7 +87,7 @@ def random_action(key: PRNGKeyArray, space: spaces.Space, obs: Any) -> Any:
     """An action drawn uniformly, among the legal ones where the observation has an "action_mask" (one per logit)."""
     mask = obs.get("action_mask") if isinstance(obs, Mapping) else None
     if mask is None:
-        return space.sample(key)
+        return spaces.sample(space, key)
     logits = jnp.where(mask, 0.0, -jnp.inf)
     if isinstance(space, spaces.Discrete):
         return jax.random.categorical(key, logits).astype(space.dtype)

@@ -1,15 +1,19 @@
 """What can be checked of an environment without running it: spaces, structures, shapes and dtypes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from rlformers.envs import spaces
-from rlformers.envs.checks.report import require
+from rlformers.envs.checks.report import Broken, require
 from rlformers.envs.environment import Environment
+from rlformers.envs.reserved import refuse_reserved
+from rlformers.envs.wrappers.episode_statistics import reported_by_wrappers
 from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.errors import UserError
 
 
 class Types(NamedTuple):
@@ -48,12 +52,16 @@ def trace(env: Environment, params: Any) -> Types:
         isinstance(reset, tuple) and len(reset) == 2,
         f"reset_env returns no pair of observation and state but {_count(reset)}",
     )
-    action = jax.eval_shape(env.action_space(params).sample, key)
+    action = jax.eval_shape(partial(spaces.sample, env.action_space(params)), key)
     step = jax.eval_shape(env.step_env, key, reset[1], action, params)
     require(
         isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict),
         f"step_env does not return observation, state, reward, terminated and a dict but {_count(step)}",
     )
+    try:
+        refuse_reserved(step[4], env.name, reported_by_wrappers(env))
+    except UserError as error:
+        raise Broken(str(error)) from error
     # A state of another structure is another point, and would hide behind what `is_truncated` raises of it.
     before: Any = jax.tree.structure(reset[1])
     alike = before == jax.tree.structure(step[1])

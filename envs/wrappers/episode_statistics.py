@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Wrapper
+from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.reserved import refuse_reserved
 
 
 class EpisodeStatisticsState(NamedTuple):
@@ -21,7 +22,12 @@ class EpisodeStatistics(Wrapper):
 
     `info["episode_return"]` (float32, undiscounted) and `info["episode_length"]` (int32) are those of the whole episode
     at steps where it terminated or was truncated.
+
+    Raises:
+        UserError: The environment reports a name of `reserved.RESERVED`, when a step is traced.
     """
+
+    reports = ("episode_return", "episode_length")
 
     def inner_state(self, state: Any) -> Any:
         """The state of the wrapped environment."""
@@ -35,7 +41,19 @@ class EpisodeStatistics(Wrapper):
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, env_state, reward, terminated, info = self.env.step_env(key, state.env_state, action, params)
-        episode_return = state.episode_return + jnp.asarray(reward, jnp.float32)
+        refuse_reserved(info, self.name, reported_by_wrappers(self.env))
+        reward = jnp.reshape(jnp.asarray(reward, jnp.float32), ())  # of one entry, of integers, of more bits
+        terminated = jnp.reshape(jnp.asarray(terminated, bool), ())
+        episode_return = state.episode_return + reward
         episode_length = state.episode_length + 1
         info = {**info, "episode_return": episode_return, "episode_length": episode_length}
         return obs, EpisodeStatisticsState(env_state, episode_return, episode_length), reward, terminated, info
+
+
+def reported_by_wrappers(env: Environment) -> set[str]:
+    """The reserved names that wrappers around an environment report."""
+    names: set[str] = set()
+    while isinstance(env, Wrapper):
+        names |= set(getattr(env, "reports", ()))
+        env = env.env
+    return names

@@ -1,15 +1,19 @@
 """Wrappers that make observations what the encoders read: one-hot vectors of integers, one vector of everything."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.wrappers.layouts import Layout, layout_of
 from rlformers.errors import UserError
 
 __all__ = ["Flatten", "OneHot"]
+
+IGNORE = "model.encoder.ignore"  # the key that says what is left out
 
 
 class OneHot(Wrapper):
@@ -44,28 +48,68 @@ class OneHot(Wrapper):
         )
 
 
+class Parts(NamedTuple):
+    """The leaves of a space, and those of a value of it where there is one, sorted by how they are read."""
+
+    images: dict[str, tuple[spaces.Space, Layout, Any]]  # by path
+    numbers: list[tuple[spaces.Space, Any]]
+    mask: dict[str, Any]  # "action_mask", if there is one
+
+
 class Flatten(Wrapper):
     """Makes observations what the encoders read: one float32 vector, an image [H, W, C], or a dict of named parts.
 
-    Everything is flattened (see `spaces.flatten`; integers become one-hot as in `OneHot`) into one vector, except a Box
-    of rank 3, which is an image, and the top-level key "action_mask" of a Dict. The observation is the vector or the
-    image alone, or a dict with those of "vector", "image" and "action_mask" that there are. Vectors pass unchanged.
+    Everything is flattened (see `spaces.flatten`; integers become one-hot as in `OneHot`) into one vector, except
+    images, and the top-level key "action_mask" of a Dict. Images are Boxes that `layouts.layout_of` tells by their
+    shapes; they keep their dtype, and their axes are brought into the order [H, W, C], with the frames of a stack as
+    channels. The observation is the vector or the image alone, or a dict with those of "vector", "image" and
+    "action_mask" that there are; several images are "image/" and their names. Vectors pass unchanged.
+
+    Args:
+        env: Any environment.
+        ignore: Names of parts that are left out, wherever they stand, or paths "a/b".
 
     Raises:
-        UserError: More than one image.
+        UserError: A part that cannot be read, or a name of which there is no part; one line that names both.
     """
 
-    def __init__(self, env: Environment):
+    def __init__(self, env: Environment, ignore: Sequence[str] = ()):
         super().__init__(env)
-        images, _, _ = _sort(env.observation_space(env.default_params))
-        if len(images) > 1:
-            raise UserError(f"Flatten: {env.name} has {len(images)} images, at most one is allowed")
+        self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        space = env.observation_space(env.default_params)
+        names = {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
+        for name in self.ignore:
+            if name not in names:
+                has = ", ".join(sorted(names)) or "one part without a name"
+                raise UserError(f"{IGNORE}: {name!r} is no part of the observation, which has {has}")
+        self._sort(space)
+
+    def _sort(self, space: spaces.Space, value: Any = None) -> Parts:
+        """Sort the leaves of a space, and of its value."""
+        parts = Parts({}, [], {})
+        for path, leaf, entry in spaces.named_leaves(space, value):
+            if path == ("action_mask",):
+                parts.mask["action_mask"] = entry
+            elif not {*path, "/".join(path)} & set(self.ignore):
+                where = "/".join(path)
+                layout = layout_of(leaf, repr(where) if where else "") if isinstance(leaf, spaces.Box) else None
+                if isinstance(leaf, spaces.Unreadable):
+                    raise UserError(
+                        f"env: the observation {where!r} is {leaf.kind}, which encoders cannot read"
+                        + (f"; {IGNORE}=[{path[-1]}] leaves it out" if where else "")
+                    )
+                if layout is None:
+                    parts.numbers.append((leaf, entry))
+                else:
+                    parts.images[where] = leaf, layout, entry
+        return parts
 
     def flatten(self, obs: Any, params: Any) -> Any:
         """What becomes of an observation of the wrapped environment."""
-        images, rest, mask = _sort(self.env.observation_space(params), obs)
-        vector = [spaces.flatten(space, value) for space, value in rest]
-        return _join([value for _, value in images], [jnp.concatenate(vector)] if vector else [], mask)
+        parts = self._sort(self.env.observation_space(params), obs)
+        vector = [spaces.flatten(space, value) for space, value in parts.numbers]
+        images = {path: layout.apply(image) for path, (_, layout, image) in parts.images.items()}
+        return _join(images, [jnp.concatenate(vector)] if vector else [], parts.mask)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
@@ -87,10 +131,11 @@ class Flatten(Wrapper):
         space = self.env.observation_space(params)
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == jnp.float32:
             return space
-        images, rest, mask = _sort(space)
-        vector = [spaces.flatten_space(spaces.Tuple([leaf for leaf, _ in rest]))] if rest else []
-        parts = _join([image for image, _ in images], vector, {key: space.spaces[key] for key in mask})
-        return spaces.Dict(parts) if isinstance(parts, dict) else parts
+        parts = self._sort(space)
+        vector = [spaces.flatten_space(spaces.Tuple([leaf for leaf, _ in parts.numbers]))] if parts.numbers else []
+        images = {path: _image_space(leaf, layout) for path, (leaf, layout, _) in parts.images.items()}
+        joined = _join(images, vector, {key: space.spaces[key] for key in parts.mask})
+        return spaces.Dict(joined) if isinstance(joined, dict) else joined
 
 
 def _is_vector(env: Environment) -> bool:
@@ -98,22 +143,18 @@ def _is_vector(env: Environment) -> bool:
     return isinstance(space, spaces.Box) and len(space.shape) == 1
 
 
-def _sort(space: spaces.Space, value: Any = None) -> tuple[list, list, dict]:
-    """Sort the leaves of a space, and of its value, into images, others, and the mask of actions."""
-    mask: dict[str, Any] = {}
-    if isinstance(space, spaces.Dict) and "action_mask" in space.spaces:
-        mask = {"action_mask": None if value is None else value["action_mask"]}
-        space = spaces.Dict({key: part for key, part in space.spaces.items() if key != "action_mask"})
-    images: list = []
-    rest: list = []
-    for leaf, part in spaces.leaves(space, value):
-        (images if isinstance(leaf, spaces.Box) and len(leaf.shape) == 3 else rest).append((leaf, part))
-    return images, rest, mask
+def _image_space(space: spaces.Box, layout: Layout) -> spaces.Box:
+    """The space of an image; bounds for all cells, or for each."""
+    bounds = [
+        layout.apply(jnp.broadcast_to(jnp.asarray(bound), space.shape)) if jnp.ndim(bound) else bound
+        for bound in (space.low, space.high)
+    ]
+    return spaces.Box(*bounds, layout.shape, space.dtype)
 
 
-def _join(image: list, vector: list, mask: dict[str, Any]) -> Any:
+def _join(images: dict[str, Any], vector: list, mask: dict[str, Any]) -> Any:
     """The only part there is, or a dict of the parts."""
-    if len(image) + len(vector) == 1 and not mask:
-        return (image + vector)[0]
-    named = {"image": image, "vector": vector}
-    return {name: part[0] for name, part in named.items() if part} | mask
+    if len(images) + len(vector) == 1 and not mask:
+        return [*images.values(), *vector][0]
+    named = {f"image/{path}" if len(images) > 1 else "image": image for path, image in images.items()}
+    return named | ({"vector": vector[0]} if vector else {}) | mask

@@ -95,7 +95,7 @@ class RandomProjection(Wrapper):
         if continuous:
             shape, bounds = self.inner_actions.shape, (self.inner_actions.low, self.inner_actions.high)
             low, high = (np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in bounds)
-            if len(shape) != 1 or not (np.isfinite(low) & np.isfinite(high)).all():
+            if len(shape) != 1 or max(np.abs(low).max(), np.abs(high).max()) > spaces.UNBOUNDED:
                 raise UserError("env_kwargs.project_actions: need actions that are vectors with finite bounds")
             self.centre, self.half = (high + low) / 2, (high - low) / 2
             self.action_size = _at_least("action_size", shape[0], action_size)
@@ -168,10 +168,13 @@ class RandomProjection(Wrapper):
             return action
         if isinstance(task.action, tuple):
             return jnp.stack([permutation[action[i]] for i, permutation in enumerate(task.action)])
-        if isinstance(self.inner_actions, spaces.Discrete):
+        space = self.inner_actions
+        if isinstance(space, spaces.Discrete):
             return task.action[action]
         projected = jnp.matmul(task.action, action, precision="highest")
-        return self.centre + self.half * jnp.clip(projected, -1, 1)
+        stretched = self.centre + self.half * jnp.clip(projected, -1, 1)
+        low, high = (jnp.asarray(bound, space.dtype) for bound in (space.low, space.high))
+        return jnp.clip(spaces.as_dtype(stretched, space.dtype), low, high)
 
     def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached."""

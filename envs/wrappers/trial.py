@@ -71,6 +71,7 @@ class Trial(Wrapper):
     """
 
     keeps_observation = True
+    reports = ("episode_attempt_return", "episode_attempt_count", "episode_task")
     sample_task = None  # tasks are drawn in here; to what stands around a trial, its params are its params
 
     def __init__(

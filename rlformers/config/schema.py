@@ -39,11 +39,23 @@ class CoreConfig:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """What the encoder reads."""
+
+    ignore: list[str] = field(default_factory=list)  # parts of the observation to leave out: names, or paths "a/b"
+
+    def __post_init__(self) -> None:
+        names = isinstance(self.ignore, list | tuple) and all(isinstance(name, str) for name in self.ignore)
+        require(names, "model.encoder.ignore", "a list [...] of strings", self.ignore)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The agent around the core."""
 
     width: int = 64  # D: encoder, core, and hidden layers of actor and critic
     num_layers: int = 1  # L: depth of the core
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     encoder_layers: int = 1  # dense layers before the core
     head_layers: int = 1  # hidden layers of actor and critic
     activation: str = "relu"  # of encoder, actor and critic
@@ -58,6 +70,8 @@ class ModelConfig:
     compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
 
     def __post_init__(self) -> None:
+        if isinstance(self.encoder, dict):  # as files and command lines have it
+            object.__setattr__(self, "encoder", EncoderConfig(**self.encoder))
         for name in ("width", "num_layers", "encoder_layers"):
             require(getattr(self, name) >= 1, f"model.{name}", "at least 1", getattr(self, name))
         require(self.head_layers >= 0, "model.head_layers", "0 or more", self.head_layers)

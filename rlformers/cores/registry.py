@@ -88,14 +88,26 @@ _entries = {
 }
 
 
-def register_core(name: str, definition: Definition, *, paper: str = "-", summary: str = "") -> None:
+def register_core(
+    name: str, definition: Definition, *, paper: str = "-", summary: str = "", replace: bool = False
+) -> None:
     """Add a core under a new name.
 
+    Args:
+        name: The name.
+        definition: See the top of this file.
+        paper: Where it comes from, for the list.
+        summary: One line for the list.
+        replace: Take the place of what was registered under this name before, as a notebook's cell does that runs
+            again.
+
     Raises:
-        UserError: The name is taken, or this is no definition of a core.
+        UserError: The name is taken, or is one of this package, or this is no definition of a core.
     """
-    if name in entries():
-        raise UserError(f"core: {name!r} is already registered")
+    if name in built_in():
+        raise UserError(f"core: {name!r} is a core of rlformers, whose names stay what they are; take another name")
+    if name in entries() and not replace:
+        raise UserError(f"core: {name!r} is already registered; replace=True puts this one in its place")
     try:
         _check_definition(definition)
     except Exception as error:

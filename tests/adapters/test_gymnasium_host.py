@@ -286,8 +286,9 @@ def test_spaces():
         assert all(bool(leaf.contains(part)) for leaf, part in leaves(ours, structure))
         back = from_leaves(THEIRS, list(parts))
         assert back in THEIRS and str(back) == str(value)
-    with pytest.raises(ValueError, match="observation space has a Text"):
-        convert(gymnasium.spaces.Text(5), "observation")
+    with pytest.raises(ValueError, match="action space has a Text"):
+        convert(gymnasium.spaces.Text(5), "action")
+    assert convert(gymnasium.spaces.Text(5), "observation").kind == "Text"
     wide = convert(gymnasium.spaces.Box(-(2**62), 2**62, (1,), np.int64), "action")
     assert wide.dtype == jnp.int32 and wide.low[0] == -(2**31)
 

@@ -193,9 +193,3 @@ def test_an_image_alone_stays_an_image():
     env, params = make_env("gymnax/Breakout-MinAtar")
     assert env.observation_space(params).shape == (10, 10, 4)
     assert env.reset(jax.random.key(0), params)[0].shape == (10, 10, 4)
-
-
-def test_two_images_are_refused():
-    image = spaces.Box(0.0, 1.0, (2, 2, 1))
-    with pytest.raises(ValueError, match="2 images"):
-        Flatten(Count(spaces.Tuple([image, image])))

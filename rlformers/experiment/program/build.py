@@ -16,6 +16,7 @@ from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
 from rlformers.envs.lazy_resets import resets_everywhere
 from rlformers.envs.registry import make_env, replace_params
+from rlformers.envs.spaces import bounds as space_bounds
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
@@ -41,10 +42,12 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
     Raises:
         UserError: A key names something that does not exist or does not fit; one line that says what would.
     """
-    for name in ("env_id", "raw", "wrap"):  # arguments of `make_env`, which this function gives
+    for name in ("env_id", "raw", "wrap", "ignore"):  # arguments of `make_env`, which this function gives
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    env, params = make_env(config.env, wrap=asdict(config.wrap), **config.env_kwargs)
+    env, params = make_env(
+        config.env, wrap=asdict(config.wrap), ignore=config.model.encoder.ignore, **config.env_kwargs
+    )
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
@@ -63,13 +66,15 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     check_episode_names(config.env, env.env, params)
+    # Vectors that the learner normalises have left their bounds when the encoder sees them.
+    bounds = space_bounds(env.observation_space(params), vectors=not config.ppo.normalize_observations)
 
     def core(key: PRNGKeyArray) -> Any:
         name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key, model=config.model)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds)
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)

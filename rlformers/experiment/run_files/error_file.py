@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rlformers.envs.adapters.host_failures import host_failure
 from rlformers.errors import Complaint, first_line, foreign, named_line
 
 NAME = "error.txt"
@@ -51,8 +52,9 @@ def traceback_file(error: BaseException) -> Path | None:
 
 
 def formatted(error: BaseException) -> str:
-    """The traceback of an error, and those of its causes."""
-    return "".join(traceback.format_exception(error))
+    """The traceback of an error, and those of its causes; of an environment on the host, that of its own code."""
+    failure = host_failure(error)
+    return f"{failure}\n" if failure else "".join(traceback.format_exception(error))
 
 
 def described(error: BaseException, named: bool = False) -> tuple[str, str]:

@@ -1,0 +1,45 @@
+"""What the code of a user raised on the host, as that code's own traceback. Imports no JAX.
+
+A callback that fails reaches Python as an error of the compiled program, whose text holds the frames of JAX and of this
+package around the few that matter. So the failure is kept here, and found again by its number in that text.
+"""
+
+import itertools
+import traceback
+from collections import OrderedDict
+
+MOST_KEPT = 8
+_numbers = itertools.count(1)
+_kept: OrderedDict[str, str] = OrderedDict()
+OURS = ("/jax/", "/jaxlib/", "/jaxtyping/", "/gymnasium/core.py", "/gymnasium/wrappers/", "/envs/adapters/host_")
+OURS += ("/envs/adapters/gymnasium_",)
+
+
+class HostError(RuntimeError):
+    """An environment on the host has raised something; the message has its traceback."""
+
+
+def keep(error: Exception, env_id: str, during: str) -> HostError:
+    """Keep a failure, and make the error that stands for it on its way through the compiled program.
+
+    Args:
+        error: What was raised.
+        env_id: The environment.
+        during: What it was to do, e.g. "step".
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(part in frame.filename for part in OURS)]
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(own)] if own else []
+    lines += traceback.format_exception_only(error)
+    text = f"env: gymnasium/{env_id} failed in {during}:\n{''.join(lines)}".rstrip()
+    mark = f"[host failure {next(_numbers)}]"
+    _kept[mark] = text
+    while len(_kept) > MOST_KEPT:
+        _kept.popitem(last=False)
+    return HostError(f"{mark} {text}")
+
+
+def host_failure(error: BaseException) -> str | None:
+    """The traceback of the code of a user that is behind an error of a program; None if none is."""
+    message = str(error)
+    return next((text for mark, text in _kept.items() if mark in message), None)
