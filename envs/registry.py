@@ -70,7 +70,9 @@ def register_env(
         UserError: The id is taken, or is one of this package.
     """
     if name in BUILT_IN:
-        raise UserError(f"env: {name!r} is an environment of rlformers, whose ids stay what they are; take another id")
+        raise UserError(
+            f"env: {name!r} is already registered, by rlformers itself, whose ids stay what they are; take another"
+        )
     if name in entries() and not replace:
         raise UserError(f"env: {name!r} is already registered; replace=True puts this one in its place")
     _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores)

@@ -1,5 +1,6 @@
 """Between spaces of Gymnasium and ours: Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple, nested at will."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +36,7 @@ def convert(space: theirs.Space, what: str) -> spaces.Space:
     if isinstance(space, theirs.Dict):
         parts = {key: convert(part, what) for key, part in space.spaces.items()}
         if what == "observation" and "action_mask" in parts and _is_mask(space["action_mask"]):
-            size = int(np.prod(space["action_mask"].shape))
+            size = math.prod(space["action_mask"].shape or ())
             parts["action_mask"] = spaces.Box(False, True, (size,), jnp.dtype(bool))
         return spaces.Dict(parts)
     if isinstance(space, theirs.Tuple):
@@ -86,7 +87,7 @@ def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
         return [np.zeros(0, np.float32)]  # of `Unreadable`
     array = np.asarray(value)
     if isinstance(space, theirs.Box) and array.dtype.kind in "iu" and array.dtype.itemsize > 4:
-        info = np.iinfo(_NARROW[array.dtype.name])
+        info = np.iinfo(np.int32 if array.dtype.kind == "i" else np.uint32)
         array = np.clip(array, info.min, info.max)  # the cast would wrap around
     return [array if isinstance(space, theirs.Box) else array.ravel() if array.ndim else array]
 

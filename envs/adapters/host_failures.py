@@ -11,8 +11,16 @@ from collections import OrderedDict
 MOST_KEPT = 8
 _numbers = itertools.count(1)
 _kept: OrderedDict[str, str] = OrderedDict()
-OURS = ("/jax/", "/jaxlib/", "/jaxtyping/", "/gymnasium/core.py", "/gymnasium/wrappers/", "/envs/adapters/host_")
-OURS += ("/envs/adapters/gymnasium_",)
+LIBRARIES = (
+    "/jax/",
+    "/jaxlib/",
+    "/jaxtyping/",
+    "/beartype/",
+    "<@beartype",
+    "/gymnasium/core.py",
+    "/gymnasium/wrappers/",
+)
+OURS = (*LIBRARIES, "/envs/adapters/host_", "/envs/adapters/gymnasium_")
 
 
 class HostError(RuntimeError):

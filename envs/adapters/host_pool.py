@@ -89,8 +89,8 @@ class Slot:
                 f"a state after {clock} operations was used again, its environment has made {self.clock}: environments "
                 "on the host go one way, their states can be neither copied nor kept"
             )
-        *outcome, logged = operate()
-        answer = Answer(*outcome, self.handle, clock + 1, logged)
+        observation, reward, terminated, truncated, logged = operate()
+        answer = Answer(observation, reward, terminated, truncated, self.handle, clock + 1, logged)
         if question[0] == "step":
             self.asked.clear()
         self.asked.append(Asked(clock, question, answer))

@@ -70,8 +70,6 @@ class ModelConfig:
     compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
 
     def __post_init__(self) -> None:
-        if isinstance(self.encoder, dict):  # as files and command lines have it
-            object.__setattr__(self, "encoder", EncoderConfig(**self.encoder))
         for name in ("width", "num_layers", "encoder_layers"):
             require(getattr(self, name) >= 1, f"model.{name}", "at least 1", getattr(self, name))
         require(self.head_layers >= 0, "model.head_layers", "0 or more", self.head_layers)

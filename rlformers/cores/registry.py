@@ -105,7 +105,7 @@ def register_core(
         UserError: The name is taken, or is one of this package, or this is no definition of a core.
     """
     if name in built_in():
-        raise UserError(f"core: {name!r} is a core of rlformers, whose names stay what they are; take another name")
+        raise UserError(f"core: {name!r} is already registered, by rlformers itself, whose names stay what they are")
     if name in entries() and not replace:
         raise UserError(f"core: {name!r} is already registered; replace=True puts this one in its place")
     try:

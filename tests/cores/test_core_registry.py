@@ -205,6 +205,10 @@ def test_register_core(own_registry):
     for taken in ("echo", "gru"):
         with pytest.raises(ValueError, match=f"core: '{taken}' is already registered"):
             rlformers.register_core(taken, ECHO)
+    rlformers.register_core("echo", ECHO, summary="repeats again", replace=True)
+    assert registry.entries()["echo"].summary == "repeats again"
+    with pytest.raises(ValueError, match="core: 'gru' is already registered, by rlformers itself"):
+        rlformers.register_core("gru", ECHO, replace=True)
     for definition, message in (
         (SimpleNamespace(Config=EchoConfig, make=3), "TypeError: make is no function but 3"),
         (SimpleNamespace(Config=EchoConfig(), make=make_echo), "TypeError: Config is no dataclass but EchoConfig"),

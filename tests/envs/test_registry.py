@@ -2,15 +2,18 @@
 
 import sys
 from functools import partial
+from importlib.metadata import EntryPoint
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlformers.command.main import main
 from rlformers.envs import registry
 from rlformers.envs.popgym.repeat_first import RepeatFirst
 from rlformers.envs.registry import make_env, register_env, replace_params
+from rlformers.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -223,3 +226,34 @@ def test_same_key_same_episode_and_observations_in_their_space(name, raw):
     assert not np.array_equal(first, other)
     assert first.dtype == space.dtype and first.shape[1:] == tuple(space.shape)
     assert jax.vmap(space.contains)(first).all()
+
+
+def test_the_same_cell_of_a_notebook_again(monkeypatch):
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_env("mine/Again", RepeatFirst, kwargs={"num_decks": 1})
+    with pytest.raises(
+        UserError, match="^env: 'mine/Again' is already registered; replace=True puts this one in its place$"
+    ):
+        register_env("mine/Again", RepeatFirst)
+    register_env("mine/Again", RepeatFirst, kwargs={"num_decks": 2}, replace=True)
+    assert make_env("mine/Again", raw=True)[0].num_cards == 104
+    with pytest.raises(UserError, match="^env: 'memory/TMaze' is already registered, by rlformers itself"):
+        register_env("memory/TMaze", RepeatFirst, replace=True)
+
+
+def test_a_plugin_that_repeats_an_id_is_said(monkeypatch, capsys):
+    points = [
+        EntryPoint("memory/TMaze", "theirs:TMaze", "rlformers.envs"),
+        EntryPoint("theirs/Maze", "theirs:Maze", "rlformers.envs"),
+        EntryPoint("theirs/Maze", "others:Maze", "rlformers.envs"),
+    ]
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: points)
+    lines = [
+        "env: 'memory/TMaze' from theirs:TMaze is ignored: it is the id of one from rlformers",
+        "env: 'theirs/Maze' from others:Maze is ignored: it is the id of one from theirs:Maze",
+    ]
+    assert registry.ignored_plugins() == lines
+    assert registry.find("memory/TMaze").target == "rlformers.envs.memory.tmaze:TMaze"
+    assert registry.find("theirs/Maze").target == "theirs:Maze"
+    assert main(["list", "envs", "memory/"]) == 0
+    assert capsys.readouterr().err.splitlines() == lines
