@@ -114,6 +114,8 @@ def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
         return (leaf.reshape(space.shape) + space.start).astype(space.dtype)
     array = np.asarray(leaf).reshape(space.shape)  # an array also where there are no axes
     if isinstance(space, theirs.Box):  # whose bounds of float64 can lie between two numbers of float32
-        array = np.clip(array.astype(np.float64), space.low, space.high) if array.dtype.kind == "f" else array
+        if array.dtype.kind == "f":
+            most = np.finfo(space.dtype).max if np.dtype(space.dtype).kind == "f" else np.inf
+            array = np.clip(np.clip(array.astype(np.float64), -most, most), space.low, space.high)
         return np.asarray(np.clip(array.astype(space.dtype), space.low, space.high))
     return array.astype(space.dtype)

@@ -5,6 +5,7 @@ package around the few that matter. So the failure is kept here, and found again
 """
 
 import itertools
+import logging
 import traceback
 from collections import OrderedDict
 
@@ -25,6 +26,14 @@ OURS = (*LIBRARIES, "/envs/adapters/host_", "/envs/adapters/gymnasium_")
 
 class HostError(RuntimeError):
     """An environment on the host has raised something; the message has its traceback."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """JAX logs what a callback raises, with all its frames; of ours the error itself says it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HostError))
+
+
+logging.getLogger("jax._src.callback").addFilter(_is_news)
 
 
 def keep(error: Exception, env_id: str, during: str) -> HostError:

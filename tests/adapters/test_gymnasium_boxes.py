@@ -46,7 +46,8 @@ def bounds_of(rng, dtype, shape):
     if np.dtype(dtype).kind in "iu":
         info = np.iinfo(dtype)
         low = rng.integers(max(info.min, -50), 20, shape) if rng.random() < 0.7 else np.full(shape, info.min)
-        high = low + rng.integers(0, 9, shape) if rng.random() < 0.7 else np.full(shape, info.max)
+        near = low + rng.integers(0, 9, shape) if info.bits < 64 else rng.integers(20, 30, shape)
+        high = near if rng.random() < 0.7 else np.full(shape, info.max)
         return np.asarray(low).astype(dtype), np.asarray(high).astype(dtype)
     low = rng.normal(0, 10 ** rng.uniform(-2, 3), shape).astype(dtype)
     high = (low + rng.exponential(10 ** rng.uniform(-2, 3), shape)).astype(dtype)

@@ -303,7 +303,7 @@ def spaces_of(space, parts):
 
 def _same(space):
     """Something to walk along with a space."""
-    from rlformers.envs.wrappers import null_action
+    from rlformers.envs.wrappers.agent_inputs import null_action
 
     return null_action(space)
 

@@ -22,8 +22,8 @@ class Reports(Environment):
 
     default_params = TimedParams(max_steps_in_episode=10)
 
-    def __init__(self, name="episode_score", reward=jnp.float32(1)):
-        self.reported, self.reward = name, reward
+    def __init__(self, name="episode_score", reward=None):
+        self.reported, self.reward = name, jnp.float32(1) if reward is None else reward
 
     def reset_env(self, key, params):
         return jnp.zeros(1), State(jnp.int32(0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from rlformers.config import ModelConfig
+from rlformers.config import EncoderConfig, ModelConfig
 from rlformers.config.compose import compose, experiments
 from rlformers.config.experiments import CONFIGS
 from rlformers.config.ppo import PPOConfig
@@ -27,6 +27,7 @@ LU_POPGYM = {
     "wrap.reward_input": (False, "run_popgym.py:28"),
     "model.width": (256, "run_popgym.py:32, ppo_s5.py:22"),
     "model.num_layers": (4, "run_popgym.py:34"),
+    "model.encoder": (EncoderConfig(), "run_popgym.py: all that the environment shows"),
     "model.encoder_layers": (2, "ppo_s5.py:48-51"),
     "model.head_layers": (2, "ppo_s5.py:55-58, 66-69"),
     "model.activation": ("leaky_relu", "ppo_s5.py:49"),

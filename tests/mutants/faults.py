@@ -11,6 +11,7 @@ TESTS = {
     "agents/bounds.py": ("tests/agents/test_bounds.py",),
     "agents/boxes.py": ("tests/agents/test_boxes.py",),
     "agents/encoder.py": ("tests/agents/test_encoder.py", "tests/agents/test_agent.py"),
+    "agents/scales.py": ("tests/agents/test_scales.py",),
     "agents/gae.py": ("tests/agents/test_gae.py",),
     "agents/heads.py": ("tests/agents/test_agent.py",),
     "agents/hl_gauss.py": ("tests/agents/test_hl_gauss.py",),
@@ -263,12 +264,19 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the gain of the output is ignored", "init=orthogonal(gain)", "init=orthogonal(1.0)"),
     ],
     "agents/encoder.py": [
-        ("bytes are divided by 256", "255 if leaf.dtype", "256 if leaf.dtype"),
+        ("observations are not scaled", "x = scale.apply(leaf.astype(jnp.float32))", "x = leaf.astype(jnp.float32)"),
         ("convolutions are linear", "x = f(conv(x))", "x = conv(x)"),
         ("layers are linear", "            x = f(layer(x))", "            x = layer(x)"),
         ("layers are alike", "jax.random.fold_in(key_linear, i) if i else key_linear", "key_linear"),
         ("only the first leaf is seen", "x = jnp.concatenate(features, axis=-1)", "x = jnp.concatenate([features[0]] + [0 * x for x in features[1:]], axis=-1)"),
         ("towers share their weights", "jax.random.fold_in(key_convs, 100 * i + len(tower))", "key_convs"),
+    ],
+    "agents/scales.py": [
+        ("bytes are divided by 256", "255.0 if leaf.dtype", "256.0 if leaf.dtype"),
+        ("the offset is left out", "(x - jnp.array(self.offset, jnp.float32))", "x"),
+        ("float's largest numbers are bounds", "limit = min(HUGE,", "limit = max(HUGE,"),
+        ("integers' largest numbers are bounds", "most if most > 2**30 else HUGE", "HUGE"),
+        ("zero moves", "np.where(low > 0, low, np.where(high < 0, high, 0.0))", "low"),
     ],
     "agents/agent.py": [
         ("masks are not checked", "        check_mask(mask, policy)\n", ""),
