@@ -25,8 +25,11 @@ def show(options: Namespace) -> int:
             return list_cores(words)
         case ["envs", *prefix] if len(prefix) < 2:
             from rlformers.envs.listing import LEGEND, table
+            from rlformers.envs.registry import ignored_plugins
 
             print(*table(*prefix), "", LEGEND, sep="\n")
+            for line in ignored_plugins():
+                print(line, file=sys.stderr)
         case ["experiments"]:
             from rlformers.config.experiments import table as experiment_table
 
