@@ -79,6 +79,6 @@ def test_the_command_line_checks_an_environment(monkeypatch, capsys):
     register_env("mine/Broken", Broken)
     assert main(["check", "mine/Broken"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("mine/Broken\n  ok    spaces") and "FAIL  reset and step can be traced: NotImplemented" in out
+    assert out.startswith("mine/Broken\n  ok    params") and "FAIL  reset and step can be traced: NotImplemented" in out
     assert main(["check", "memory/TMase"]) == 2
     assert "memory/TMaze" in capsys.readouterr().err
