@@ -159,4 +159,20 @@ ENTRIES: tuple[Entry, ...] = (
         best="1",
         scores=scores.compass_world,
     ),
+    Entry(
+        "memory/MortarMayhem",
+        "remember 10 commands in order, then carry them out while all other cells explode",
+        "rlformers.envs.memory.mortar_mayhem:MortarMayhem",
+        length="46-118",
+        best="1",
+        scores=scores.mortar_mayhem,
+    ),
+    Entry(
+        "memory/MysteryPath",
+        "find an invisible path by falling off it, and remember it",
+        "rlformers.envs.memory.mystery_path:MysteryPath",
+        length="6-128",
+        best="1",
+        scores=scores.mystery_path,
+    ),
 )

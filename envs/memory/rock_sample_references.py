@@ -58,4 +58,4 @@ def visit_all(env: RockSample, observations: list[Float[np.ndarray, " D"]], acti
     down, east = env.places[rock] - (row, column)
     # The last column ends the episode; no rock lies there, so that no way to one leads there.
     move = (np.sign(down), 0) if down else (0, np.sign(east))
-    return int((move == MOVES).all(1).argmax())
+    return int((np.array(move) == MOVES).all(1).argmax())

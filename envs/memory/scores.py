@@ -186,3 +186,13 @@ def rock_sample_15() -> Scores:
 def compass_world() -> Scores:
     """`compass_world_references.Walker` arrives in time from everywhere."""
     return Scores(ceiling=1.0)
+
+
+def mortar_mayhem() -> Scores:
+    """`mortar_mayhem_policies.Soldier` carries all commands out."""
+    return Scores(ceiling=1.0)
+
+
+def mystery_path() -> Scores:
+    """`mystery_path_policies.Walker` found all of 400 paths in time, after 36 steps on average and 80 at most."""
+    return Scores(ceiling=1.0)
