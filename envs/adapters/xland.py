@@ -17,6 +17,7 @@ from xminigrid.rendering.rgb_render import render
 from xminigrid.types import RuleSet, StepType, TimeStep
 
 from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment, TimeStepState
+from rlformers.envs.adapters.xland_benchmark import Benchmark
 from rlformers.envs.adapters.xland_rulesets import Rulesets, ruleset_of
 from rlformers.envs.environment import need_at_least
 from rlformers.envs.meta.task import MetaEnvironment
@@ -90,7 +91,8 @@ class XMiniGrid(TimeStepEnvironment):
 class XLand(XMiniGrid, MetaEnvironment):
     """Rooms with objects, where a hidden ruleset says what to reach and what objects turn into.
 
-    The task is a ruleset, drawn by `xland_rulesets.Rulesets`. Outside of a trial every episode has one of its own.
+    The task is a ruleset, drawn by `xland_rulesets.Rulesets` or from a file of the package's. Outside of a trial every
+    episode has one of its own.
 
     Args:
         env_id: An id of the package that starts with "XLand".
@@ -99,12 +101,14 @@ class XLand(XMiniGrid, MetaEnvironment):
         split: See `Rulesets`.
         ruleset: Always this one instead, whatever `max_rules` and `num_distractors`: a mapping to the package's
             encoding of "goal" [5], "rules" [n, 7] and "init_tiles" [m, 2].
+        benchmark: A file of the package's rulesets to draw from, see `xland_benchmark.Benchmark`, split by their
+            numbers, whatever `max_rules` and `num_distractors`.
         max_steps: See `XMiniGrid`.
         direction: See `XMiniGrid`.
 
     Raises:
-        UserError: What `XMiniGrid`, `Rulesets` and `ruleset_of` do not take, more objects than there is room for, or
-            a ruleset and a split.
+        UserError: What `XMiniGrid`, `Rulesets`, `Benchmark` and `ruleset_of` do not take, more objects than there is
+            room for, or a ruleset with a split or a benchmark.
     """
 
     def __init__(
@@ -114,18 +118,24 @@ class XLand(XMiniGrid, MetaEnvironment):
         num_distractors: int = 2,
         split: str = "all",
         ruleset: Any = None,
+        benchmark: str | None = None,
         max_steps: int | None = None,
         direction: bool = True,
     ):
         super().__init__(env_id, max_steps, direction)
-        self.rulesets = Rulesets(max_rules, num_distractors, split)
+        self.rulesets: Rulesets | Benchmark = (
+            Rulesets(max_rules, num_distractors, split) if benchmark is None else Benchmark(benchmark, split)
+        )
         self.ruleset = None if ruleset is None else ruleset_of(ruleset)
         if ruleset is not None and split != "all":
             raise UserError(f"env_kwargs.split: need all, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
+        if ruleset is not None and benchmark is not None:
+            raise UserError("env_kwargs.benchmark: need null beside env_kwargs.ruleset")
         laid_out = self.rulesets.num_laid_out if self.ruleset is None else len(self.ruleset.init_tiles)
         most = _free_cells(env_id) - 1  # one is the agent's
         if laid_out > most:
-            key = "num_distractors" if ruleset is None else "ruleset"
+            drawn = "num_distractors" if benchmark is None else "benchmark"
+            key = drawn if ruleset is None else "ruleset"
             raise UserError(f"env_kwargs.{key}: need at most {most} objects laid out in {env_id}, got {laid_out}")
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> RuleSet:

@@ -171,3 +171,28 @@ def most_apples(steps: int, num_apples: int, respawn_steps: int) -> int:
 
 def _guess(choices: int) -> Scores:
     return Scores(1 / choices, 1 / choices, 1.0)
+
+
+def rock_sample_11() -> Scores:
+    """10 for the exit and for every good rock: `rock_sample_references.visit_all`."""
+    return Scores(ceiling=65.0)
+
+
+def rock_sample_15() -> Scores:
+    """10 for the exit and for every good rock: `rock_sample_references.visit_all`."""
+    return Scores(ceiling=85.0)
+
+
+def compass_world() -> Scores:
+    """`compass_world_references.Walker` arrives in time from everywhere."""
+    return Scores(ceiling=1.0)
+
+
+def mortar_mayhem() -> Scores:
+    """`mortar_mayhem_policies.Soldier` carries all commands out."""
+    return Scores(ceiling=1.0)
+
+
+def mystery_path() -> Scores:
+    """`mystery_path_policies.Walker` found all of 400 paths in time, after 36 steps on average and 80 at most."""
+    return Scores(ceiling=1.0)

@@ -56,3 +56,35 @@ def projected_cartpole_popjaxrl() -> Scores:
 def alchemy() -> Scores:
     """Within 0.8: `alchemy_oracle.alchemy_known_chemistry`."""
     return Scores(ceiling=288.3, ceiling_of="chemistry known")
+
+
+def non_stationary_bandit() -> Scores:
+    """The best of five uniform chances is 5/6 on average, and so it is after every jump."""
+    return Scores(random=100.0, ceiling=1000 / 6, ceiling_of="best arm of every step known")
+
+
+def adversarial_bandit() -> Scores:
+    """Within 0.2: `changing_bandit_policies.policy_returns`."""
+    return Scores(ceiling=160.8, ceiling_of="plan known")
+
+
+def two_step() -> Scores:
+    """Within 0.1: `two_step_policies.model_based`; a random choice finds the good place half of the time."""
+    return Scores(random=50.0, ceiling=70.6)
+
+
+def harlow(episodes: int = 6) -> Scores:
+    """One guess, and knowledge: `harlow.errorless_after_one`. Without memory every choice is a guess."""
+    return Scores(random=episodes / 2, memoryless=episodes / 2, ceiling=episodes - 0.5)
+
+
+def tabular_mdp(episodes: int = 10) -> Scores:
+    """21.84 and 10 an attempt, within 0.03: `mdp_policies.known_process` and `chance`."""
+    published = {10: 156.2, 25: 445.7, 50: 936.1}.get(episodes)
+    table = (Published("RL2", published, "Duan et al. 2016, table 2"),) if published else ()
+    return Scores(10.0 * episodes, None, 21.84 * episodes, "process known", table)
+
+
+def any_mdp() -> Scores:
+    """58.9 an attempt, within 0.9: `mdp_policies.known_process`."""
+    return Scores(ceiling=471.0, ceiling_of="process known")
