@@ -62,7 +62,7 @@ def test_every_environment_keeps_the_protocol_at_a_glance(name, plays):
 @pytest.mark.parametrize(
     "env",
     ["meta/ProjectedCartPole", "meta/ProjectedCartPoleLu2023", Trial(make_env("memory/Copy", raw=True)[0], episodes=2)],
-    ids=str,
+    ids=["ProjectedCartPole", "ProjectedCartPoleLu2023", "trials of Copy"],
 )
 def test_tasks_that_are_params_are_compared_like_numbers(env):
     report = check(env, num_envs=2, num_steps=64)
