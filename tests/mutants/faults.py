@@ -38,12 +38,17 @@ TESTS = {
         "tests/experiment/test_whole_episodes.py",
         "tests/experiment/test_evaluation_in_training.py",
     ),
-    "rlformers/experiment/evaluation/episode_statistics.py": ("tests/experiment/test_evaluate.py",),
+    "rlformers/experiment/evaluation/episode_statistics.py": (
+        "tests/experiment/test_statistics.py",
+        "tests/experiment/test_evaluate.py",
+    ),
     "rlformers/experiment/evaluation/one_agent.py": (
         "tests/experiment/test_evaluate.py",
         "tests/experiment/test_whole_episodes.py",
     ),
     "rlformers/experiment/statistics/over_seeds.py": ("tests/experiment/test_statistics.py",),
+    "rlformers/experiment/statistics/over_tasks.py": ("tests/experiment/test_statistics.py",),
+    "rlformers/experiment/statistics/permutation_test.py": ("tests/experiment/test_across_tasks.py",),
     "rlformers/config/ppo.py": ("tests/test_ppo_config.py",),
 }
 
@@ -347,9 +352,18 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the IQM cuts a tenth", "stats.trim_mean(np.ravel(values), 0.25)", "stats.trim_mean(np.ravel(values), 0.1)"),
         ("the IQM along an axis cuts nothing", "stats.trim_mean(values, 0.25, axis)", "stats.trim_mean(values, 0.0, axis)"),
         ("intervals of 90 %", "confidence_level=level", "confidence_level=level - 0.05"),
-        ("clusters weigh alike", "sums.sum(axis) / counts.sum(axis)", "(sums / counts).mean(axis)"),
-        ("values are resampled, not clusters", "np.unique(clusters, axis=0, return_inverse=True)", "np.unique(np.arange(len(clusters)), axis=0, return_inverse=True)"),
+        ("few seeds have an interval", "< MIN_SEEDS:", "< 2:"),
         ("the mean over seeds is their IQM", "float(np.mean(known))", "float(iqm(known))"),
+    ],
+    "rlformers/experiment/statistics/over_tasks.py": [
+        ("clusters weigh alike", "sums - mean * counts", "(sums / counts - mean) * counts.mean()"),
+        ("values are independent, not clusters", "np.unique(clusters, axis=0, return_inverse=True)", "np.unique(np.arange(len(clusters)), axis=0, return_inverse=True)"),
+        ("few tasks have an interval", "num_clusters < MIN_TASKS", "num_clusters < 2"),
+    ],
+    "rlformers/experiment/statistics/permutation_test.py": [
+        ("p is one-sided", "np.mean(np.abs(found) >= seen - 1e-9)", "np.mean(found >= seen - 1e-9)"),
+        ("p can be 0", "seen - 1e-9) + 1) / (DRAWN + 1)", "seen - 1e-9)) / DRAWN"),
+        ("the runs of one task alone change places", "(found[:, None] + w[chosen]", "(found[:1, None] + w[chosen]"),
     ],
     "rlformers/experiment/evaluation/all_seeds.py": [
         ("evaluations end with the first copy", "(finished >= self._quota).all()", "(finished >= self._quota).any()"),

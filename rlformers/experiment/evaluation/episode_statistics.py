@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from rlformers.experiment.statistics.over_seeds import clustered_mean_ci, iqm, over_seeds
+from rlformers.experiment.statistics.over_seeds import iqm, over_seeds, spread_in_words
+from rlformers.experiment.statistics.over_tasks import MIN_TASKS, clustered_mean_ci
 
 
 def summarise(values: dict[str, np.ndarray]) -> dict[str, Any]:
     """Statistics of every kind of value [S, N, ...] of N episodes of S seeds, entry by entry of the further axes.
 
-    Of `<what>_return` only those count for which `<what>_count`, of the same shape, is not 0: a trial that a number of
-    steps ends has more attempts in one episode than in another. `task` [S, N, ...] is no number to average: it says
-    which episodes had the same task. Intervals resample tasks: `ci95` of each seed and `task_ci95` of all together;
-    `ci95` of all together resamples seeds.
+    Of `<what>_return` only those count for which `<what>_count`, of the same shape, is not 0: a
+    trial that a number of steps ends has more attempts in one episode than in another. `task` [S,
+    N, ...] is no number to average: it says which episodes had the same task. `ci95` of each seed
+    and `task_ci95` of all together are intervals over tasks, None with too few of them
+    (`over_tasks.MIN_TASKS`). `ci95` and `range` of all together are over seeds.
     """
     some = next(iter(values.values()))
     every_other = np.broadcast_to(np.arange(some.shape[1]), some.shape[:2])
@@ -60,23 +62,24 @@ def table(result: dict[str, Any]) -> str:
     def interval(bounds: Any) -> str:
         return "-" if bounds is None else "[{:.3f}, {:.3f}]".format(*bounds)
 
+    def line(name: Any, mean: float, middle: float, spread: str, length: float) -> str:
+        return f"{name:>6}{mean:>10.3f}{middle:>10.3f}{length:>10.1f}  {spread}"
+
     returns, lengths = result["results"]["return"], result["results"]["length"]
     how = "greedy" if result["greedy"] else "sampled"
     lines = [
         f"{result['env']} {result['core']} after {result['checkpoint']['step']:,} steps: "
         f"{result['episodes_per_seed']:,} episodes of each seed, {how}",
-        f"{'seed':>6}{'mean':>10}{'IQM':>10}  {'95 % interval':20}{'length':>8}",
+        f"{'seed':>6}{'mean':>10}{'IQM':>10}{'length':>10}  95 % interval of the mean (from {MIN_TASKS} tasks on)",
     ]
     for seed, row, length in zip(result["seeds"], returns["per_seed"], lengths["per_seed"], strict=True):
-        lines.append(
-            f"{seed:>6}{row['mean']:>10.3f}{row['iqm']:>10.3f}  {interval(row['ci95']):20}{length['mean']:>8.1f}"
-        )
+        lines.append(line(seed, row["mean"], row["iqm"], interval(row["ci95"]), length["mean"]))
     if len(result["seeds"]) > 1:
-        over = f"{returns['mean']:>10.3f}{returns['iqm']:>10.3f}  {interval(returns['ci95']):20}{lengths['mean']:>8.1f}"
-        lines.append(f"{'all':>6}{over}")
+        spread = spread_in_words([row["mean"] for row in returns["per_seed"]])
+        lines.append(line("all", returns["mean"], returns["iqm"], spread, lengths["mean"]))
     for name, entries in result["results"].items():
         if "entries" in entries and not name.endswith("_count"):
-            lines.append(f"{name.replace('_', ' ')}, over all seeds, interval over tasks:")
+            lines.append(f"{name.replace('_', ' ')}, over all seeds, 95 % interval over tasks:")
             for number, entry in enumerate(entries["entries"], 1):
                 mean = "-" if entry["mean"] is None else f"{entry['mean']:.3f}"
                 lines.append(f"{number:>6}{mean:>10}  {interval(entry['task_ci95'])}")

@@ -110,8 +110,9 @@ def evaluate(
 
     Returns:
         What was asked for and, under `results`, for everything that the environment reports of an episode as
-        `info["episode_<name>"]` the mean, IQM and 95 % bootstrap interval: of each training seed over its episodes
-        (interval of the mean), and over the means of the seeds (interval of the IQM; None with one seed). What is an
+        `info["episode_<name>"]` the mean, IQM and 95 % interval `ci95`: of each training seed over its episodes
+        (interval of the mean, None below 20 tasks), and over the means of the seeds (interval of the IQM, None below 8
+        seeds; `range` is that of the seeds). What is an
         array, such as the returns of the attempts [K] of a trial, is treated entry by entry. `episodes` has the value
         of every episode. `warning` says if held-out tasks were not held out, see `splits.overlap`. Written to
         `RUN_DIR/evaluations/<name>.json`.

@@ -9,6 +9,8 @@ import numpy as np
 from rlformers.experiment.reports.groups import Group
 from rlformers.experiment.reports.table_formats import INTERVAL, Column, Table, ends
 from rlformers.experiment.statistics.across_tasks import aggregate, performance_profile, probability_of_improvement
+from rlformers.experiment.statistics.over_seeds import MIN_SEEDS
+from rlformers.experiment.statistics.permutation_test import p_value
 
 THRESHOLDS = 201
 
@@ -25,9 +27,9 @@ class Comparison(NamedTuple):
 def compare(groups: Sequence[Group]) -> Comparison:
     """Compare the finished runs of all cores.
 
-    Aggregate and profile need normalised returns, so that they are over the environments whose chance and ceiling are
-    known, and over cores that have results in all of these. Probabilities need no scale: a pair of cores is compared on
-    all environments in which both have results.
+    Aggregate and profile need normalised returns, so that they are over the environments whose
+    chance and ceiling are known, and over cores that have results in all of these. Probabilities
+    need no scale: a pair of cores is compared on all environments in which both have results.
     """
     returns: dict[str, dict[str, np.ndarray]] = {g.label: {} for g in groups}
     scales = {g.env: g.scores for g in groups if g.scores is not None and g.scores.span is not None}
@@ -90,8 +92,10 @@ def _aggregate(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:
         rows.append(row | {"environments": len(samples), "runs": sum(map(len, samples))})
     rows.sort(key=lambda row: -row["iqm"])
     note = (
-        scope + "0 is chance, 1 the ceiling. Interquartile mean over all seeds of all environments together, with a "
-        "stratified bootstrap interval, which needs two seeds in each (Agarwal et al. 2021)."
+        scope
+        + "0 is chance, 1 the ceiling. Interquartile mean (IQM) over all seeds of all environments together. Its 95 % "
+        "interval, a bootstrap within environments (Agarwal et al. 2021), is shown from "
+        f"{MIN_SEEDS} seeds in each on."
     )
     return Table("aggregate", AGGREGATE, rows, note)
 
@@ -100,12 +104,17 @@ IMPROVEMENT = (
     Column("core X", ("core",)),
     Column("core Y", ("over",)),
     Column("P(X > Y)", ("probability",), ".3f"),
-    INTERVAL,
+    Column("p", ("p_value",), ".4f"),
+    Column("runs of X", ("runs",), "d"),
+    Column("runs of Y", ("over_runs",), "d"),
     Column("environments", ("environments",), "d"),
 )
 IMPROVEMENT_NOTE = (
-    "Chance that a run of X ends above a run of Y, ties half, averaged over the environments where both have results. "
-    "Stratified bootstrap interval, which needs two seeds of both in each. An interval without 0.5 tells them apart."
+    "Chance that a run of X ends above a run of Y, ties half, averaged over the environments "
+    "where both have results. p: how often a difference as large comes up by chance if X and Y "
+    "are alike (two-sided permutation test of the runs within each environment; not corrected "
+    "for the number of pairs). With few runs p cannot be small: in one environment it is at "
+    "least 0.33, 0.10, 0.03 and 0.008 with 2, 3, 4 and 5 runs of both."
 )
 
 
@@ -115,12 +124,20 @@ def _pairs(returns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
     for x, y in itertools.combinations(returns, 2):
         envs = [env for env in returns[x] if env in returns[y]]
         if envs:
-            value, interval = probability_of_improvement([returns[x][e] for e in envs], [returns[y][e] for e in envs])
-            reverse = (1 - interval[1], 1 - interval[0]) if interval else None
-            for one, other, chance, bounds in ((x, y, value, interval), (y, x, 1 - value, reverse)):
-                row = {"core": one, "over": other, "probability": chance, **ends(bounds)}
+            samples = {label: [returns[label][env] for env in envs] for label in (x, y)}
+            runs = {label: sum(map(len, arrays)) for label, arrays in samples.items()}
+            value, p = (test(samples[x], samples[y]) for test in (probability_of_improvement, p_value))
+            for one, other, chance in ((x, y, value), (y, x, 1 - value)):
+                row = {"core": one, "over": other, "probability": chance, "p_value": p}
+                row |= {"runs": runs[one], "over_runs": runs[other]}
                 found[one, other] = row | {"environments": len(envs)}
     return [found[pair] for pair in itertools.permutations(returns, 2) if pair in found]
+
+
+PROFILE_NOTE = (
+    "the higher a line, the better. Bands: 95 % interval of each share by itself, as of so many "
+    "independent runs (Clopper and Pearson)."
+)
 
 
 def _profile(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:
@@ -132,11 +149,11 @@ def _profile(normalised: dict[str, list[np.ndarray]], scope: str) -> Table:
     for label, samples in normalised.items():
         shares, lows, highs = performance_profile(samples, taus)
         for tau, share, below, above in zip(taus, shares, lows, highs, strict=True):
-            interval = None if np.isnan(below) else (float(below), float(above))
+            interval = (float(below), float(above))
             rows.append({"core": label, "threshold": float(tau), "share": float(share), **ends(interval)})
     columns = (
         Column("core", ("core",)),
         Column("threshold", ("threshold",), ".3f"),
         Column("share", ("share",), ".3f"),
     )
-    return Table("performance_profile", columns, rows, scope + "the higher a line, the better.")
+    return Table("performance_profile", columns, rows, scope + PROFILE_NOTE)

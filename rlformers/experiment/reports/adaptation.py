@@ -16,7 +16,7 @@ class Curve(NamedTuple):
     panel: str  # environment of the evaluation
     label: str  # of the group
     mean: np.ndarray  # [K], nan where there is none
-    low: np.ndarray  # 95 % interval over tasks
+    low: np.ndarray  # 95 % interval over tasks; nan with fewer than `over_tasks.MIN_TASKS`
     high: np.ndarray
     horizon: int  # attempts of a trial in training
     num_trials: int  # of each seed
@@ -28,8 +28,8 @@ class Curve(NamedTuple):
 def adaptation_curves(groups: Sequence[Group]) -> list[Curve]:
     """A curve for every group and environment that its runs were evaluated on (`rlformers evaluate`).
 
-    Of several evaluations of a run on one environment the one of the latest checkpoint counts, of these the one with
-    most attempts, of these the one with most trials.
+    Of several evaluations of a run on one environment the one of the latest checkpoint counts, of
+    these the one with most attempts, of these the one with most trials.
     """
     found: dict[tuple[str, str], list[Curve]] = {}
     for g in groups:
@@ -84,8 +84,8 @@ def csv_rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
             "core": curve.label,
             "attempt": attempt,
             "return": mean,
-            "task_ci95_low": low,
-            "task_ci95_high": high,
+            "task_ci95_low": None if np.isnan(low) else low,
+            "task_ci95_high": None if np.isnan(high) else high,
             "beyond_training": attempt > curve.horizon,
             "trials_per_seed": curve.num_trials,
             "seeds": curve.seeds,

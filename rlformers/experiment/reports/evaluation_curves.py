@@ -29,7 +29,7 @@ def evaluated_groups(groups: Sequence[Group]) -> list[Group]:
 
 
 def evaluation_curve(g: Group) -> MeanCurve:
-    """The mean over seeds at the steps at which all of them were evaluated."""
+    """The interquartile mean over seeds at the steps at which all of them were evaluated."""
     seeds = [curve[np.isfinite(curve[:, 1])] for curve in by_seed(g).values()]
     steps = sorted(set.intersection(*(set(curve[:, 0]) for curve in seeds)))
     returns = [dict(curve.tolist()) for curve in seeds]

@@ -7,7 +7,9 @@ from typing import Any
 
 from rlformers.experiment.reports.groups import Group
 from rlformers.experiment.reports.runs import Run
-from rlformers.experiment.reports.table_formats import Column, Table, ends
+from rlformers.experiment.reports.table_formats import INTERVAL, RANGE, Column, Table, ends
+from rlformers.experiment.statistics.over_seeds import MIN_SEEDS
+from rlformers.experiment.statistics.over_tasks import MIN_TASKS
 
 # What makes trials longer, which is what a curve shows, not another environment.
 LENGTH = ("episodes", "steps")
@@ -60,13 +62,16 @@ COLUMNS = (
     Column("seeds", ("seeds",), "d"),
     Column("episodes per seed", ("episodes_per_seed",), ",d"),
     Column("return (mean)", ("mean",), ".3f"),
-    Column("95 % CI over tasks", ("task_ci95_low", "task_ci95_high"), ".3f"),
+    Column("95 % interval over tasks", ("task_ci95_low", "task_ci95_high"), ".3f"),
     Column("IQM of seeds", ("iqm",), ".3f"),
-    Column("95 % CI over seeds", ("ci95_low", "ci95_high"), ".3f"),
+    RANGE,
+    INTERVAL,
 )
 NOTE = (
-    "Split: of the tasks, where it was asked for. Attempts: of a trial, where episodes are trials. The interval over "
-    "tasks is one of the mean of all episodes, that over seeds one of the IQM of the seeds' means."
+    "Split: of the tasks, where it was asked for. Attempts: of a trial, where episodes are "
+    f"trials. The interval over tasks is of the mean of all episodes and needs {MIN_TASKS} tasks. "
+    "The range of seeds runs from the lowest to the highest mean of a seed; it is no confidence "
+    f"interval. From {MIN_SEEDS} seeds on there is one, of the IQM of these means."
 )
 
 
@@ -104,5 +109,6 @@ def _row(g: Group, run: Run, evaluation: dict[str, Any]) -> dict[str, Any]:
         "mean": returns["mean"],
         **ends(returns["task_ci95"], "task_ci95"),
         "iqm": returns["iqm"],
-        **ends(returns["ci95"]),
+        **ends(returns.get("range"), "range"),
+        **ends(returns["ci95"] if len(returns["per_seed"]) >= MIN_SEEDS else None),
     }

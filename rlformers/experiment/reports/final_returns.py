@@ -6,13 +6,14 @@ from typing import Any
 
 from rlformers.experiment.reports.groups import Group, missing
 from rlformers.experiment.reports.reproduce import command
-from rlformers.experiment.reports.table_formats import INTERVAL, Column, Table, ends
-from rlformers.experiment.statistics.over_seeds import bootstrap_ci, iqm
+from rlformers.experiment.reports.table_formats import INTERVAL, RANGE, Column, Table, ends
+from rlformers.experiment.statistics.over_seeds import MIN_SEEDS, over_seeds
 
 RESULTS = (
     Column("environment", ("env",)),
     Column("core", ("core",)),
     Column("return (IQM)", ("iqm",), ".3f"),
+    RANGE,
     INTERVAL,
     Column("normalised", ("iqm_normalised",), ".3f"),
     Column("seeds", ("seeds",), "d"),
@@ -24,11 +25,13 @@ RESULTS = (
     Column("status", ("status",)),
 )
 RESULTS_NOTE = (
-    "Return: of the episodes that ended in the last 10 % of the steps; interquartile mean over seeds, with a "
-    "percentile bootstrap interval (one seed has none). Normalised: 0 is the return of random actions, 1 the ceiling, "
-    "where both are known. "
-    "Steps are per seed, steps/s and compile seconds the median over runs, of all seeds of a run together. State: "
-    "numbers that the memory of one environment holds. Unfinished runs do not count in the return."
+    "Return: of the episodes that ended in the last 10 % of the steps; interquartile mean (IQM) "
+    "over seeds. The range runs from the lowest to the highest seed; it is no confidence "
+    f"interval. A 95 % bootstrap interval of the IQM is shown from {MIN_SEEDS} seeds on; with "
+    "fewer it would not cover what it says. Normalised: 0 is the return of random actions, 1 the "
+    "ceiling, where both are known. Steps are per seed, steps/s and compile seconds the median "
+    "over runs, of all seeds of a run together. State: numbers that the memory of one "
+    "environment holds. Unfinished runs do not count in the return."
 )
 
 
@@ -43,13 +46,15 @@ def results_row(g: Group) -> dict[str, Any]:
     """A line of the table; None where there is no number."""
     values = g.final_returns
     told = [run for run in g.runs if run.status != "finished"]
-    middle = iqm(values) if values else None
+    seeds = over_seeds(values)
+    middle = seeds["iqm"]
     has_scale = g.scores is not None and g.scores.span is not None and middle is not None
     return {
         "env": g.env,
         "core": g.label,
         "iqm": middle,
-        **ends(bootstrap_ci(values) if len(values) > 1 else None),
+        **ends(seeds["range"], "range"),
+        **ends(seeds["ci95"]),
         "iqm_normalised": g.scores.normalise(middle) if has_scale else None,  # type: ignore[union-attr,arg-type]
         "seeds": len(values) if values else g.seeds,
         "total_steps": max(run.steps for run in g.runs),

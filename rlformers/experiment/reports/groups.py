@@ -106,7 +106,8 @@ def by_seed(g: Group) -> dict[int, np.ndarray]:
 def curve(g: Group) -> tuple[np.ndarray, np.ndarray]:
     """Steps [K] and returns [S, K] of a group: means over K bins of steps, so that runs of any log rate can be pooled.
 
-    A bin in which no episode of a seed ended is interpolated between its neighbours, and nan before the first.
+    A bin in which no episode of a seed ended is interpolated between its neighbours, and nan before
+    the first.
     """
     series = [c for c in by_seed(g).values() if np.isfinite(c[:, 1]).any()]
     if not series:

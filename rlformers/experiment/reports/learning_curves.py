@@ -1,4 +1,4 @@
-"""Learning and adaptation curves with confidence bands."""
+"""Learning and adaptation curves."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,25 +6,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from rlformers.envs.scores import Scores
 from rlformers.experiment.reports.adaptation import Curve
 from rlformers.experiment.reports.figure_grid import draw_panels, line_styles
 from rlformers.experiment.reports.groups import Group, curve
+from rlformers.experiment.statistics.over_seeds import iqm, iqm_interval
 
-LEARNING = "mean over seeds with 95 % bootstrap band; a point is a mean over 2 % of the steps"
-EVALUATED = "evaluations while training: mean over seeds with 95 % bootstrap band"
-ADAPTATION = "mean over trials and seeds with 95 % bootstrap band over tasks; grey: more attempts than in training"
+LEARNING = "interquartile mean over seeds{}; a point is a mean over 2 % of the steps"
+EVALUATED = "evaluations while training: interquartile mean over seeds{}"
+THIN = "thin lines: the single seeds of fewer than 8"
+BAND = "band: 95 % interval of 8 seeds or more"
+ADAPTATION = "mean over trials and seeds{}; grey: more attempts than in training"
+ADAPTATION_BAND = "band: 95 % interval over 20 tasks or more"
 
 
 class MeanCurve(NamedTuple):
     """A learning curve: K points, from where an episode of every seed has ended."""
 
     steps: np.ndarray
-    mean: np.ndarray  # over seeds
-    low: np.ndarray  # 95 % interval; nan with one seed
+    middle: np.ndarray  # interquartile mean over seeds
+    low: np.ndarray  # 95 % interval; nan where there are too few seeds for one
     high: np.ndarray
+    seeds: np.ndarray  # [S, K]
 
 
 def learning_curve(g: Group) -> MeanCurve:
@@ -33,23 +37,36 @@ def learning_curve(g: Group) -> MeanCurve:
 
 
 def mean_curve(steps: np.ndarray, returns: np.ndarray) -> MeanCurve:
-    """The mean over seeds of returns [S, K] at K steps."""
+    """The interquartile mean over seeds of returns [S, K] at K steps."""
     if not steps.size:
-        return MeanCurve(steps, steps, steps, steps)
+        return MeanCurve(steps, steps, steps, steps, np.zeros((0, 0)))
     known = np.isfinite(returns).all(axis=0)
     steps, returns = steps[known], returns[:, known]
     nothing = np.full(len(steps), np.nan)
-    low, high = bootstrap_band(returns) if len(returns) > 1 and steps.size else (nothing, nothing)
-    return MeanCurve(steps, returns.mean(axis=0), low, high)
+    low, high = (iqm_interval(returns) if steps.size else None) or (nothing, nothing)
+    return MeanCurve(steps, iqm(returns, axis=0) if steps.size else nothing, low, high, returns)
+
+
+def legend_of(text: str, curves: Sequence[MeanCurve]) -> str:
+    """`LEARNING` or `EVALUATED` with what is drawn about the spread over seeds."""
+    drawn = [curve for curve in curves if curve.steps.size and len(curve.seeds) > 1]
+    kinds = [BAND] * any(has_band(curve) for curve in drawn) + [THIN] * any(not has_band(curve) for curve in drawn)
+    return text.format("".join(f"; {kind}" for kind in kinds))
+
+
+def has_band(curve: MeanCurve | Curve) -> bool:
+    """Whether it has an interval at any point."""
+    return bool(np.isfinite(curve.low).any())
 
 
 def plot_learning(
-    groups: Sequence[Group], curves: Sequence[MeanCurve], labels: Sequence[str], path: Path, legend: str = LEARNING
+    groups: Sequence[Group], curves: Sequence[MeanCurve], labels: Sequence[str], path: Path, legend: str
 ) -> list[Path]:
-    """Write `path` as `.png` and `.pdf`: a panel per environment, a line per core with a 95 % band over seeds.
+    """Write `path` as `.png` and `.pdf`: a panel per environment, a line per core, and a band or the seeds.
 
-    Grey lines are what is known of the environment: returns of chance, without memory, the ceiling, published ones.
-    `labels` are those of all cores of the report, which keep their colours in every figure.
+    Grey lines are what is known of the environment: returns of chance, without memory, the ceiling,
+    published ones. `labels` are those of all cores of the report, which keep their colours in every
+    figure.
     """
     from matplotlib.ticker import EngFormatter
 
@@ -117,8 +134,8 @@ def spread(values: Sequence[float], gap: float, top: float) -> list[float]:
 def plot_adaptation(curves: Sequence[Curve], labels: Sequence[str], out: Path) -> list[Path]:
     """Write `adaptation_curves.png` and `.pdf`: a panel per evaluated environment, a line per core over the attempts.
 
-    Attempts beyond those of the trials in training are on grey ground. `labels` are those of the learning curves, whose
-    colours are kept.
+    Attempts beyond those of the trials in training are on grey ground. `labels` are those of the
+    learning curves, whose colours are kept.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -139,30 +156,34 @@ def plot_adaptation(curves: Sequence[Curve], labels: Sequence[str], out: Path) -
 
     lines = [(curve.panel, curve.label, line(curve)) for curve in curves]
     styles = line_styles([*labels, *(curve.label for curve in curves)])
-    return draw_panels(lines, styles, finish, "return of the attempt", ADAPTATION, out / "adaptation_curves")
+    legend = adaptation_legend(curves)
+    return draw_panels(lines, styles, finish, "return of the attempt", legend, out / "adaptation_curves")
+
+
+def adaptation_legend(curves: Sequence[Curve]) -> str:
+    """`ADAPTATION`, with the band where one is drawn."""
+    return ADAPTATION.format(f"; {ADAPTATION_BAND}" * any(map(has_band, curves)))
 
 
 def draw_curve(panel: Any, style: dict[str, Any], curve: MeanCurve, finished: bool) -> Any:
     """Draw a mean curve into a panel and return its line."""
-    (line,) = panel.plot(curve.steps, curve.mean, linewidth=1.8, **style)
-    panel.fill_between(curve.steps, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0)
+    (line,) = panel.plot(curve.steps, curve.middle, linewidth=1.8, **style)
+    if has_band(curve):
+        panel.fill_between(curve.steps, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0)
+    elif len(curve.seeds) > 1:
+        panel.plot(curve.steps, curve.seeds.T, color=style["color"], linewidth=0.6, alpha=0.5, zorder=1.5)
     if curve.steps.size and not finished:
-        panel.plot(curve.steps[-1:], curve.mean[-1:], "o", color=style["color"], markerfacecolor="white", zorder=3)
+        panel.plot(curve.steps[-1:], curve.middle[-1:], "o", color=style["color"], markerfacecolor="white", zorder=3)
     return line
-
-
-def bootstrap_band(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile bootstrap interval of the mean over the first axis, S > 1: [S, K] -> [K], [K]."""
-    result = stats.bootstrap((returns,), np.mean, n_resamples=2000, batch=200, axis=0, method="percentile", rng=0)
-    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def learning_rows(groups: Sequence[Group], curves: Sequence[MeanCurve]) -> list[dict[str, Any]]:
     """A row per point of every curve, for the CSV file beside the figure."""
-    keys = ("step", "return", "ci95_low", "ci95_high")
+    keys = ("step", "return", "ci95_low", "ci95_high", "range_low", "range_high")
     return [
-        {"env": g.env, "core": g.label}
+        {"env": g.env, "core": g.label, "seeds": len(curve.seeds)}
         | {key: None if np.isnan(value) else float(value) for key, value in zip(keys, point, strict=True)}
         for g, curve in zip(groups, curves, strict=True)
-        for point in zip(*curve, strict=True)
+        if curve.steps.size
+        for point in zip(*curve[:4], curve.seeds.min(axis=0), curve.seeds.max(axis=0), strict=True)
     ]

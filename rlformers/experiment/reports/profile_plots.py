@@ -11,7 +11,7 @@ from rlformers.experiment.reports.table_formats import Table
 
 
 def plot_aggregate(table: Table, labels: Sequence[str], out: Path) -> list[Path]:
-    """Write `aggregate.png` and `.pdf`: a point with its interval per core, the best on top."""
+    """Write `aggregate.png` and `.pdf`: a point per core, with its interval where there is one, the best on top."""
     import matplotlib
 
     styles = line_styles(labels)
@@ -30,12 +30,13 @@ def plot_aggregate(table: Table, labels: Sequence[str], out: Path) -> list[Path]
                     solid_capstyle="butt",
                 )
             panel.plot(row["iqm"], place, "o", color=colour, markersize=6)
+        with_interval = any(row["ci95_low"] is not None for row in table.rows)
         panel.set_yticks(range(len(table.rows)), [row["core"] for row in reversed(table.rows)])
         panel.set_ylim(-0.6, len(table.rows) - 0.4)
         panel.grid(axis="y", visible=False)
         panel.axvline(0, color="0.45", linewidth=0.9, linestyle=":")
         panel.axvline(1, color="0.45", linewidth=0.9, linestyle="--")
-        panel.set_xlabel("normalised return, IQM with 95 % interval (0: chance, 1: ceiling)")
+        panel.set_xlabel("normalised return, IQM" + " with 95 % interval" * with_interval + " (0: chance, 1: ceiling)")
         return save(figure, out / "aggregate")
 
 
@@ -62,7 +63,7 @@ def plot_profile(table: Table, labels: Sequence[str], out: Path) -> list[Path]:
 
 
 def plot_improvement(table: Table, out: Path) -> list[Path]:
-    """Write `probability_of_improvement.png` and `.pdf`: a square per pair of cores, with the interval in it."""
+    """Write `probability_of_improvement.png` and `.pdf`: a square per pair of cores, with p and the runs in it."""
     import matplotlib
 
     labels = list(dict.fromkeys(row["core"] for row in table.rows))
@@ -88,8 +89,7 @@ def plot_improvement(table: Table, out: Path) -> list[Path]:
 
 
 def _text(row: dict[str, Any]) -> str:
-    interval = "" if row["ci95_low"] is None else f"\n[{row['ci95_low']:.2f}, {row['ci95_high']:.2f}]"
-    return f"{row['probability']:.2f}{interval}"
+    return f"{row['probability']:.2f}\np = {row['p_value']:.2g}\nn = {row['runs']}, {row['over_runs']}"
 
 
 def _ink(probability: float) -> str:

@@ -77,8 +77,8 @@ class Found(NamedTuple):
 def find(run_dirs: Sequence[Path | str]) -> list[Found]:
     """The runs among and below some directories, and of the sweeps there, each once, oldest first.
 
-    A run that ended before it logged anything has a configuration only, and is found too; one of a sweep that never
-    started is nothing but a record.
+    A run that ended before it logged anything has a configuration only, and is found too; one of a
+    sweep that never started is nothing but a record.
 
     Raises:
         UserError: None given, or one that has none; a record that cannot be read.

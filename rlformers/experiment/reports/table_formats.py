@@ -22,7 +22,8 @@ class Column(NamedTuple):
         return [str(value) if self.spec is None else format(value, self.spec) for value in values]
 
 
-INTERVAL = Column("95 % CI", ("ci95_low", "ci95_high"), ".3f")
+INTERVAL = Column("95 % interval", ("ci95_low", "ci95_high"), ".3f")  # over seeds, where there are enough
+RANGE = Column("range of seeds", ("range_low", "range_high"), ".3f")
 
 
 def ends(interval: Sequence[float] | None, name: str = "ci95") -> dict[str, Any]:

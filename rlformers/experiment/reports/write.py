@@ -12,12 +12,13 @@ from rlformers.experiment.reports.evaluation_files import evaluations_table, unr
 from rlformers.experiment.reports.final_returns import references_table, results_table, runs_table
 from rlformers.experiment.reports.groups import Group, group
 from rlformers.experiment.reports.learning_curves import (
-    ADAPTATION,
     EVALUATED,
     LEARNING,
     MeanCurve,
+    adaptation_legend,
     learning_curve,
     learning_rows,
+    legend_of,
     plot_adaptation,
     plot_learning,
 )
@@ -45,15 +46,17 @@ TITLES = {
 def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
     """Write `index.html`, `table.md`, figures (`.png`, `.pdf`) and the numbers in them (`.csv`); return the paths.
 
-    What there is depends on the runs: adaptation curves where they were evaluated in trials of several attempts,
-    an aggregate where two environments have known scales, and so on; the page says what is absent, and why.
+    What there is depends on the runs: adaptation curves where they were evaluated in trials of
+    several attempts, an aggregate where two environments have known scales, and so on; the page
+    says what is absent, and why.
 
     Args:
         run_dirs: Run directories, or directories that contain some at any depth.
         out: Directory for the files; made if missing.
 
     Raises:
-        UserError: A directory without runs, a configuration that cannot be read, or `out` cannot be written.
+        UserError: A directory without runs, a configuration that cannot be read, or `out` cannot be
+            written.
     """
     groups = group([read(found) for found in find(run_dirs)])
     out = Path(out)
@@ -84,7 +87,7 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
     if adaptations:
         paths += plot_adaptation(adaptations, labels, out)
         paths.append(write_csv(out / "adaptation.csv", csv_rows(adaptations)))
-        body = figure(out / "adaptation_curves.png", ADAPTATION.capitalize() + ".")
+        body = figure(out / "adaptation_curves.png", _sentence(adaptation_legend(adaptations)))
         sections.append(Section("adaptation", "Adaptation", body))
     broken = [f"{run.path / 'evaluations' / name}" for g in groups for run in g.runs for name in unreadable(run)]
     if evaluated or broken:
@@ -108,10 +111,15 @@ def write(groups: Sequence[Group], out: Path) -> list[Path]:
 def _curves(
     groups: Sequence[Group], curves: Sequence[MeanCurve], labels: Sequence[str], path: Path, legend: str
 ) -> tuple[str, list[Path]]:
+    legend = legend_of(legend, curves)
     paths = plot_learning(groups, curves, labels, path, legend)
     rows = learning_rows(groups, curves)
     paths += [write_csv(path.with_suffix(".csv"), rows)] if rows else []
-    return figure(path.with_suffix(".png"), legend.capitalize() + "."), paths
+    return figure(path.with_suffix(".png"), _sentence(legend)), paths
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _references(groups: Sequence[Group]) -> str:
