@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -195,3 +197,85 @@ def test_iqm_cuts_a_quarter_at_both_ends():
     assert iqm([1.0, 2.0, 3.0, 100.0]) == 2.5
     assert iqm([1.0, 2.0, 6.0]) == 3.0
     assert iqm(np.arange(8.0)) == 3.5
+
+
+def calls_of(work):
+    """How many Python functions were called: the time that it takes, whatever else the machine does."""
+    count = 0
+
+    def counted(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_work_grows_with_the_runs_and_no_faster(tmp_path, monkeypatch):
+    """Thrice the runs are at most about thrice the work, and configurations that are alike are checked once."""
+    from rlformers.experiment.reports import config_reader
+    from rlformers.experiment.reports.final_returns import runs_table
+
+    checked = []
+    monkeypatch.setattr(config_reader, "load", lambda path: checked.append(path) or load(path))
+    first = fake_run(tmp_path / "few" / "0", updates=2)
+    for top, number in (("few", 30), ("many", 90)):
+        for i in range(number):
+            shutil.copytree(first, tmp_path / top / f"a{i}")
+            text = (first / "config.yaml").read_text().replace("\nseed: 0\n", f"\nseed: {2 * i}\n")
+            (tmp_path / top / f"a{i}" / "config.yaml").write_text(text)
+
+    def work(top):
+        configs = config_reader.ConfigReader()
+        groups = group([read(found, configs) for found in find([tmp_path / top], configs)])
+        assert {run.config["seed"] for g in groups for run in g.runs} >= {0, 2, 58}
+        runs_table(groups)
+
+    work("few")
+    assert len(checked) == 1
+    few, many = calls_of(lambda: work("few")), calls_of(lambda: work("many"))
+    assert many < 3.3 * few
+
+
+def test_a_configuration_is_not_taken_for_another(tmp_path):
+    from rlformers.experiment.reports.config_reader import ConfigReader
+
+    configs = ConfigReader()
+    for i, words in enumerate((["seed=3"], ["seed=4"], ["seed=4", "ppo.lr=0.5"], ["seeds=3"])):
+        path = fake_run(tmp_path / str(i), *words, first_seed=i) / "config.yaml"
+        assert configs.load(path) == load(path)
+        assert configs.from_dict(to_dict(load(path))) == load(path)
+
+
+def test_mixed_commits_and_versions_are_named(tmp_path):
+    for i, (commit, jax) in enumerate((("0123abc", "0.10.2"), ("89defff-dirty", "0.11.0"), ("0123abc", "0.10.2"))):
+        run = fake_run(tmp_path / "runs" / str(i), values=(1.0, 2.0), first_seed=2 * i)
+        summary = json.loads((run / "summary.json").read_text())
+        summary |= {"git_commit": commit, "versions": {"python": "3.11.9", "jax": jax}}
+        summary["plugins"] = {"my_package": {"commit": "77aa", "dirty": i == 1}}
+        (run / "summary.json").write_text(json.dumps(summary))
+    words = "popgym/RepeatPreviousEasy gru mixes commit 0123abc, 89defff-dirty; jax 0.10.2, 0.11.0"
+    report([tmp_path / "runs"], tmp_path / "out")
+    page, table = ((tmp_path / "out" / name).read_text() for name in ("index.html", "table.md"))
+    assert words in page and words in table
+    assert "plug-in my_package: 77aa; 77aa-dirty" in page
+    report([tmp_path / "runs" / "0", tmp_path / "runs" / "2"], tmp_path / "same")
+    assert " mixes " not in (tmp_path / "same" / "index.html").read_text()
+
+
+def test_failed_seeds_are_named_and_do_not_count(tmp_path):
+    run = fake_run(tmp_path / "run", values=(1.0, 2.0, 6.0))
+    summary = json.loads((run / "summary.json").read_text())
+    summary["final_return"]["per_seed"][1] = None
+    summary["failed"] = [{"seed": 1, "what": "loss is nan", "update": 7, "step": 57344}]
+    (run / "summary.json").write_text(json.dumps(summary))
+    report([run], tmp_path / "out")
+    (row,) = csv.DictReader((tmp_path / "out" / "table.csv").open())
+    assert (row["seeds"], row["range_low"], row["range_high"]) == ("2", "1.0", "6.0")
+    assert "seed 1 failed in update 7: loss is nan" in row["status"]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("seed 1 failed in update 7: loss is nan") >= 2  # among the results and the runs

@@ -13,6 +13,7 @@ from rlformers.experiment.statistics.over_seeds import MIN_SEEDS
 from rlformers.experiment.statistics.permutation_test import p_value
 
 THRESHOLDS = 201
+MOST_PAIRED = 24  # cores, or settings of cores: more pairs than these take long, and nobody reads them
 
 
 class Comparison(NamedTuple):
@@ -60,8 +61,13 @@ def compare(groups: Sequence[Group]) -> Comparison:
         absent["aggregate"] = (
             f"An aggregate needs two environments with known chance and ceiling; here is {_listed(list(scales))} only."
         )
-    pairs = _pairs(returns)
-    if not pairs:
+    too_many = len(returns) > MOST_PAIRED
+    pairs = [] if too_many else _pairs(returns)
+    if too_many:
+        absent["probability_of_improvement"] = (
+            f"Pairs are compared among {MOST_PAIRED} cores at most; here are {len(returns)}. Give report fewer runs."
+        )
+    elif not pairs:
         absent["probability_of_improvement"] = "There are no two cores with results in the same environment."
     return Comparison(
         None if "aggregate" in absent else _aggregate(normalised, scope),

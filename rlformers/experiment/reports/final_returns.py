@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlformers.experiment.reports.groups import Group, missing
-from rlformers.experiment.reports.reproduce import command
+from rlformers.experiment.reports.reproduce import commands, mixtures
 from rlformers.experiment.reports.table_formats import INTERVAL, RANGE, Column, Table, ends
 from rlformers.experiment.statistics.over_seeds import MIN_SEEDS, over_seeds
 
@@ -37,9 +37,10 @@ RESULTS_NOTE = (
 
 def results_table(groups: Sequence[Group]) -> Table:
     """`table.csv`: a line per environment and core, those without a run included."""
+    note = " ".join([RESULTS_NOTE, *mixtures(groups)])
     rows = [results_row(g) for g in groups]
     rows += [dict.fromkeys(rows[0]) | {"env": e, "core": c, "seeds": 0, "status": "no run"} for e, c in missing(groups)]
-    return Table("table", RESULTS, sorted(rows, key=lambda row: (row["env"], row["core"])), RESULTS_NOTE, True)
+    return Table("table", RESULTS, sorted(rows, key=lambda row: (row["env"], row["core"])), note, True)
 
 
 def results_row(g: Group) -> dict[str, Any]:
@@ -106,6 +107,8 @@ RUNS = (
 
 def runs_table(groups: Sequence[Group]) -> Table:
     """`runs.csv`: every run, and how to make it again."""
+    pairs = [(g, run) for g in groups for run in g.runs]
+    words = commands([run for _, run in pairs])
     rows = [
         {
             "env": g.env,
@@ -118,10 +121,9 @@ def runs_table(groups: Sequence[Group]) -> Table:
             "steps": run.steps,
             "git_commit": (run.summary or {}).get("git_commit"),
             "devices": ", ".join((run.summary or {}).get("devices", [])) or None,
-            "command": shlex.join(command(run)),
+            "command": shlex.join(command),
         }
-        for g in groups
-        for run in g.runs
+        for (g, run), command in zip(pairs, words, strict=True)
     ]
     empty = dict.fromkeys(rows[0])
     rows += [empty | {"env": env, "core": core, "status": "no run", "progress": 0.0} for env, core in missing(groups)]

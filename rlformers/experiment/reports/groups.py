@@ -69,16 +69,25 @@ def _wrapped(wrap: dict[str, Any]) -> dict[str, Any]:
 def group(runs: list[Run]) -> list[Group]:
     """Pool runs that differ in their seeds only; what else differs between runs of a core stands in the label."""
     groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        env = run.config["env"]
-        same_env = [other for other in runs if other.config["env"] == env]
+    for same_env in _alike(runs, "env"):
         env_keys = [key for key in varying(same_env) if key.split(".")[0] in ENV_NODES]
-        panel = " ".join([env, *(f"{key.split('.')[1]}={run.config.get(key)}" for key in env_keys)])
-        same_core = [other for other in same_env if other.config["core.name"] == run.config["core.name"]]
-        keys = [key for key in varying(same_core) if key not in env_keys]
-        label = " ".join([run.config["core.name"], *(f"{key}={_short(run.config.get(key))}" for key in keys)])
-        groups.setdefault((panel, label), []).append(run)
+        for same_core in _alike(same_env, "core.name"):
+            keys = [key for key in varying(same_core) if key not in env_keys]
+            for run in same_core:
+                told = (f"{key.split('.')[1]}={run.config.get(key)}" for key in env_keys)
+                panel = " ".join([run.config["env"], *told])
+                told = (f"{key}={_short(run.config.get(key))}" for key in keys)
+                label = " ".join([run.config["core.name"], *told])
+                groups.setdefault((panel, label), []).append(run)
     return [Group(env, label, members) for (env, label), members in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def _alike(runs: list[Run], key: str) -> list[list[Run]]:
+    """The runs by their value of a key."""
+    found: dict[Any, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.config[key], []).append(run)
+    return list(found.values())
 
 
 def missing(groups: Sequence[Group]) -> list[tuple[str, str]]:

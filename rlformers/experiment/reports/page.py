@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rlformers.experiment.reports.figure_grid import DPI
 from rlformers.experiment.reports.groups import Group
-from rlformers.experiment.reports.reproduce import command, made_with, shared
+from rlformers.experiment.reports.reproduce import commands, made_with, shared
 from rlformers.experiment.reports.style_sheet import CSS
 from rlformers.experiment.reports.table_formats import Table
 
@@ -72,31 +72,36 @@ def folded(table: Table) -> str:
 
 
 def not_finished(runs: Table) -> list[dict[str, Any]]:
-    """The rows of such runs."""
-    return [row for row in runs.rows if not row["status"].startswith("finished")]
+    """The rows of runs that are missing, did not reach their end, or of which there is more to say."""
+    return [row for row in runs.rows if row["status"] != "finished"]
 
 
 def unfinished(runs: Table) -> str:
-    """The runs that are missing or did not reach their end; the others counted."""
+    """The runs that `not_finished` names; the others counted."""
     rows = not_finished(runs)
     done = len(runs.rows) - len(rows)
     if not rows:
         return paragraph(f"All {done} runs are finished.")
     table = runs._replace(name="unfinished", rows=rows)
-    return paragraph(f"{done} runs are finished; these are not, and do not count in any number:") + table.html()
+    return (
+        paragraph(
+            f"{done} runs are finished. These are not, or have something amiss; unfinished runs and failed seeds do not count in any number:"
+        )
+        + table.html()
+    )
 
 
 def settings(groups: Sequence[Group]) -> str:
     """Hyper-parameters that differ, commands, versions, and the configuration that all runs share."""
     runs = [run for g in groups for run in g.runs]
-    commands = {run.path: command(run) for run in runs}
-    lines = "\n".join(dict.fromkeys(map(shlex.join, commands.values())))
-    common = set.intersection(*map(set, commands.values()))
+    words_of = {run.path: words for run, words in zip(runs, commands(runs), strict=True)}
+    lines = "\n".join(dict.fromkeys(map(shlex.join, words_of.values())))
+    common = set.intersection(*map(set, words_of.values()))
     differing = dict.fromkeys(
         f"{g.env} {run.config['core.name']}: {shlex.join(words)}"
         for g in groups
         for run in g.runs
-        if (words := [word for word in commands[run.path] if word not in common and not _NAMED.match(word)])
+        if (words := [word for word in words_of[run.path] if word not in common and not _NAMED.match(word)])
     )
     if differing:
         apart = paragraph("Not at their defaults, and not the same in all runs:")

@@ -8,14 +8,27 @@ from typing import Any
 from rlformers.config import CoreConfig, ExperimentConfig
 from rlformers.config.compose import flatten, to_dict
 from rlformers.cores import registry
-from rlformers.experiment.reports.groups import NEUTRAL
+from rlformers.experiment.reports.groups import NEUTRAL, Group
 from rlformers.experiment.reports.runs import Run
+
+
+def commands(runs: Sequence[Run]) -> list[list[str]]:
+    """The command of each run."""
+    defaults = {name: _defaults(name) for name in {run.config["core.name"] for run in runs}}
+    return [_command(run, defaults[run.config["core.name"]]) for run in runs]
 
 
 def command(run: Run) -> list[str]:
     """The words that train it again: all keys that matter and are not at their defaults."""
+    return commands([run])[0]
+
+
+def _defaults(core: str) -> dict[str, Any]:
+    return flatten(to_dict(ExperimentConfig(core=CoreConfig(core, asdict(registry.load(core).Config())))))
+
+
+def _command(run: Run, defaults: dict[str, Any]) -> list[str]:
     name = run.config["core.name"]
-    defaults = flatten(to_dict(ExperimentConfig(core=CoreConfig(name, asdict(registry.load(name).Config())))))
     words = ["rlformers", "train", f"env={_value(run.config['env'])}", f"core={_value(name)}"]
     for key, value in run.config.items():
         told = key in ("env", "core.name") or (key.split(".")[0] in NEUTRAL and key not in ("seed", "seeds"))
@@ -60,7 +73,24 @@ def made_with(runs: Sequence[Run]) -> dict[str, list[str]]:
     for run in runs:
         summary = run.summary or {}
         facts = {"commit": summary.get("git_commit"), "devices": ", ".join(summary.get("devices", []))}
-        for name, value in {**facts, **summary.get("versions", {})}.items():
+        plugins = {
+            f"plug-in {name}": each["commit"] + "-dirty" * each["dirty"]
+            for name, each in (summary.get("plugins") or {}).items()
+        }
+        for name, value in {**facts, **plugins, **summary.get("versions", {})}.items():
             if value:
                 found.setdefault(name, {})[value] = None
     return {name: list(values) for name, values in found.items()}
+
+
+def mixtures(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each group whose finished runs do not come from one commit and one set of versions."""
+    sentences = []
+    for g in groups:
+        facts = made_with([run for run in g.runs if run.finished])
+        mixed = [
+            f"{name} {', '.join(values)}" for name, values in facts.items() if len(values) > 1 and name != "devices"
+        ]
+        if mixed:
+            sentences.append(f"{g.env} {g.label} mixes {'; '.join(mixed)}.")
+    return sentences

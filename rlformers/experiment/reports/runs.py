@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlformers.config import ExperimentConfig
-from rlformers.config.compose import flatten, from_dict, load, to_dict
+from rlformers.config.compose import flatten, to_dict
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
 from rlformers.experiment.checkpoints.store import newest_meta
+from rlformers.experiment.reports.config_reader import ConfigReader
 from rlformers.experiment.run_files.file_lock import is_locked
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.sweeps.record import Sweep
@@ -49,7 +50,9 @@ class Run(NamedTuple):
     @property
     def status(self) -> str:
         """In words."""
-        return "; ".join([self._state, *self.problems])
+        failed = (self.summary or {}).get("failed") or []
+        told = [f"seed {each['seed']} failed in update {each['update']}: {each['what']}" for each in failed]
+        return "; ".join([self._state, *told, *self.problems])
 
     @property
     def _state(self) -> str:
@@ -74,7 +77,7 @@ class Found(NamedTuple):
     record: dict[str, Any] | None = None  # of it in its sweep
 
 
-def find(run_dirs: Sequence[Path | str]) -> list[Found]:
+def find(run_dirs: Sequence[Path | str], configs: ConfigReader | None = None) -> list[Found]:
     """The runs among and below some directories, and of the sweeps there, each once, oldest first.
 
     A run that ended before it logged anything has a configuration only, and is found too; one of a
@@ -85,9 +88,10 @@ def find(run_dirs: Sequence[Path | str]) -> list[Found]:
     """
     if not run_dirs:
         raise UserError("report: need at least one run directory")
+    configs = configs or ConfigReader()
     found: dict[Path, Found] = {}
     for given in map(Path, run_dirs):
-        inside = [path for path in _outermost(given) if (path / "metrics.jsonl").exists() or _is_config(path)]
+        inside = [path for path in _outermost(given) if (path / "metrics.jsonl").exists() or _is_config(path, configs)]
         records = [run for path in sorted(given.rglob("sweep.json")) for run in Sweep(path.parent).runs]
         if not inside and not records:
             raise UserError(f"report: {given} contains no run (a directory with config.yaml and metrics.jsonl)")
@@ -107,32 +111,35 @@ def _outermost(top: Path) -> list[Path]:
     """Directories with a `config.yaml` that are in no other such directory: W&B keeps some in its own."""
     found: list[Path] = []
     for path in sorted(path.parent for path in top.rglob("config.yaml")):
-        if not any(path.is_relative_to(outer) for outer in found):
+        if not (found and path.is_relative_to(found[-1])):  # sorted, what is in a directory follows it
             found.append(path)
     return found
 
 
-def _is_config(path: Path) -> bool:
+def _is_config(path: Path, configs: ConfigReader) -> bool:
     try:
-        load(path / "config.yaml")
+        configs.load(path / "config.yaml")
     except ValueError:
         return False
     return True
 
 
-def read(found: Found) -> Run:
+def read(found: Found, configs: ConfigReader | None = None) -> Run:
     """Read a run. What of it is damaged stands in its `problems`.
+
+    Many runs are read faster with one `configs` for all of them.
 
     Raises:
         UserError: Its configuration cannot be read.
     """
+    configs = configs or ConfigReader()
     path, record = found
     problems: list[str] = []
     if record is not None and not (path / "config.yaml").exists():
-        config = from_dict(record["config"])
+        config = configs.from_dict(record["config"])
         problems += [f"{record['status']} in its sweep" + (f": {record['error']}" if record["error"] else "")]
     else:
-        config, edited = _config(path)
+        config, edited = _config(path, configs)
         problems += [edited] if edited else []
         problems += [record["error"]] if record and record["status"] == "failed" else []
     try:
@@ -161,11 +168,11 @@ def read(found: Found) -> Run:
     )
 
 
-def _config(path: Path) -> tuple[ExperimentConfig, str | None]:
+def _config(path: Path, configs: ConfigReader) -> tuple[ExperimentConfig, str | None]:
     """What was trained: as its checkpoints say, should `config.yaml` say something else."""
-    config = load(path / "config.yaml")
+    config = configs.load(path / "config.yaml")
     meta = newest_meta(path / "checkpoints")
-    begun = from_dict(meta["config"]) if meta and "config" in meta else config
+    begun = configs.from_dict(meta["config"]) if meta and "config" in meta else config
     differing = changes(begun, config)
     if not differing:
         return config, None

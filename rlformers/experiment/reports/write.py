@@ -7,6 +7,7 @@ from pathlib import Path
 from rlformers.errors import UserError
 from rlformers.experiment.reports.across_environments import Comparison, compare
 from rlformers.experiment.reports.adaptation import adaptation_curves, csv_rows
+from rlformers.experiment.reports.config_reader import ConfigReader
 from rlformers.experiment.reports.evaluation_curves import evaluated_groups, evaluation_curve
 from rlformers.experiment.reports.evaluation_files import evaluations_table, unreadable
 from rlformers.experiment.reports.final_returns import references_table, results_table, runs_table
@@ -58,7 +59,8 @@ def report(run_dirs: Sequence[Path | str], out: Path | str) -> list[Path]:
         UserError: A directory without runs, a configuration that cannot be read, or `out` cannot be
             written.
     """
-    groups = group([read(found) for found in find(run_dirs)])
+    configs = ConfigReader()
+    groups = group([read(found, configs) for found in find(run_dirs, configs)])
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
