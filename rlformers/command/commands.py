@@ -185,6 +185,8 @@ def _outcome(summary: dict) -> str:
     final = summary["final_return"]
     if final["mean"] is None:
         return f"{summary['env']} {summary['core']}: no episode ended in the last tenth of the run"
-    interval = "" if final["ci95"] is None else " [{:.3f}, {:.3f}]".format(*final["ci95"])
+    from rlformers.experiment.statistics.over_seeds import spread_in_words
+
     worst = min(r for r in final["per_seed"] if r is not None)
-    return f"{summary['env']} {summary['core']}: final return IQM {final['iqm']:.3f}{interval}, worst seed {worst:.3f}"
+    parts = [f"final return IQM {final['iqm']:.3f}", spread_in_words(final["per_seed"]), f"worst seed {worst:.3f}"]
+    return f"{summary['env']} {summary['core']}: {', '.join(filter(None, parts))}"

@@ -1,8 +1,10 @@
 """The report: what is pooled, what is computed, which files appear, and what is refused."""
 
 import csv
+import importlib
 import json
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -258,7 +260,7 @@ def test_mixed_commits_and_versions_are_named(tmp_path):
         summary |= {"git_commit": commit, "versions": {"python": "3.11.9", "jax": jax}}
         summary["plugins"] = {"my_package": {"commit": "77aa", "dirty": i == 1}}
         (run / "summary.json").write_text(json.dumps(summary))
-    words = "popgym/RepeatPreviousEasy gru mixes commit 0123abc, 89defff-dirty; jax 0.10.2, 0.11.0"
+    words = "popgym/RepeatPreviousEasy gru mixes commit 0123abc, 89defff-dirty; plug-in my_package 77aa, 77aa-dirty; jax 0.10.2, 0.11.0"
     report([tmp_path / "runs"], tmp_path / "out")
     page, table = ((tmp_path / "out" / name).read_text() for name in ("index.html", "table.md"))
     assert words in page and words in table
@@ -276,6 +278,29 @@ def test_failed_seeds_are_named_and_do_not_count(tmp_path):
     report([run], tmp_path / "out")
     (row,) = csv.DictReader((tmp_path / "out" / "table.csv").open())
     assert (row["seeds"], row["range_low"], row["range_high"]) == ("2", "1.0", "6.0")
-    assert "seed 1 failed in update 7: loss is nan" in row["status"]
+    assert "seed 1 failed (loss is nan in update 7)" in row["status"]
     page = (tmp_path / "out" / "index.html").read_text()
-    assert page.count("seed 1 failed in update 7: loss is nan") >= 2  # among the results and the runs
+    assert page.count("seed 1 failed (loss is nan in update 7)") >= 2  # among the results and the runs
+
+
+def test_the_commit_of_a_plugin_is_found(tmp_path, monkeypatch):
+    from rlformers.cores import registry
+    from rlformers.experiment.run_files.provenance import plugins
+
+    repository = tmp_path / "theirs"
+    repository.mkdir()
+    (repository / "their_core.py").write_text(
+        "from rlformers.cores.gru import Config\n\n\ndef make(*arguments):\n    raise NotImplementedError\n"
+    )
+    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@y"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.syspath_prepend(str(repository))
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    registry.register_core("test/theirs", importlib.import_module("their_core"))
+    config = compose(["core=test/theirs"])
+    assert plugins(config) == {"their_core": {"commit": commit, "dirty": False}}
+    (repository / "their_core.py").write_text((repository / "their_core.py").read_text() + "# changed\n")
+    assert plugins(config) == {"their_core": {"commit": commit, "dirty": True}}
+    assert plugins(compose(["core=gru"])) == {}

@@ -186,7 +186,7 @@ def test_aggregates_are_those_of_the_runs(files):
 
 def test_what_is_not_finished_is_named(files, page):
     assert "unfinished at 33%, failed: a < b & <script>c</script>" in page.text  # as text: no tag has come of it
-    assert "6 runs are finished; these are not" in page.text
+    assert "6 runs are finished. These are not" in page.text
     states = {(row["env"], row["core"]): row["status"] for row in rows_of(files, "table.csv")}
     assert states[ENVS[0], "lstm"] == "no run" and states[ENVS[1], "lstm"].startswith("unfinished at 33%")
     assert "left out, as without results in all of these: lstm" in page.text

@@ -83,12 +83,11 @@ def unfinished(runs: Table) -> str:
     if not rows:
         return paragraph(f"All {done} runs are finished.")
     table = runs._replace(name="unfinished", rows=rows)
-    return (
-        paragraph(
-            f"{done} runs are finished. These are not, or have something amiss; unfinished runs and failed seeds do not count in any number:"
-        )
-        + table.html()
+    what = (
+        f"{done} runs are finished. These are not, or there is more to say about them. Unfinished runs and "
+        "failed seeds do not count in any number:"
     )
+    return paragraph(what) + table.html()
 
 
 def settings(groups: Sequence[Group]) -> str:

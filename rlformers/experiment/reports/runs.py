@@ -50,9 +50,7 @@ class Run(NamedTuple):
     @property
     def status(self) -> str:
         """In words."""
-        failed = (self.summary or {}).get("failed") or []
-        told = [f"seed {each['seed']} failed in update {each['update']}: {each['what']}" for each in failed]
-        return "; ".join([self._state, *told, *self.problems])
+        return "; ".join([self._state, *self.problems])
 
     @property
     def _state(self) -> str:

@@ -1,6 +1,5 @@
 """What numbers depend on besides the configuration."""
 
-import inspect
 import os
 import platform
 import subprocess
@@ -9,6 +8,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rlformers.config import ExperimentConfig
 
 
 @cache
@@ -23,21 +24,23 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def plugins(*targets: Any) -> dict[str, dict[str, Any]]:
-    """Commits of the repositories that cores and environments of others come from, by package.
-
-    Args:
-        targets: Modules, classes, functions or objects of classes, those of rlformers among them.
+def plugins(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
+    """Commits of the repositories that core and environment come from, where they are not of rlformers, by package.
 
     Returns:
-        For each top-level package that is not of rlformers and lies in a git repository that tracks its file, the
-        `commit` and whether there are uncommitted changes (`dirty`).
+        For each top-level package whose file a git repository tracks the `commit`, and whether there are uncommitted
+        changes (`dirty`).
     """
+    from rlformers.cores import registry as cores
+    from rlformers.envs import registry as envs
+
+    makers = (cores.load(config.core.name).make, envs.load(envs.find(config.env)))
+    names = [getattr(getattr(maker, "func", maker), "__module__", None) or "" for maker in makers]
+    _, _, rest = config.env.partition("/")
+    names += [rest.partition(":")[0]] * (":" in rest)  # gymnasium/my_package.my_module:MyEnv-v0
     found = {}
-    for target in targets:
-        name = target.__name__ if inspect.ismodule(target) else getattr(target, "__module__", None)
-        package = str(name).partition(".")[0]
-        file = getattr(sys.modules.get(str(name)), "__file__", None)
+    for name in names:
+        package, file = name.partition(".")[0], getattr(sys.modules.get(name), "__file__", None)
         commit = _commit_of(Path(file).resolve()) if file and package != "rlformers" else None
         if commit:
             found[package] = {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}

@@ -25,8 +25,7 @@ Window = dict[str, np.ndarray]
 class EpisodeSums:
     """What finished episodes add up to, as sums and counts: memory is bounded, and no episode is no NaN.
 
-    A window is a dict of the learner's metrics `episode/*` summed over updates, arrays whose first
-    axis is the seeds.
+    A window is a dict of the learner's metrics `episode/*` summed over updates, arrays whose first axis is the seeds.
     """
 
     def __init__(self, config: ExperimentConfig, num_seeds: int):
@@ -57,13 +56,8 @@ class EpisodeSums:
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
 
-<<<<<<< HEAD
         Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it. What
         else an environment reports keeps its name; of an array, the k-th entry is `name_k`.
-=======
-        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that
-        completed it.
->>>>>>> d60d1cb (Intervals cover what they say: none below 8 seeds but a range, a permutation test between cores)
         """
         window, self.window = self.window, self.nothing
         if window["count"].sum():

@@ -13,7 +13,7 @@ from rlformers.cores.cost import num_floats
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointStore, saved_updates
 from rlformers.experiment.evaluation.all_seeds import Player
 from rlformers.experiment.evaluation.during_training import PeriodicEvaluation
-from rlformers.experiment.run_files.provenance import git_commit, versions
+from rlformers.experiment.run_files.provenance import git_commit, plugins, versions
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.tracking import JsonlSink, open_views
 from rlformers.experiment.training.episode_sums import EpisodeSums
@@ -183,6 +183,7 @@ class Member:
             "devices": [str(device) for device in self.devices],
             "versions": versions(),
             "git_commit": git_commit(),
+            "plugins": plugins(self.config),
         }
         write_json(self.run_dir / "summary.json", self.summary, indent=2)
         for sink in self.sinks:
