@@ -260,7 +260,8 @@ def test_mixed_commits_and_versions_are_named(tmp_path):
         summary |= {"git_commit": commit, "versions": {"python": "3.11.9", "jax": jax}}
         summary["plugins"] = {"my_package": {"commit": "77aa", "dirty": i == 1}}
         (run / "summary.json").write_text(json.dumps(summary))
-    words = "popgym/RepeatPreviousEasy gru mixes commit 0123abc, 89defff-dirty; plug-in my_package 77aa, 77aa-dirty; jax 0.10.2, 0.11.0"
+    words = "popgym/RepeatPreviousEasy gru mixes commit 0123abc, 89defff-dirty; "
+    words += "plug-in my_package 77aa, 77aa-dirty; jax 0.10.2, 0.11.0"
     report([tmp_path / "runs"], tmp_path / "out")
     page, table = ((tmp_path / "out" / name).read_text() for name in ("index.html", "table.md"))
     assert words in page and words in table

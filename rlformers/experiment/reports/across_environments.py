@@ -121,6 +121,7 @@ IMPROVEMENT_NOTE = (
     "are alike (two-sided permutation test of the runs within each environment; not corrected "
     "for the number of pairs). With few runs p cannot be small: in one environment it is at "
     "least 0.33, 0.10, 0.03 and 0.008 with 2, 3, 4 and 5 runs of both."
+    " n in the figure: runs of X and of Y."
 )
 
 

@@ -15,8 +15,8 @@ from rlformers.experiment.statistics.over_seeds import iqm, iqm_interval
 
 LEARNING = "interquartile mean over seeds{}; a point is a mean over 2 % of the steps"
 EVALUATED = "evaluations while training: interquartile mean over seeds{}"
-THIN = "thin lines: the single seeds of fewer than 8"
-BAND = "band: 95 % interval of 8 seeds or more"
+THIN = "thin lines: single seeds (no interval below 8)"
+BAND = "band: its 95 % interval (from 8 seeds on)"
 ADAPTATION = "mean over trials and seeds{}; grey: more attempts than in training"
 ADAPTATION_BAND = "band: 95 % interval over 20 tasks or more"
 

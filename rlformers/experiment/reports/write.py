@@ -181,5 +181,5 @@ def _markdown(results: Table, comparisons: list[Table | None], runs: Table) -> s
         if table is not None:
             parts.append(f"## {TITLES[table.name]}\n\n{table.markdown()}")
     if rows := not_finished(runs):
-        parts.append("## Runs that are not finished\n\n" + runs._replace(rows=rows).markdown())
+        parts.append("## Runs that are not finished, or not wholly sound\n\n" + runs._replace(rows=rows).markdown())
     return "\n".join(parts)
