@@ -84,9 +84,9 @@ def test_unknown_core_suggests_the_nearest():
 
 
 def test_unknown_option_names_the_options():
-    with pytest.raises(ValueError, match=r"core.hidden: core 'lstm' has forget_bias"):
+    with pytest.raises(ValueError, match=r"core.hidden: the options of core 'lstm' are forget_bias"):
         rlformers.make_core("lstm", 8, key=KEY, hidden=3)
-    with pytest.raises(ValueError, match=r"core.hidden: core 'gru' has no options"):
+    with pytest.raises(ValueError, match=r"core.hidden: the options of core 'gru' are none"):
         rlformers.make_core("gru", 8, key=KEY, hidden=3)
 
 
@@ -106,8 +106,8 @@ def test_unknown_option_names_the_options():
         ("transformer", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
         ("linear_attention", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
         ("deltanet", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
-        ("slstm", {"heads": 8}, "core.heads: need fewer, with at least 2 units each, got 8 with 1"),
-        ("mlstm", {"heads": 16}, "core.heads: need fewer, with at least 2 units each, got 16 with 1"),
+        ("slstm", {"heads": 8}, "core.heads: need at least 2 units per head, got 8 heads with 1 each"),
+        ("mlstm", {"heads": 16}, "core.heads: need at least 2 units per head, got 16 heads with 1 each"),
         ("lru", {"r_max": 0.99999999}, "core.r_max: need more than 0.001 and at most 0.999999, got 0.99999999"),
         # Types
         ("s5", {"state_size": "8"}, "core.state_size: need an int, got '8'"),
@@ -200,7 +200,7 @@ def test_register_core(own_registry):
     assert registry.entries()["echo"].paper == "Ovid"
     core = rlformers.make_core("echo", 8, 2, key=KEY, loudness=3, words={"a": 1})
     assert (len(core.layers), core.loops) == (2, 3)
-    with pytest.raises(ValueError, match="core.volume: core 'echo' has loudness"):
+    with pytest.raises(ValueError, match="core.volume: the options of core 'echo' are loudness"):
         rlformers.make_core("echo", 8, key=KEY, volume=1)
     for taken in ("echo", "gru"):
         with pytest.raises(ValueError, match=f"core: '{taken}' is already registered"):
@@ -210,8 +210,8 @@ def test_register_core(own_registry):
     with pytest.raises(ValueError, match="core: 'gru' is already registered, by rlformers itself"):
         rlformers.register_core("gru", ECHO, replace=True)
     for definition, message in (
-        (SimpleNamespace(Config=EchoConfig, make=3), "TypeError: make is no function but 3"),
-        (SimpleNamespace(Config=EchoConfig(), make=make_echo), "TypeError: Config is no dataclass but EchoConfig"),
+        (SimpleNamespace(Config=EchoConfig, make=3), "TypeError: make must be a function, got 3"),
+        (SimpleNamespace(Config=EchoConfig(), make=make_echo), "TypeError: Config must be a dataclass, got EchoConfig"),
     ):
         with pytest.raises(ValueError, match=f"core: 'other' cannot be registered: {message}"):
             rlformers.register_core("other", definition)
@@ -234,8 +234,8 @@ def test_names_that_are_taken_are_pointed_out(plugins, capsys):
     assert registry.load("twice") is gru
     assert main(["list", "cores"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "core: 'mlp' from rlformers.cores.gru is ignored: it is the name of a core of rlformers",
-        "core: 'twice' from rlformers.cores.mlp is ignored: it is the name of a core from rlformers.cores.gru",
+        "core: 'mlp' from rlformers.cores.gru is ignored, for a core of rlformers has that name",
+        "core: 'twice' from rlformers.cores.mlp is ignored, for a core from rlformers.cores.gru has that name",
     ]
 
 
@@ -285,11 +285,11 @@ BROKEN = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "raise SystemExit('bye')": "SystemExit: bye",
     GOOD + "del make": "AttributeError: module",
-    GOOD + "make = 3": "TypeError: make is no function but 3",
+    GOOD + "make = 3": "TypeError: make must be a function, got 3",
     GOOD
     + "def make(config, width): pass": "TypeError: make cannot be called as make(config, width, num_layers, key): too",
-    GOOD + "class Config: pass": "TypeError: Config is no dataclass but <class",
-    GOOD + "Config = Config()": "TypeError: Config is no dataclass but Config(size=3)",
+    GOOD + "class Config: pass": "TypeError: Config must be a dataclass, got <class",
+    GOOD + "Config = Config()": "TypeError: Config must be a dataclass, got Config(size=3)",
     GOOD + "Config.__annotations__['size'] = 'Nowhere'": "NameError: name 'Nowhere' is not defined",
 }
 
@@ -315,7 +315,10 @@ def test_a_broken_plugin_is_named_in_one_line_and_harms_no_other_core(plugin, ca
     [
         ("def make(config, width, num_layers, key): raise RuntimeError('no GPU')", "RuntimeError: no GPU"),
         ("def make(config, width, num_layers, key): raise ValueError('odd\\nindeed')", "ValueError: odd"),
-        ("def make(config, width, num_layers, key): pass", "TypeError: make returned no rlformers.Core but NoneType"),
+        (
+            "def make(config, width, num_layers, key): pass",
+            "TypeError: make must return an rlformers.Core, got NoneType",
+        ),
     ],
 )
 def test_a_plugin_that_makes_no_core_is_named_in_one_line(plugin, capsys, source, error):
