@@ -365,5 +365,5 @@ def test_help_shows_the_notes_of_fields_over_several_lines(plugin, capsys):
     assert main(["list", "keys", "core=broken"]) == 0
     assert main(["list", "keys", "core=ffm"]) == 0
     shown = capsys.readouterr().out
-    for words in ("core.size int 3 of something", "core.max_period float 1024.0 tokens: of the slowest frequency"):
+    for words in ("core.size int 3 of something", "core.max_period float 1024.0 longest period, in tokens"):
         assert any(" ".join(line.split()).startswith(words) for line in shown.splitlines())
