@@ -1,4 +1,4 @@
-"""What the base class gives to cores, and what outside callers may do with all of them."""
+"""What the base class gives to cores, and what callers can do with every core."""
 
 import jax
 import jax.numpy as jnp

@@ -153,7 +153,7 @@ def numeric_options():
 
 @pytest.mark.parametrize(("name", "option"), numeric_options())
 def test_zero_and_less_are_refused_or_mean_something(name, option):
-    """Before anything is compiled: a core that is made can be traced."""
+    """Before anything is compiled, so a core that was made can be traced."""
     for value in (0, -1):
         try:
             core = jax.eval_shape(
@@ -298,7 +298,7 @@ BROKEN = {
 def test_a_broken_plugin_is_named_in_one_line_and_harms_no_other_core(plugin, capsys, source, error):
     complaint = f"core: 'broken' cannot be loaded from '{plugin(source)}': {error}"
     assert compose(["core=gru"]).core.name == "gru"
-    # Where the plug-in's own code has failed, the traceback leads there.
+    # If the plug-in's own code failed, the traceback leads there.
     inside = not source.startswith(GOOD)
     assert main(["train", "core=broken"]) == (1 if inside else 2)
     *traceback, line = capsys.readouterr().err.splitlines()

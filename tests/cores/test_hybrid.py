@@ -1,4 +1,4 @@
-"""Stacks of several cores: what they are made of, and how their options are given and refused."""
+"""Stacks of several cores: their layers, and which options they accept and refuse."""
 
 import jax
 import numpy as np
