@@ -111,7 +111,7 @@ def register_core(
         UserError: The name is taken or belongs to this package, or this does not define a core.
     """
     if name in built_in():
-        raise UserError(f"core: {name!r} is already registered, by rlformers itself, whose names stay what they are")
+        raise UserError(f"core: {name!r} is already registered, by rlformers itself, and cannot be replaced")
     if name in entries() and not replace:
         raise UserError(f"core: {name!r} is already registered; replace=True puts this one in its place")
     try:
