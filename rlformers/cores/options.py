@@ -29,7 +29,8 @@ def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[s
     known = {field.name: field for field in fields(schema) if field.init}
     for option in options:
         if option not in known:
-            raise UserError(f"core.{option}: the options of core {name!r} are {', '.join(known) or 'none'}")
+            choices = f"such option; need one of {', '.join(known)}" if known else "options"
+            raise UserError(f"core.{option}: core {name!r} has no {choices}")
     for option, field in known.items():
         if option not in options and field.default is MISSING and field.default_factory is MISSING:
             raise UserError(f"core.{option}: core {name!r} needs a value")

@@ -148,7 +148,7 @@ def ignored_plugins() -> list[str]:
     for point in _points():
         if point.name in taken:
             lines.append(
-                f"core: {point.name!r} from {_source(point)} is ignored, for {taken[point.name]} has that name"
+                f"core: {point.name!r} from {_source(point)} is ignored because {taken[point.name]} has that name"
             )
         else:
             taken[point.name] = f"a core from {_source(point)}"

@@ -84,9 +84,9 @@ def test_unknown_core_suggests_the_nearest():
 
 
 def test_unknown_option_names_the_options():
-    with pytest.raises(ValueError, match=r"core.hidden: the options of core 'lstm' are forget_bias"):
+    with pytest.raises(ValueError, match=r"core.hidden: core 'lstm' has no such option; need one of forget_bias"):
         rlformers.make_core("lstm", 8, key=KEY, hidden=3)
-    with pytest.raises(ValueError, match=r"core.hidden: the options of core 'gru' are none"):
+    with pytest.raises(ValueError, match=r"core.hidden: core 'gru' has no options"):
         rlformers.make_core("gru", 8, key=KEY, hidden=3)
 
 
@@ -200,7 +200,7 @@ def test_register_core(own_registry):
     assert registry.entries()["echo"].paper == "Ovid"
     core = rlformers.make_core("echo", 8, 2, key=KEY, loudness=3, words={"a": 1})
     assert (len(core.layers), core.loops) == (2, 3)
-    with pytest.raises(ValueError, match="core.volume: the options of core 'echo' are loudness"):
+    with pytest.raises(ValueError, match="core.volume: core 'echo' has no such option; need one of loudness"):
         rlformers.make_core("echo", 8, key=KEY, volume=1)
     for taken in ("echo", "gru"):
         with pytest.raises(ValueError, match=f"core: '{taken}' is already registered"):
@@ -234,8 +234,8 @@ def test_names_that_are_taken_are_pointed_out(plugins, capsys):
     assert registry.load("twice") is gru
     assert main(["list", "cores"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "core: 'mlp' from rlformers.cores.gru is ignored, for a core of rlformers has that name",
-        "core: 'twice' from rlformers.cores.mlp is ignored, for a core from rlformers.cores.gru has that name",
+        "core: 'mlp' from rlformers.cores.gru is ignored because a core of rlformers has that name",
+        "core: 'twice' from rlformers.cores.mlp is ignored because a core from rlformers.cores.gru has that name",
     ]
 
 

@@ -57,7 +57,7 @@ def test_an_experiment_sets_what_the_command_line_leaves(tmp_path):
         (["core.options.gru.a=3"], "core.options.gru: need one of core.layers: mamba, transformer"),
         (
             ["core.options.mamba.expansion=3"],
-            "core.options.mamba.expansion: the options of core 'mamba' are state_size, expand",
+            "core.options.mamba.expansion: core 'mamba' has no such option; need one of state_size, expand",
         ),
         (["core.options.mamba.expand=x"], "core.options.mamba.expand: need an int, got 'x'"),
         (["core.options.mamba.expand=0"], "core.options.mamba.expand: need at least 1, got 0"),
