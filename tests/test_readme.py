@@ -1,4 +1,4 @@
-"""The README is true: its programs run, its commands are valid, the files it names exist."""
+"""The README is true: its programs run, its commands are valid, and its files exist."""
 
 import re
 import subprocess

@@ -101,7 +101,8 @@ class Case(NamedTuple):
         return f"{self.row}-{self.width}x{self.depth}{suffix}"
 
 
-# A dash marks another path through the code of a core: those rows are slow ones, at one size per precision.
+# A dash marks another path through the code of a core: those rows are slow ones, at one size per
+# precision.
 FAST = [Case(row, depth=2 if row in ("gru", "s5", "gtrxl") else 1) for row in CORES if "-" not in row]
 SLOW = [
     Case(row, width, depth, (1, 2, 7, 64, 257), x64)
@@ -110,15 +111,16 @@ SLOW = [
     for x64 in (False, True)
     if "-" not in row or (width == 8) == x64
 ]
-# What rounds differently in the last bit of float32 may round to another number of 8 bits, 2^-7 apart: the programs of
-# most cores have no such sum between two products. The largest measured are 1.5 and 6 times that.
+# What rounds differently in the last bit of float32 may round to another number of 8 bits, 2^-7
+# apart: the programs of most cores have no such sum between two products. The largest measured are
+# 1.5 and 6 times that.
 NARROW = [Case(row, depth=1, compute="bfloat16") for row in CORES]
 NARROW_TOLERANCES = 3 * 2**-7, 12 * 2**-7
-# Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in another order when
-# they scan. In float64 all hold to 1e-11.
+# Of a float32 output, relative to the largest. These cores sum what a chunk, or a window, holds in
+# another order when they scan. In float64 all hold to 1e-11.
 TOLERANCE = {"lmu": 1e-5, "lmuformer": 1e-5, "mamba2": 2e-5, "deltanet": 2e-5, "mlstm": 2e-5}
-# A memory of one token reads ±v or, where q·k is near 0, what the norm makes of almost nothing: any rounding of q·k
-# shows (tests/cores/test_mlstm.py).
+# A memory of one token reads ±v or, where q·k is near 0, what the norm makes of almost nothing: any
+# rounding of q·k shows (tests/cores/test_mlstm.py).
 STEEP = {("mlstm", "everywhere"): 5}  # times the tolerance
 STARTS = {"random": 0.1, "dense": 0.6, "everywhere": 1.0, "absent": 0.0}
 
@@ -149,7 +151,8 @@ def build(case):
     tolerances = (1e-11, 1e-9) if case.x64 else (TOLERANCE.get(name, 5e-6), 1e-4)
     if case.compute == "bfloat16":
         tolerances = NARROW_TOLERANCES
-    # As large for a sum over the width at any width: gates that are exponentials of such sums stay in bounds.
+    # A sum over the width is equally large at any width, so gates that are exponentials of such
+    # sums stay in bounds.
     noise = min(0.1, 0.4 / case.width**0.5)
     setup = Setup(case, add_noise(core, noise), None, *tolerances)
     T = case.lengths[-1] // 2  # the program of test_chain
@@ -178,7 +181,8 @@ def optimised_little():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
-# Data are NumPy's: every operation of jax.numpy outside a program is a program to compile, once for every shape.
+# Data are NumPy's: every operation of jax.numpy outside a program is a program to compile, once for
+# every shape.
 
 
 def random_numbers(seed, shape, dtype):
@@ -201,7 +205,7 @@ def map_floats(f, tree):
 
 
 def perturb(state):
-    """A state that no tokens have produced.
+    """A state that no tokens produce.
 
     Factors above 0: the empty slots of a memory are 0 and normalisers are positive by contract.
     """
@@ -329,7 +333,7 @@ def test_window(setup):
     before = np.arange(T)[:, None] < T - 1 - window
     _, other_ys = SCAN(setup.core, perturb(setup.dirty), np.where(before, setup.tokens(T, seed=6), xs), starts)
     assert_same(other_ys[-1], ys[-1])
-    if setup.case.depth == 1:  # what one token changes through several layers is lost in rounding
+    if setup.case.depth == 1:  # through several layers, rounding hides the change of one token
         xs[T - 1 - window] *= -1
         _, other_ys = SCAN(setup.core, setup.dirty, xs, starts)
         assert not np.array_equal(other_ys[-1], ys[-1])
@@ -375,7 +379,7 @@ GRADIENT = jax.jit(jax.grad(loss, (0, 1, 3)), static_argnames="form")
 def gradient(setup, state, xs, starts, form):
     floats, rest = eqx.partition(state, eqx.is_inexact_array)
     of_core, of_state, of_xs = GRADIENT(setup.core, floats, rest, xs, starts, form=FORMS[form])
-    # The empty slots of a memory are 0 by contract: the derivative there is of no state that can occur.
+    # The empty slots of a memory are 0 by contract: no state that can occur has that derivative.
     return of_core, jax.tree.map(lambda g, x: np.where(np.asarray(x) == 0, 0, g), of_state, floats), of_xs
 
 

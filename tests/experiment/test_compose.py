@@ -1,4 +1,4 @@
-"""From overrides to a checked config: what is accepted, what is refused and how, and the way back from a file."""
+"""From overrides to a checked config: accepted and refused values, messages, and the way back from a file."""
 
 import re
 import typing

@@ -59,7 +59,7 @@ def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reas
 
 
 def resume_for(run_dir: Path, last: int, monkeypatch) -> int:
-    """Go on with a run in this process until after an update."""
+    """Continue a run in this process until after an update."""
     after = Member.after
 
     def after_and_stop(self, update, *rest):

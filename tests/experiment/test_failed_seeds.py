@@ -1,4 +1,4 @@
-"""One seed of several meets what is no number: it ends alone, is listed, and can be trained again."""
+"""One seed of several meets a NaN: it ends alone, is listed, and can be trained again."""
 
 import json
 import shutil
@@ -40,11 +40,11 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    risk: Any = 0.015  # of a reward that is no number, per episode
+    risk: Any = 0.015  # probability of a NaN reward, per episode
 
 
 class Fragile(Environment):
-    """Episodes of four steps; a few end with a reward that is no number, until the code is mended."""
+    """Episodes of four steps. A few end with a NaN reward until the code is mended."""
 
     never_truncates = True
 
@@ -54,7 +54,7 @@ class Fragile(Environment):
     def step_env(self, key, state, action, params):
         state = State(state.time + 1, state.luck)
         reward = jnp.where(action == 1, 1.0, 0.0) + 0.1 * jax.random.uniform(key)
-        # Mended it is the same program but for a constant, which no reward can be told from.
+        # The mended program differs only by a constant that does not show in the rewards.
         reward += jnp.where((state.luck < params.risk) & (state.time == 4), 1e-30 if MENDED[0] else jnp.nan, 0.0)
         return jnp.full(2, state.time / 4.0), state, reward, state.time >= 4, {}
 

@@ -1,4 +1,4 @@
-"""Machines that lack what others have: file locks, fcntl, a home, a cache that can be written."""
+"""Machines without file locks, fcntl, a home directory or a writable cache."""
 
 import errno
 import importlib
@@ -29,7 +29,7 @@ def test_a_file_system_without_locks_is_told_once(number, tmp_path, monkeypatch,
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(file_lock.fcntl, "flock", lacking)
-    with locked(tmp_path), locked(tmp_path):  # nothing keeps the second one out
+    with locked(tmp_path), locked(tmp_path):  # nothing stops the second one
         assert not is_locked(tmp_path / ".lock")
     line = f"the file system of {tmp_path} has no file locks ({os.strerror(number)}): nothing keeps a second process "
     assert capsys.readouterr().out.startswith(line + "from the same run directory\n")

@@ -1,4 +1,4 @@
-"""`play` and `inspect`: every step is shown as it was, and what is said about the memory is true of the agent."""
+"""`play` and `inspect` show every step as it was and describe the agent's memory correctly."""
 
 import json
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ WORDS += ["total_steps=64", "wandb.mode=disabled", "checkpoint.every=0"]
 
 
 def make_both(config, width, num_layers, key):
-    """A core that has everything that can be looked at: a recurrence, then attention."""
+    """A core with everything that `inspect` shows: a recurrence, then attention."""
     below = s5.S5(width, s5.Config(state_size=4), key=key)
     return Stack((below, transformer.Layer(width, 5, 1, transformer.Config(heads=2), key=key)))
 
@@ -240,7 +240,7 @@ def test_influence_of_a_linear_memory_is_known():
 
 @pytest.mark.parametrize("kind", ["vector", "image"])
 def test_influence_ends_with_the_window(kind):
-    """Frames are all that matters; images are no real numbers, so the encoder's output stands for them."""
+    """Only frames matter. Images are not real numbers, so the encoder's output stands for them."""
     T, frames = 12, 3
     shape, dtype = ((4,), jnp.float32) if kind == "vector" else ((4, 4, 1), jnp.uint8)
     obs = (10 * jax.random.uniform(jax.random.key(0), (T, *shape))).astype(dtype)

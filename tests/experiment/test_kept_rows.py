@@ -1,4 +1,4 @@
-"""Rows are never lost: a run without its checkpoints is finished, refused, or begins beside what there is."""
+"""Rows are never lost: a run without checkpoints counts as finished, is refused, or starts beside the old rows."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_a_finished_run_is_finished_with_a_damaged_last_checkpoint(copied, capsy
     assert again(copied) == 0
     assert f"its last good checkpoint is {copied}/checkpoints/2;" in capsys.readouterr().out
     assert (copied / "metrics.jsonl").read_bytes() == before
-    # As it says, what was lost can be computed again.
+    # As it says, the lost part can be computed again.
     (copied / "summary.json").unlink()
     assert again(copied) == 0
     assert saved_updates(copied / "checkpoints")[-1] == 4 and not list(copied.glob("*.old"))
@@ -164,7 +164,7 @@ def test_a_copy_is_kept_where_rows_may_come_out_otherwise(changed, num_devices, 
     set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert (copied / "metrics.jsonl").read_bytes() == before
     assert [file.read_bytes() for file in copied.glob("*.old")] == [before] * kept and len(lines) == kept
-    # Nothing is lost where nothing is cut off.
+    # Nothing is cut off, so nothing is lost.
     meta["metrics_bytes"] = len(before)
     set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert len(list(copied.glob("*.old"))) == kept

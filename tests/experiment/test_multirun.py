@@ -1,4 +1,4 @@
-"""Sweeps, with a training that is none: what runs, what failures and signals do, what the same command does next."""
+"""Sweeps with a fake training: what runs, what failures and signals do, what the same command does next."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_the_same_command_goes_on(trained, capsys):
     (directory,) = Path("runs/multirun").iterdir()
     assert f"the sweep in {directory} is not finished; the same command goes on with it\n" in captured.err
     (directory / "newer.json").write_text("no record")
-    # The order of the values and how a run is run make no other sweep of it.
+    # The order of the values and the way of running do not make another sweep.
     assert main(["train", "-m", "core=s5,mlp,lstm,gru", "ppo.lr=1e-1", "chunk_seconds=1"]) == 1
     out = capsys.readouterr().out
     assert f"going on with the sweep in {directory}; --new starts anew\n[1/4] core=gru: finished, " in out
@@ -95,7 +95,7 @@ def test_the_same_command_goes_on(trained, capsys):
     assert cores(trained[2:]) == ["lstm", "mlp", "s5"]
     assert trained[1][1:] == trained[2][1:]  # directory and group
     assert len({group for _, _, group in trained}) == 1
-    # What failed is tried again, and nothing else.
+    # Only failed runs are tried again.
     assert main(command) == 1 and cores(trained[5:]) == ["mlp"]
     assert len(list(Path("runs/multirun").iterdir())) == 1
     # Other values are another sweep.
@@ -146,7 +146,7 @@ def test_a_sweep_is_found_from_anywhere_and_can_be_moved(trained, tmp_path, monk
         capsys.readouterr().out
     )
     assert not list((tmp_path / "elsewhere").iterdir())
-    # Those without a directory of their own lie beside the sweep's.
+    # Runs without their own directory lie beside the sweep's.
     assert main(["train", "-m", "core=gru,s5"]) == 0
     (directory,) = (tmp_path / "elsewhere" / "runs" / "multirun").iterdir()
     assert [run["run_dir"] for run in Sweep(directory).runs] == [str(Path.cwd() / call[1]) for call in trained[3:]]

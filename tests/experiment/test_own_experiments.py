@@ -1,4 +1,4 @@
-"""A user's own experiments: where they are found, what may stand in them, and new runs from a saved configuration."""
+"""A user's own experiments: where they are found, what they can contain, and new runs from a saved configuration."""
 
 import importlib.metadata
 import json
@@ -16,7 +16,7 @@ from rlformers.experiment.run_files.run_dir import create_run_dir
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
-    """A folder to work in, in which nothing is."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RLFORMERS_CONFIGS", raising=False)
     return tmp_path
@@ -113,7 +113,7 @@ def test_one_experiment_builds_on_another(own):
     config = compose(["experiment=longer.yaml"])
     assert (config.env, config.env_params, config.seeds) == ("memory/TMaze", {"length": 50}, 2)
     assert config.core.options["state_size"] == 8
-    # As files for Hydra had it.
+    # The old form of files for Hydra.
     old = "# @package _global_\ndefaults:\n  - tmaze\n  - override /core: lru\n  - _self_\nseeds: 3\n"
     write(own / "old.yaml", old)
     config = compose(["experiment=old.yaml"])

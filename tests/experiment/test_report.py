@@ -1,4 +1,4 @@
-"""The report: what is pooled, what is computed, which files appear, and what is refused."""
+"""The report: what it pools, computes, writes and refuses."""
 
 import csv
 import importlib

@@ -154,7 +154,7 @@ def test_rows_are_read_up_to_where_their_writer_died(tmp_path):
 
 
 def scalars(folder: Path) -> dict[int, dict[str, float]]:
-    """What TensorBoard shows: a start declares void what has been written for its step and later ones."""
+    """What TensorBoard shows: a start discards earlier records of its step and later ones."""
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[int, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""The start of a run: what is said at once, and that a signal ends it at once while XLA compiles."""
+"""The start of a run prints its lines at once, and a signal ends it at once while XLA compiles."""
 
 import os
 import re
@@ -20,7 +20,8 @@ from rlformers.experiment.training.stop_request import Interrupted, StopRequest
 SMALL = ["core=mlp", "ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "ppo.update_epochs=1"]
 SMALL += ["model.width=8", "total_steps=64", "log_every=1", "wandb.mode=disabled", "seeds=2"]
 
-# XLA compiles in C++, where Python handles no signals: as this sleep, which no signal ends in a thread.
+# XLA compiles in C++, where Python handles no signals: as this sleep, which no signal ends in a
+# thread.
 SLOW = """
 import ctypes, sys, time
 import rlformers.experiment.program.compiled_update as module

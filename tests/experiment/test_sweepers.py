@@ -1,4 +1,4 @@
-"""Hydra's sweepers: every trial is a run, the objective its final return; what is not installed is named."""
+"""Hydra's sweepers: every trial is a run, its final return is the objective, and a missing package is named."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="climber", node=Config,
 
 @pytest.fixture
 def climber(monkeypatch):
-    """What the sweeper has seen: arguments, words of a trial, and what it came to."""
+    """What the sweeper saw: arguments, the words of a trial, and its result."""
     # Hydra takes classes from packages of this name only.
     module = types.ModuleType("hydra_plugins.rlformers_climber")
     monkeypatch.setitem(sys.modules, module.__name__, module)

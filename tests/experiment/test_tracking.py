@@ -1,6 +1,7 @@
 """Weights & Biases by its real client against a server on the loopback interface: every row there, and once.
 
-A life is a process that logs rows and then dies as by SIGKILL; the life after it goes on from a checkpoint.
+A life is a process that logs rows and then dies as by SIGKILL; the life after it goes on from a
+checkpoint.
 """
 
 import json
@@ -32,7 +33,7 @@ def test_an_online_run(server, tmp_path):
         assert (run.project, run.bucket["groupName"], run.bucket["tags"][0]) == ("a-b", "group", "mine")
 
 
-# W&B sends what there is every 15 seconds.
+# W&B sends new data every 15 seconds.
 @pytest.mark.parametrize("after", [0, pytest.param(17, marks=pytest.mark.slow)], ids=["before it has sent", "after"])
 def test_a_killed_online_run_has_no_gap_and_no_row_twice(after, server, tmp_path, capsys):
     run_dir = tmp_path / "r"
@@ -117,7 +118,7 @@ def test_the_environment_says_what_the_configuration_does_not(server, tmp_path, 
 
 @pytest.mark.parametrize("fault", ["other format", "nothing", "error"])
 def test_files_that_cannot_be_read_back_are_not_believed(fault, tmp_path, monkeypatch, capsys):
-    """A version of W&B that writes otherwise: no row is logged twice, and a line says what is taken to be there."""
+    """A version of W&B that writes differently: no row is logged twice, and a line says what is assumed to be there."""
     run_dir = tmp_path / "r"
     live(run_dir, "wandb.mode=offline", steps=range(1, 6), covered=5).finish(summary([0], completed=False))
     (run_id,) = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()

@@ -1,4 +1,4 @@
-"""The faults: a line that is right, and what it is replaced with."""
+"""The faults: a correct line and its faulty replacement."""
 
 from typing import NamedTuple
 

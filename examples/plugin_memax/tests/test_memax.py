@@ -1,4 +1,4 @@
-"""memax's models as cores, installed as their users would: that they are memax's, and which laws of cores they obey."""
+"""memax's models as installed cores: they equal memax's own, and obey the laws of cores except for those listed."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ LAWS = {
     "output is independent of the length": [laws.test_output_is_independent_of_the_length],
     "prepare changes nothing": [laws.test_prepare_changes_nothing_while_the_parameters_stay],
 }
-# What breaks a law, and by how much: README.md has the same lines, with the reasons.
+# Which models break a law, and by how much. README.md has the same lines with the reasons.
 BROKEN = {
     ("NMax", "step equals scan"): "0.49 of the largest output",
     ("NMax", "chain"): "0.020 of the largest output",
@@ -106,13 +106,13 @@ def test_law(name, law):
         check(setup)
 
 
-# Two quick ones stand for both kinds of memax's models.
+# One quick model of each of memax's two kinds.
 QUICK = ("LinearRNN", "Elman")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NAMES])
 def test_the_model_is_memaxs(name):
-    """Same parameters, outputs and states as memax's own, of the same key."""
+    """Parameters, outputs and states are the same as memax's own for the same key."""
     from memax.equinox.models.residual import ResidualModel
     from memax.equinox.semigroups.dlse import DLSE
     from memax.equinox.train_utils import get_residual_memory_model
@@ -152,7 +152,7 @@ def test_trains(tmp_path):
 
 
 def test_a_state_of_nan_is_forgotten_in_both_forms():
-    """As memax resets, by a product, it would not be."""
+    """memax resets by a product, which would keep it."""
     core = registry.make_core("memax/LinearRNN", 8, key=jax.random.key(0))
     poisoned = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), core.initial_state())
     for run in laws.FORMS.values():
