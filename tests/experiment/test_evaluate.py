@@ -222,7 +222,7 @@ def test_another_environment_comes_with_its_own_arguments(run):
         (["episodes=0"], "episodes: need at least 1, got 0"),
         (["episodes=many"], "episodes: need an int, got 'many'"),
         (["checkpoint=newest"], "checkpoint: need last, best or the number of an update, got 'newest'"),
-        (["checkpoint=77"], "checkpoint: '77' is none of last, best, 3"),
+        (["checkpoint=77"], "checkpoint: '77' is not one of last, best, 3"),
         (["name=../up"], "name: need a file name"),
         (["ppo.lr=1"], "ppo.lr: unknown key"),
         (["env=test/Stops"], "did you mean 'test/Steps'?"),

@@ -121,7 +121,7 @@ def test_training_survives_wandb(moment, tmp_path, monkeypatch, capsys):
     sink.log({"seed": 0, "step": 2, "episode/return": 1.0})
     sink.finish(SUMMARY)
     reason = "RuntimeError: broken" if moment == "init" else "OSError: disk full"
-    assert capsys.readouterr().out.count(f"wandb: {reason}; going on without it") == 1
+    assert capsys.readouterr().out.count(f"wandb: {reason}; continuing without it") == 1
 
 
 def test_runs_keep_their_ids_when_training_is_resumed(tmp_path):
