@@ -16,7 +16,7 @@ WIDTH = 100  # columns of `train --help`
 
 # The keys that most experiments set, in groups, with what they mean in one line.
 MOST_USED = {
-    "what is learned": {
+    "the task": {
         "env": "an environment: rlformers list envs [PREFIX]",
         "env_params.NAME": "its parameters, e.g. env_params.length=20",
         "env_kwargs.NAME": "arguments of its constructor, e.g. env_kwargs.split=train",

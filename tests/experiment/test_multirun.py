@@ -129,7 +129,7 @@ def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
     assert main([*command, "--new"]) == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert main(["train", "-m", "core=gru,s5", "run_dir='my, runs/0'"]) == 2
-    assert "exists and is no sweep" in capsys.readouterr().err
+    assert "exists and is not a sweep" in capsys.readouterr().err
     assert len(trained) == 3
 
 
