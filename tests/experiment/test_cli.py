@@ -239,7 +239,7 @@ def test_a_run_directory_may_have_an_equals_sign(tmp_path, monkeypatch, capsys):
     (run_dir / "config.yaml").write_text("core: {name: gru}\n")
     for words in (["lr=1"], ["./lr=1", "episodes=3"], [str(run_dir)]):
         assert main(["evaluate", *words]) == 2
-        assert capsys.readouterr().err.startswith("rlformers: checkpoint: none in ")
+        assert capsys.readouterr().err.startswith("rlformers: checkpoint: there is none in ")
 
 
 def test_a_dry_run_prints_the_configuration_after_all_checks(tmp_path, monkeypatch, capsys):

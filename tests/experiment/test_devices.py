@@ -43,8 +43,8 @@ def test_what_has_an_axis_of_environments_is_divided():
     "num_envs,host,chosen,reason",
     [
         (8, False, 4, None),
-        (6, False, 1, "ppo.num_envs=6 is no multiple of 4"),
-        (8, True, 1, "popgym/RepeatPreviousEasy lives on the host"),
+        (6, False, 1, "ppo.num_envs=6 is not a multiple of 4"),
+        (8, True, 1, "popgym/RepeatPreviousEasy runs on the host"),
     ],
 )
 def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reason, monkeypatch):

@@ -257,7 +257,7 @@ def test_nothing_is_overwritten_and_a_result_is_shown_even_if_it_cannot_be_kept(
     assert "2 episodes of each seed" in captured.out and "kept.json: full" in captured.err
     (run.path / "evaluations" / "kept.json").write_text("{}")
     assert main(words) == 2
-    assert "kept.json exists, and is not overwritten" in capsys.readouterr().err
+    assert "kept.json exists and is not overwritten" in capsys.readouterr().err
 
 
 def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):
@@ -267,4 +267,4 @@ def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):
     assert f"{tmp_path}/config.yaml: No such file" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("core: {name: gru}\n")
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert f"checkpoint: none in {tmp_path}" in capsys.readouterr().err
+    assert f"checkpoint: there is none in {tmp_path}" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def test_rows_before_the_first_checkpoint_are_set_aside(killed, copied, whole, c
     before = (copied / "metrics.jsonl").read_bytes()
     (copied / "metrics.jsonl.1.old").write_text("of another life\n")
     assert again(copied) == 0
-    assert capsys.readouterr().out.count("they are now in metrics.jsonl.2.old, and the run begins anew\n") == 1
+    assert capsys.readouterr().out.count("they are now in metrics.jsonl.2.old, and the run starts anew\n") == 1
     assert (copied / "metrics.jsonl.2.old").read_bytes() == before
     assert (copied / "metrics.jsonl.1.old").read_text() == "of another life\n"
     assert without_clock(copied / "metrics.jsonl") == without_clock(whole / "metrics.jsonl")

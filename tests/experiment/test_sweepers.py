@@ -141,7 +141,10 @@ def test_the_same_command_goes_on(trained, climber, capsys):
         (["hydra/sweeper=climber", "ppo.lr=0.1"], "hydra/sweeper: no values to choose from"),
         (["hydra/sweeper=climber", "ppo.lrr=interval(0,1)"], "ppo.lrr: unknown key; did you mean 'ppo.lr'?"),
         (["hydra/sweeper=climber", "ppo.lr=interval(-1,1)"], "ppo.lr: need a positive number, got -1.0"),
-        (["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"], "vmap_over: a sweeper chooses values one after"),
+        (
+            ["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"],
+            "vmap_over: cannot be used with hydra/sweeper, which",
+        ),
         (["ppo.lr=interval(0,1)"], "ppo.lr: need values to choose from, e.g. 0.1,0.2, got an interval"),
     ],
 )

@@ -28,7 +28,7 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
         Lines of text: every step if there is no `gif`, and a summary.
 
     Raises:
-        UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        UserError: A key or value does not exist or fit, or a file exists or cannot be written.
         CheckpointError: No checkpoint can be read.
         FileError: The picture cannot be written.
     """
@@ -60,12 +60,12 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
     """The files to write.
 
     Raises:
-        UserError: They cannot be written or must not be.
+        UserError: They cannot be written, or exist and must not be overwritten.
     """
     if gif.suffix.lower() != ".gif":
         raise UserError(f"--gif: need a file name that ends with .gif, got {str(gif)!r}")
     if not gif.parent.is_dir():
-        raise UserError(f"--gif: no directory {gif.parent}")
+        raise UserError(f"--gif: there is no directory {gif.parent}")
     files = gif, gif.with_suffix(".json")
     for file in files:
         if file.exists() and not overwrite:
@@ -74,7 +74,7 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
 
 
 def _write_gif(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
-    """An animation that repeats; a reader of the file sees all of it or the old one."""
+    """Write an animation that repeats. A reader of the file sees the old one or the whole new one."""
     from PIL import Image
 
     images = [Image.fromarray(picture).quantize(128) for picture in pictures]
