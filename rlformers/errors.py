@@ -7,7 +7,8 @@ from pathlib import Path
 _PACKAGE = str(Path(__file__).parent)
 _PYTHON = sysconfig.get_path("stdlib")
 _INSTALLED = ("site-packages", "dist-packages")
-# Packages that call the code of others for us: their frames in a traceback say nothing about who failed.
+# Packages that call the code of others for us: their frames in a traceback say nothing about who
+# failed.
 _TOOLS = ("beartype", "equinox", "hydra", "jax", "jaxtyping", "omegaconf")
 
 
@@ -25,8 +26,8 @@ class UserError(Complaint, ValueError):
 class CodeError(UserError):
     """Code outside the library has failed: a plug-in, an environment, a core of the user.
 
-    The line says what failed. The cause is the error itself. The command line shows its traceback too, and exits
-    with 1.
+    The line says what failed. The cause is the error itself. The command line shows its traceback
+    too, and exits with 1.
     """
 
 
@@ -56,7 +57,8 @@ def named_line(error: BaseException) -> str:
 def foreign(error: BaseException) -> BaseException | None:
     """The error of code outside the library, whose traceback matters; None for a complaint of the library.
 
-    For a complaint about other code (`CodeError`), or one that it caused, this is the error of that code.
+    For a complaint about other code (`CodeError`), or one that it caused, this is the error of that
+    code.
     """
     if not isinstance(error, Complaint):
         return error

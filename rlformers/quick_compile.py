@@ -1,7 +1,7 @@
 """Compiler options for programs that run once or briefly, where compiling is most of the work.
 
-Level 0 would save a little more, but it recomputes every value that a fused loop uses again: a step of
-playground/SwimmerSwimmer6 took 2000 times as long (14 s).
+Level 0 would save a little more, but it recomputes every value that a fused loop uses again: a step
+of playground/SwimmerSwimmer6 took 2000 times as long (14 s).
 """
 
 import jax

@@ -1,6 +1,7 @@
 """Checks the values of users against the annotations of their targets. Imports neither jax nor gymnax.
 
-Otherwise a wrong type raises an error inside a compiler, or none at all: an environment would deal 2.5 decks of cards.
+Otherwise a wrong type raises an error inside a compiler, or none at all: an environment would deal
+2.5 decks of cards.
 """
 
 import math
@@ -19,14 +20,15 @@ _BOOLS = dict.fromkeys(("true", "yes", "on", "y", "1"), True) | dict.fromkeys(("
 def convert(annotation: Any, value: Any, loosely: bool = False) -> Any:
     """Convert a value to the type of an annotation: an int to a float, the list of a configuration to a tuple.
 
-    A float never becomes an int, even a whole one, and a bool is not a number. Annotations of classes and of containers
-    other than sequences are not checked: such a value stays as it is.
+    A float never becomes an int, even a whole one, and a bool is not a number. Annotations of
+    classes and of containers other than sequences are not checked: such a value stays as it is.
 
     Args:
         annotation: A type, or a union, literal or sequence of types.
         value: Any value.
-        loosely: Also accept values as command lines and files write them: "None" where None is allowed, 64.0 and "64"
-            for an int, "1e-3" for a float, "yes" for a bool, a number for a string, "" for an empty list.
+        loosely: Also accept values as command lines and files write them: "None" where None is
+            allowed, 64.0 and "64" for an int, "1e-3" for a float, "yes" for a bool, a number for a
+            string, "" for an empty list.
 
     Raises:
         TypeError: The value has another type.

@@ -20,8 +20,8 @@ def train(options: Namespace) -> int:
         return _dry_run(options)
     from rlformers.experiment.training.stop_request import StopRequest
 
-    # The imports below take seconds. A signal that arrives meanwhile, for instance from a scheduler, must also lead to
-    # the exit code that means "again".
+    # The imports below take seconds. A signal that arrives meanwhile, for instance from a
+    # scheduler, must also lead to the exit code that means "again".
     with StopRequest(idle=True):
         return _multirun(options.words, options.new) if options.multirun else _train(options.words)
 

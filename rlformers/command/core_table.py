@@ -66,8 +66,9 @@ def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
 def _costs(cores: Iterable[str], sizes: dict[str, int], everything: bool) -> dict[str, Any]:
     """The numbers of each core, or one line that says why there are none.
 
-    A file holds the numbers of our own cores at the default sizes. Others are counted, which takes time and needs jax.
-    Cores of a family (a package of many cores, named family/core) are counted only if everything is wanted.
+    A file holds the numbers of our own cores at the default sizes. Others are counted, which takes
+    time and needs jax. Cores of a family (a package of many cores, named family/core) are counted
+    only if everything is wanted.
     """
     import json
     from importlib.resources import files

@@ -16,14 +16,14 @@ def main(argv: list[str] | None = None) -> int:
     Exit codes:
 
     * 2: bad input;
-    * 1: a run met numbers that are not finite; one of several runs failed in a sweep or an evaluation; files cannot be
-      written or read; or code outside the library raised an error;
+    * 1: a run met numbers that are not finite; one of several runs failed in a sweep or an
+      evaluation; files cannot be written or read; or code outside the library raised an error;
     * 75: a signal stopped a training, which can be resumed or started again;
     * 130: Ctrl-C elsewhere;
     * 141: the reader of a pipe has gone.
 
-    The library's own errors are one line. The traceback of any other error is in `RUN_DIR/error.txt`, as the line
-    says. Without a run directory it is printed before the line.
+    The library's own errors are one line. The traceback of any other error is in
+    `RUN_DIR/error.txt`, as the line says. Without a run directory it is printed before the line.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if argv is None:  # a program of our own

@@ -1,7 +1,7 @@
 """The grammar of the command line: commands, options, and words KEY=VALUE, which it does not interpret.
 
-Options may stand anywhere among the words. Importing this module imports nothing heavy. Help that takes time to write
-is written only when someone asks for it.
+Options may stand anywhere among the words. Importing this module imports nothing heavy. Help that
+takes time to write is written only when someone asks for it.
 """
 
 import argparse
@@ -81,7 +81,8 @@ class Parser(argparse.ArgumentParser):
         """The options, and all other words as `words`.
 
         Raises:
-            UserError: An option is unknown (the line suggests what may have been meant) or lacks its value.
+            UserError: An option is unknown (the line suggests what may have been meant) or lacks
+                its value.
         """
         found, unknown = self.parse_known_intermixed_args(arguments)
         for word in unknown:

@@ -1,9 +1,10 @@
 """Turns words or a file into a checked `ExperimentConfig`, in one way for new runs, saved runs and sweeps.
 
-The defaults are a `Node`, in which every key has a type. The files of the experiment are applied to it, then the words
-`key=value`, each once. The frozen dataclasses check what depends on several values. Every error is one line that names
-the key, and the file if there is one. A config is only data: nothing in it is imported, and it cannot copy environment
-variables (and with them secrets) into the logs.
+The defaults are a `Node`, in which every key has a type. The files of the experiment are applied to
+it, then the words `key=value`, each once. The frozen dataclasses check what depends on several
+values. Every error is one line that names the key, and the file if there is one. A config is only
+data: nothing in it is imported, and it cannot copy environment variables (and with them secrets)
+into the logs.
 """
 
 import contextlib
@@ -208,7 +209,8 @@ def from_dict(values: Any) -> ExperimentConfig:
     """The inverse of `to_dict`. Keys that values of an older version lack get their defaults.
 
     Raises:
-        UserError: One line that names a key that is no longer known, or a value that is no longer allowed.
+        UserError: One line that names a key that is no longer known, or a value that is no longer
+            allowed.
     """
     return from_node(_saved(values))
 
@@ -242,7 +244,8 @@ def load(path: Path | str) -> ExperimentConfig:
     """Read a `config.yaml` that `to_yaml` wrote.
 
     Raises:
-        UserError: One line with the path: there is no such file, it is not YAML, or a key or value is not allowed.
+        UserError: One line with the path: there is no such file, it is not YAML, or a key or value
+            is not allowed.
     """
     values = read_yaml(path)
     with about(path):

@@ -4,12 +4,12 @@ If several places have the same name, the first one wins:
 
 * `./configs/experiment`;
 * every folder in the environment variable `RLFORMERS_CONFIGS`;
-* installed packages with the entry-point group `rlformers.experiments`, which names a package or module whose folder
-  holds the files, or `module:attribute` with the path of a folder;
+* installed packages with the entry-point group `rlformers.experiments`, which names a package or
+  module whose folder holds the files, or `module:attribute` with the path of a folder;
 * this package.
 
-A folder holds YAML files, or a folder `experiment` that holds them. A folder inside it is part of the name:
-`mine/first`.
+A folder holds YAML files, or a folder `experiment` that holds them. A folder inside it is part of
+the name: `mine/first`.
 """
 
 import difflib
@@ -94,7 +94,8 @@ def find(name: str, but: tuple[Path, ...] = ()) -> Path:
         but: Files to skip in favour of the next one of the same name.
 
     Raises:
-        UserError: There is no such experiment; the line lists those that exist and the places searched.
+        UserError: There is no such experiment; the line lists those that exist and the places
+            searched.
     """
     known = experiments()
     if name in known:

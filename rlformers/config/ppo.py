@@ -89,7 +89,8 @@ class PPOConfig:
 class Numbers(NamedTuple):
     """Hyper-parameters that change no shape and no operation: arguments of a compiled update.
 
-    Each is a number, or an array [] that may be traced. Under vmap, the agents of one program differ in them.
+    Each is a number, or an array [] that may be traced. Under vmap, the agents of one program
+    differ in them.
     """
 
     lr: Any

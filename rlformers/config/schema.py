@@ -1,7 +1,7 @@
 """The schema of an experiment: every key a user can set, with its type and default.
 
-Importing this module imports neither jax nor Hydra. The dataclasses check their values when they are made. What
-depends on the environment or the core is checked by `experiment/program/build.py`.
+Importing this module imports neither jax nor Hydra. The dataclasses check their values when they
+are made. What depends on the environment or the core is checked by `experiment/program/build.py`.
 """
 
 import os

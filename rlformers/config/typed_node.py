@@ -24,8 +24,8 @@ def type_hints(schema: Any) -> dict[str, Any]:
 class Node:
     """The keys of a config dataclass, flat: `ppo.lr`.
 
-    Keys of type `dict` are free: they hold whatever a user puts there. Others check it (the environment, a layer of
-    the core `stack`).
+    Keys of type `dict` are free: they hold whatever a user puts there. Others check it (the
+    environment, a layer of the core `stack`).
     """
 
     def __init__(self, schema: type, core: str | None = None):
@@ -73,7 +73,8 @@ class Node:
 
         Args:
             key: With dots.
-            value: Of the key's type, or written in its place: 64.0 for an int, "null" or "None" where null is allowed.
+            value: Of the key's type, or written in its place: 64.0 for an int, "null" or "None"
+                where null is allowed.
             text: The user's text, for messages; None if the value comes from a file.
             exact: Keep strings as they are where the type allows a string.
 

@@ -1,8 +1,9 @@
 """No row of `metrics.jsonl` is ever lost.
 
-When training starts from a checkpoint, it cuts off the rows after it, but only if it will write exactly these rows
-again. Rows that may come out differently, or that no checkpoint covers, are first set aside as
-`metrics.jsonl.<n>.old`. If a run has lost its checkpoints, training refuses to start: it would compute everything anew.
+When training starts from a checkpoint, it cuts off the rows after it, but only if it will write
+exactly these rows again. Rows that may come out differently, or that no checkpoint covers, are
+first set aside as `metrics.jsonl.<n>.old`. If a run has lost its checkpoints, training refuses to
+start: it would compute everything anew.
 """
 
 import json
@@ -24,8 +25,8 @@ _BLOCK = 1 << 16  # bytes
 def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
     """The summary of a finished run, with or without checkpoints; None if there is something left to do.
 
-    A run is finished if its summary says so and fits the configuration, and if `metrics.jsonl` has the last row of
-    every seed that did not fail. With `retry=failed`, failed seeds are left to do.
+    A run is finished if its summary says so and fits the configuration, and if `metrics.jsonl` has
+    the last row of every seed that did not fail. With `retry=failed`, failed seeds are left to do.
     """
     summary = read_summary(run_dir)
     steps = config.num_updates * config.batch_size
@@ -100,8 +101,8 @@ def set_rows_aside(
         config: The experiment.
         checkpoint: The checkpoint that the run continues from; None: it starts.
         num_devices: Number of devices that compute it.
-        anew: The rows may differ: its environment is on the host and starts new episodes, the groups of seeds have
-            another size, or the code that made the run fail has been mended.
+        anew: The rows may differ: its environment is on the host and starts new episodes, the
+            groups of seeds have another size, or the code that made the run fail has been mended.
         report: Gets a line that says so.
     """
     metrics = run_dir / "metrics.jsonl"

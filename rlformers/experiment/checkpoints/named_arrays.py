@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-# The arrays of a tree by the path of their leaf, ".agent.core.cells[0].W". Of PRNG keys it holds the data.
+# The arrays of a tree by the path of their leaf, ".agent.core.cells[0].W". Of PRNG keys it holds
+# the data.
 Named = dict[str, Any]
 
 

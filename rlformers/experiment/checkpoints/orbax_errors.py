@@ -1,7 +1,7 @@
 """Errors of orbax, which writes in threads of its own: the caller gets each as an exception, and prints one line.
 
-On a full disk, orbax also logs a hundred lines per save (absl, with tracebacks). Tensorstore prints the errors of
-callbacks into event loops that the first failure has closed.
+On a full disk, orbax also logs a hundred lines per save (absl, with tracebacks). Tensorstore prints
+the errors of callbacks into event loops that the first failure has closed.
 """
 
 import logging

@@ -37,8 +37,8 @@ def changes(begun: ExperimentConfig, config: ExperimentConfig) -> list[str]:
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
     """Check that a run continues with the configuration it began with; only `total_steps` may grow.
 
-    The schedules of learning rate and entropy then follow the new `total_steps`, so an extended run does not equal one
-    that had it from the start.
+    The schedules of learning rate and entropy then follow the new `total_steps`, so an extended run
+    does not equal one that had it from the start.
 
     Raises:
         UserError: One line with the keys that differ from those in `source`.
@@ -57,7 +57,8 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
     Args:
         run_dir: The directory of the run.
         config: The experiment.
-        report: Gets a line for every checkpoint that is skipped, and for other versions of packages.
+        report: Gets a line for every checkpoint that is skipped, and for other versions of
+            packages.
 
     Returns:
         The checkpoint; None if the run never reached its first one.
@@ -105,7 +106,8 @@ def common(
     If a process died between the saves of two runs, they are the checkpoints of the update before.
 
     Returns:
-        The checkpoints; a list of None if no run reached its first one; None if there is no common update.
+        The checkpoints; a list of None if no run reached its first one; None if there is no common
+        update.
     """
     found = [{c.update: c for c in usable(*run, report)} for run in zip(run_dirs, configs, strict=True)]
     if not any(found):

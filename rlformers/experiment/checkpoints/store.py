@@ -5,9 +5,10 @@
         meta.json    schema, shapes and dtypes of the leaves, and what the outer loop needs to continue
         SHA256SUMS   of every other file; `sha256sum -c SHA256SUMS` reads it
 
-A checkpoint is written beside its place and then renamed into it. It is renamed away before it is deleted. So a process
-that dies at any moment leaves only whole checkpoints. Orbax alone silently restores one flipped bit in six; here every
-file is first compared with its hash. Nothing is pickled.
+A checkpoint is written beside its place and then renamed into it. It is renamed away before it is
+deleted. So a process that dies at any moment leaves only whole checkpoints. Orbax alone silently
+restores one flipped bit in six; here every file is first compared with its hash. Nothing is
+pickled.
 """
 
 import contextlib
@@ -48,8 +49,10 @@ class CheckpointStore:
     """Writes the checkpoints of one run, in a thread of its own, and deletes those that are no longer wanted.
 
     Args:
-        directory: `RUN_DIR/checkpoints`; made if missing. Only one process at a time may write there.
-        keep: Number of newest checkpoints to keep. The best one and the pinned ones are kept as well.
+        directory: `RUN_DIR/checkpoints`; made if missing. Only one process at a time may write
+            there.
+        keep: Number of newest checkpoints to keep. The best one and the pinned ones are kept as
+            well.
         resumed: The checkpoint that the run continues from. Newer ones are replaced.
         report: Gets a line when a save fails.
     """
@@ -94,7 +97,8 @@ class CheckpointStore:
 
         Args:
             update: Number of the update that made `state`; the name of the checkpoint.
-            state: A pytree of arrays. It is copied before this returns, so its buffers can be donated.
+            state: A pytree of arrays. It is copied before this returns, so its buffers can be
+                donated.
             meta: Other data to keep, as JSON.
             score: The best checkpoint has the highest score; None and NaN are never the best.
             pinned: Keep it forever.
@@ -144,7 +148,8 @@ class CheckpointStore:
             folder = unfinished / place
             import orbax.checkpoint as ocp
 
-            # NumPy arrays: orbax takes three times as long for jax arrays, to note their devices, which nobody needs.
+            # NumPy arrays: orbax takes three times as long for jax arrays, to note their devices,
+            # which nobody needs.
             _checkpointer().save((folder / "state").absolute(), args=ocp.args.PyTreeSave(jax.device_get(named)))
             (folder / "meta.json").write_text(json.dumps(meta, indent=1))
             files = _files(folder)
@@ -229,12 +234,13 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
 
     Args:
         checkpoint: One of `good_checkpoints`.
-        template: A pytree of arrays or `jax.ShapeDtypeStruct`s. A leaf with a `sharding` gets that layout, whatever
-            devices wrote it; others go to the first device.
+        template: A pytree of arrays or `jax.ShapeDtypeStruct`s. A leaf with a `sharding` gets that
+            layout, whatever devices wrote it; others go to the first device.
         partial: Read only the leaves of the template.
 
     Raises:
-        CheckpointError: A leaf is missing, unexpected, or has another shape or dtype; one line that names it.
+        CheckpointError: A leaf is missing, unexpected, or has another shape or dtype; one line that
+            names it.
     """
     import orbax.checkpoint as ocp
 

@@ -26,9 +26,10 @@ class Player:
     Args:
         config: The experiment, in the environment to play in.
         built: The objects of the experiment.
-        episodes: Episodes per seed. Each copy of the environment plays a number that is fixed beforehand, so that short
-            episodes are not preferred.
-        num_envs: Copies of the environment that run at the same time; 0: one per episode, at most 256.
+        episodes: Episodes per seed. Each copy of the environment plays a number that is fixed
+            beforehand, so that short episodes are not preferred.
+        num_envs: Copies of the environment that run at the same time; 0: one per episode, at most
+            256.
         greedy: Take the most probable action instead of a sampled one.
     """
 

@@ -1,9 +1,10 @@
 """Evaluations during training, in environments of their own: `eval.*`.
 
-They happen at log points, so that a row of `metrics.jsonl` with the same step holds their results: at the first one, at
-the first at or after every multiple of `eval.every`, and at the last. If `eval.every` is less than the distance of two
-log points, they happen after any update, and those between log points have rows of their own. Their random numbers come
-from the seed and the number of the update. So they change neither training nor a run that was stopped and resumed.
+They happen at log points, so that a row of `metrics.jsonl` with the same step holds their results:
+at the first one, at the first at or after every multiple of `eval.every`, and at the last. If
+`eval.every` is less than the distance of two log points, they happen after any update, and those
+between log points have rows of their own. Their random numbers come from the seed and the number of
+the update. So they change neither training nor a run that was stopped and resumed.
 """
 
 import math
@@ -43,7 +44,8 @@ class PeriodicEvaluation:
         config: The configuration of the run.
         seeds: S training seeds.
         saved: The result of `to_json` in an earlier process.
-        player: A player from `make_player`, which runs of one program share to compile it once; default: its own.
+        player: A player from `make_player`, which runs of one program share to compile it once;
+            default: its own.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class PeriodicEvaluation:
         Args:
             update: Number of the last update, after which an evaluation is `due`.
             states: The state after it, leaves [S, ...].
-            sound: Whether each seed is sound, that is has not failed; default: all are. Failed seeds get None.
+            sound: Whether each seed is sound, that is has not failed; default: all are. Failed
+                seeds get None.
         """
         started = time.perf_counter()
         moments = states.normalizers.observation if self._config.ppo.normalize_observations else None
@@ -126,7 +129,8 @@ class PeriodicEvaluation:
 def means(values: dict[str, np.ndarray]) -> list[dict[str, float | None]]:
     """Means over N episodes of the values [S, N] that a `Player` returns, per seed; None where they are not finite.
 
-    Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the trials that completed it.
+    Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the trials
+    that completed it.
     """
     rows: list[dict[str, float | None]] = [{} for _ in values["return"]]
     for seed, row in enumerate(rows):

@@ -60,7 +60,8 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
         schema: A config dataclass.
 
     Raises:
-        UserError: A key or value that does not exist or fit, or an environment with other observations or actions.
+        UserError: A key or value that does not exist or fit, or an environment with other
+            observations or actions.
         CheckpointError: No checkpoint can be read.
     """
     options, config = parse_options(run_dir, words, schema)
@@ -98,27 +99,30 @@ def evaluate(
 ) -> dict[str, Any]:
     """Play `episodes` episodes with the agent of every training seed, all seeds in one program.
 
-    Normalisers stay as they are in the checkpoint. Each copy of the environment plays a number of episodes that is
-    fixed beforehand, so that short ones are not preferred.
+    Normalisers stay as they are in the checkpoint. Each copy of the environment plays a number of
+    episodes that is fixed beforehand, so that short ones are not preferred.
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
-        words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and changes of the
-            environment (`env=...`, `env_kwargs.split=heldout`, `env_params.length=40`, `wrap.noise=0.1`). Another
-            `env` drops the `env_kwargs` and `env_params` of the run.
+        words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and
+            changes of the environment (`env=...`, `env_kwargs.split=heldout`,
+            `env_params.length=40`, `wrap.noise=0.1`). Another `env` drops the `env_kwargs` and
+            `env_params` of the run.
         show: Gets the result before it is written, so that a full disk does not lose it.
 
     Returns:
-        The settings and the results, which are also in `RUN_DIR/evaluations/<name>.json`. `results` has the mean, IQM
-        and 95 % interval `ci95` of everything that the environment reports about an episode as
-        `info["episode_<name>"]`: of each training seed over its episodes (interval of the mean, None below 20 tasks),
-        and over the means of the seeds (interval of the IQM, None below 8 seeds; `range` is that of the seeds). An
-        array, such as the returns of the attempts [K] of a trial, is treated entry by entry. `episodes` has the value
-        of every episode. `warning` says if held-out tasks were not held out, see `splits.overlap`.
+        The settings and the results, which are also in `RUN_DIR/evaluations/<name>.json`. `results`
+        has the mean, IQM and 95 % interval `ci95` of everything that the environment reports about
+        an episode as `info["episode_<name>"]`: of each training seed over its episodes (interval of
+        the mean, None below 20 tasks), and over the means of the seeds (interval of the IQM, None
+        below 8 seeds; `range` is that of the seeds). An array, such as the returns of the attempts
+        [K] of a trial, is treated entry by entry. `episodes` has the value of every episode.
+        `warning` says if held-out tasks were not held out, see `splits.overlap`.
 
     Raises:
-        UserError: A key or value that does not exist or fit, an environment with other observations or actions, a
-            directory that cannot be written, or a `name` that an evaluation has already.
+        UserError: A key or value that does not exist or fit, an environment with other observations
+            or actions, a directory that cannot be written, or a `name` that an evaluation has
+            already.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()

@@ -34,7 +34,8 @@ class Rollout(NamedTuple):
 def quotas(episodes: int, num_envs: int) -> np.ndarray:
     """The number of episodes of each copy [B]; their sum is `episodes`.
 
-    The numbers are fixed beforehand. Taking the first episodes that finish in any copy would prefer short ones.
+    The numbers are fixed beforehand. Taking the first episodes that finish in any copy would prefer
+    short ones.
     """
     num_envs = min(episodes, num_envs)
     return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
@@ -44,7 +45,8 @@ def make_rollout(env: Any, env_params: Any, quota: np.ndarray, greedy: bool, max
     """Play `quota` episodes in each of B copies.
 
     Args:
-        env: A gymnax 1.x environment whose `info` has `episode_*`, which the wrapper EpisodeStatistics adds.
+        env: A gymnax 1.x environment whose `info` has `episode_*`, which the wrapper
+            EpisodeStatistics adds.
         env_params: Its params.
         quota: Episodes of each copy [B].
         greedy: Take the most probable action instead of a sampled one.

@@ -45,8 +45,8 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
         out: The directory; default: `RUN_DIR/inspection`.
-        words: As on the command line: `episodes=1`, `max_steps=64`, `agent=1`, ... (`InspectConfig`), and changes of
-            the environment.
+        words: As on the command line: `episodes=1`, `max_steps=64`, `agent=1`, ...
+            (`InspectConfig`), and changes of the environment.
 
     Returns:
         Lines of text: the results, the figures that do not apply, and the files.
@@ -96,7 +96,8 @@ def examine(trained: Trained) -> Inspected:
     attention, eigenvalues = look(agent)
     initial: tuple[Any, ...] = ()
     if eigenvalues:
-        # The same program that training starts with, bit for bit; its compiled form is in the cache.
+        # The same program that training starts with, bit for bit; its compiled form is in the
+        # cache.
         init = jax.jit(jax.vmap(trained.built.learner.init))
         agents = init(training_keys(config)).agent
         initial = look(jax.tree.map(lambda leaf: leaf[seed - config.seed], agents))[1]

@@ -20,9 +20,10 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
-        gif: The file for the animated picture, a frame per step. Every number in it goes to the same name with the
-            suffix `.json`.
-        words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of the environment.
+        gif: The file for the animated picture, a frame per step. Every number in it goes to the
+            same name with the suffix `.json`.
+        words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of
+            the environment.
 
     Returns:
         Lines of text: every step if there is no `gif`, and a summary.

@@ -40,7 +40,8 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
     """The environment of an experiment, and its params.
 
     Raises:
-        UserError: A key names something that does not exist or does not fit; one line that says what would fit.
+        UserError: A key names something that does not exist or does not fit; one line that says
+            what would fit.
     """
     for name in ("env_id", "raw", "wrap", "ignore"):  # arguments of `make_env` that are not the user's
         if name in config.env_kwargs:
@@ -60,7 +61,8 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
         made: The environment and its params, if they exist already.
 
     Raises:
-        UserError: A key names something that does not exist or does not fit; one line that says what would fit.
+        UserError: A key names something that does not exist or does not fit; one line that says
+            what would fit.
     """
     env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
@@ -102,8 +104,8 @@ def check(config: ExperimentConfig) -> None:
     """Build everything and trace an update abstractly, so that errors appear before anything compiles.
 
     Raises:
-        UserError: As in `build`; nothing can be learned with these settings; or an environment or a core breaks its
-            protocol: the line names the point that does not hold.
+        UserError: As in `build`; nothing can be learned with these settings; or an environment or a
+            core breaks its protocol: the line names the point that does not hold.
         CodeError: Code of a user raises an error while it is traced, which is the cause.
     """
     if config.tensorboard:
@@ -130,11 +132,13 @@ def check_learnable(config: ExperimentConfig) -> None:
     """Refuse settings with which nothing can be learned.
 
     Raises:
-        UserError: Each minibatch has one step. Its normalised advantage is always 0, and so is the policy's loss.
+        UserError: Each minibatch has one step. Its normalised advantage is always 0, and so is the
+            policy's loss.
     """
     ppo, length = config.ppo, config.ppo.sequence_length
     sequences = ppo.num_envs * (ppo.num_steps // length) // ppo.num_minibatches
-    # No steps before the rollout can warm up the memory for its first steps, so these are not trained on.
+    # No steps before the rollout can warm up the memory for its first steps, so these are not
+    # trained on.
     steps = sequences * (length - ppo.burn_in if length == ppo.num_steps else length)
     if ppo.normalize_advantages and steps == 1:
         raise UserError(

@@ -1,14 +1,16 @@
 """The program that makes the updates of one run, or of several runs that differ only in numbers.
 
-Agents are the seeds of all runs, M = runs x seeds. An accelerator computes all of them together in one vmapped program.
-A processor computes each agent with a program of its own, as many at a time as it has cores: batching small matrix
-products does not make them faster there, and one program keeps little more than one core busy. (With the defaults of
-`rlformers train`, 8 agents and 2 cores, an update takes 1.0 s, vmapped 1.7 s. Very small networks would be faster
-vmapped.) The program of one agent computes the same numbers as a run with this agent alone, to the last digit.
+Agents are the seeds of all runs, M = runs x seeds. An accelerator computes all of them together in
+one vmapped program. A processor computes each agent with a program of its own, as many at a time as
+it has cores: batching small matrix products does not make them faster there, and one program keeps
+little more than one core busy. (With the defaults of `rlformers train`, 8 agents and 2 cores, an
+update takes 1.0 s, vmapped 1.7 s. Very small networks would be faster vmapped.) The program of one
+agent computes the same numbers as a run with this agent alone, to the last digit.
 
-`seeds_at_a_time` limits how many agents are computed together. On an accelerator they are then vmapped in groups of
-that size, one group after the other. By default a group is as large as the memory allows, as far as that is known. The
-group of an agent changes only the last digits of its numbers, because XLA may add in another order.
+`seeds_at_a_time` limits how many agents are computed together. On an accelerator they are then
+vmapped in groups of that size, one group after the other. By default a group is as large as the
+memory allows, as far as that is known. The group of an agent changes only the last digits of its
+numbers, because XLA may add in another order.
 """
 
 import time
@@ -42,7 +44,8 @@ from rlformers.experiment.run_files.provenance import num_cores
 from rlformers.experiment.training.nan_guard import debugged, keeping_the_last_good
 from rlformers.quick_compile import IN_A_HURRY
 
-# States of the groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
+# States of the groups of agents in their order, leaves [agents, ...]: one group of all M, or M
+# groups of one.
 States = list[TrainState]
 
 
@@ -74,7 +77,8 @@ def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], 
     devices = choose_devices(config, built.env)
     mesh = make_mesh(devices) if len(devices) > 1 else None
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
-    # Arguments of the program, also for a single run: with another learning rate it need not be compiled again.
+    # Arguments of the program, also for a single run: with another learning rate it need not be
+    # compiled again.
     rows = [Numbers.of(each.ppo, each.num_updates) for each in configs]
     columns = Numbers(*(np.repeat(np.asarray(column, np.float32), config.seeds) for column in zip(*rows, strict=True)))
     init = jax.vmap(built.learner.init)

@@ -1,8 +1,9 @@
 """Chooses the devices for a training, and distributes its state over them.
 
-The axis of environments is divided among all local devices. Seeds stay vmapped. Everything without that axis, such as
-parameters, is on every device. XLA adds the communication. Random numbers do not depend on the layout, so a run may
-continue on other devices: only the last digits of its numbers differ, because sums have another order.
+The axis of environments is divided among all local devices. Seeds stay vmapped. Everything without
+that axis, such as parameters, is on every device. XLA adds the communication. Random numbers do not
+depend on the layout, so a run may continue on other devices: only the last digits of its numbers
+differ, because sums have another order.
 """
 
 import platform
@@ -74,7 +75,8 @@ def with_layout(state: TrainState, mesh: Mesh) -> TrainState:
 def divider(mesh: Mesh) -> Divide:
     """Divides the sequences of a minibatch among the devices, if each device gets the same number.
 
-    Otherwise XLA lets every device compute the whole minibatch, because its sequences come from all devices.
+    Otherwise XLA lets every device compute the whole minibatch, because its sequences come from all
+    devices.
     """
 
     def divide(tree: Any, axis: int) -> Any:

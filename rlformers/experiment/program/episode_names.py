@@ -19,7 +19,8 @@ def check_episode_names(env_id: str, env: Any, params: Any) -> None:
         params: Its params.
 
     Raises:
-        UserError: A name is reserved, or two numbers would get the same name; one line that says which.
+        UserError: A name is reserved, or two numbers would get the same name; one line that says
+            which.
     """
 
     def last_info(key: Any) -> dict[str, Any]:

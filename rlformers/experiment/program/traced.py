@@ -1,6 +1,7 @@
 """Explains why an experiment cannot be traced: which point of its protocol an environment or a core breaks.
 
-The search starts only after tracing has failed, so environments and cores that can be traced pay nothing.
+The search starts only after tracing has failed, so environments and cores that can be traced pay
+nothing.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ def explained(config: ExperimentConfig, env: Any, params: Any) -> Iterator[None]
         params: Its params.
 
     Raises:
-        UserError: The environment or the core breaks its protocol; one line with the point that does not hold.
+        UserError: The environment or the core breaks its protocol; one line with the point that
+            does not hold.
         CodeError: One of them raises an error, which is the cause.
     """
     try:

@@ -11,7 +11,8 @@ import jax
 def enable_compilation_cache(report: Callable[[str], None] = print) -> None:
     """Keep compiled programs between runs, unless the user has set the directory (or told jax not to).
 
-    `report` gets a line if there is no place for them: no home directory, or one that cannot be written.
+    `report` gets a line if there is no place for them: no home directory, or one that cannot be
+    written.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return

@@ -1,7 +1,7 @@
 """Locks files where the operating system and the file system can, and forces files to the disk.
 
-Lustre, NFS and FUSE may lack locks or `fsync`, and Windows lacks `fcntl`. Training works there too; each process prints
-one line that says what is not guaranteed.
+Lustre, NFS and FUSE may lack locks or `fsync`, and Windows lacks `fcntl`. Training works there too;
+each process prints one line that says what is not guaranteed.
 """
 
 import errno

@@ -28,8 +28,8 @@ def plugins(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
     """The commits of the repositories of core and environment, by package, unless they belong to rlformers.
 
     Returns:
-        For each top-level package whose file a git repository tracks, its `commit`, and whether it has uncommitted
-        changes (`dirty`).
+        For each top-level package whose file a git repository tracks, its `commit`, and whether it
+        has uncommitted changes (`dirty`).
     """
     from rlformers.cores import registry as cores
     from rlformers.envs import registry as envs

@@ -22,7 +22,8 @@ def create_run_dir(config: ExperimentConfig) -> Path:
     """Make the directory of a run and write `config.yaml` into it, or find the directory of an earlier start.
 
     Raises:
-        UserError: The directory exists and is not a run or has another configuration, or it cannot be written.
+        UserError: The directory exists and is not a run or has another configuration, or it cannot
+            be written.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = given_path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp

@@ -8,7 +8,8 @@ from rlformers.config.ppo import NUMBER_KEYS
 from rlformers.errors import UserError
 from rlformers.experiment.sweeps.record import Job
 
-# Keys, besides NUMBER_KEYS, that change no shape and no type: runs that differ only in them share a check.
+# Keys, besides NUMBER_KEYS, that change no shape and no type: runs that differ only in them share a
+# check.
 UNCHECKED = ("run_dir", "seed", "seeds", "total_steps", "log_every", "chunk_seconds", "checkpoint", "wandb")
 
 

@@ -76,7 +76,8 @@ class HydraSettings:
         self._words += [word for word in DEFAULTS.get(self.sweeper, ()) if word.partition("=")[0] not in keys]
 
     def __enter__(self) -> "HydraSettings":
-        # Hydra knows only one application at a time, and the caller may be in one: its own, or a sweep of ours.
+        # Hydra knows only one application at a time, and the caller may be in one: its own, or a
+        # sweep of ours.
         self._outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
         OmegaConf.clear_resolver("oc.env")  # a configuration must not copy environment variables into logs
         try:
@@ -87,7 +88,8 @@ class HydraSettings:
             self.__exit__()
             raise
         if self.launcher:
-            # The workers need the accelerator; this process would occupy it as soon as it makes an array.
+            # The workers need the accelerator; this process would occupy it as soon as it makes an
+            # array.
             import jax
 
             jax.config.update("jax_platforms", "cpu")
@@ -113,8 +115,9 @@ class HydraSettings:
     ) -> None:
         """Let the launcher run the task for every combination of the words.
 
-        Errors after a stop are ignored: they only say that it stopped. An error of a launcher becomes one line, because
-        the results list the runs that it did not reach. An error of a sweeper is raised.
+        Errors after a stop are ignored: they only say that it stopped. An error of a launcher
+        becomes one line, because the results list the runs that it did not reach. An error of a
+        sweeper is raised.
 
         Args:
             task: Gets the configuration that Hydra makes from the words; must be picklable.

@@ -1,10 +1,12 @@
 """Sweeps: checks every combination before the first one trains, then lets Hydra's launcher run them.
 
-The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`, `hydra/launcher=submitit_slurm`.
-A sweep is idempotent: the same command again continues what is not finished.
+The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`,
+`hydra/launcher=submitit_slurm`. A sweep is idempotent: the same command again continues what is not
+finished.
 
-`vmap_over=ppo.lr` trains all runs that differ only in these keys in one program. It decides how the runs are executed,
-not which runs exist: each run keeps its directory, and a sweep can continue with or without it.
+`vmap_over=ppo.lr` trains all runs that differ only in these keys in one program. It decides how the
+runs are executed, not which runs exist: each run keeps its directory, and a sweep can continue with
+or without it.
 """
 
 import itertools
@@ -34,15 +36,16 @@ from rlformers.experiment.training.stop_request import StopRequest
 def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
     """Train every combination of comma-separated values; a run that fails does not stop the others.
 
-    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it continues: finished runs
-    are left alone, stopped ones resume, failed ones are tried again.
+    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it
+    continues: finished runs are left alone, stopped ones resume, failed ones are tried again.
 
     Args:
         overrides: Words of the command line.
         new: Start a new sweep even if one is not finished.
 
     Raises:
-        UserError: At least one combination is wrong, or another process runs this sweep. Nothing has run; one line.
+        UserError: At least one combination is wrong, or another process runs this sweep. Nothing
+            has run; one line.
     """
     if agent_trial():
         raise UserError(

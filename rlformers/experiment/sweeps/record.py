@@ -7,9 +7,10 @@
     SWEEP_DIR/launcher/         files of Hydra and its launcher, such as the logs of SLURM jobs
     SWEEP_DIR/.stop             exists after the sweep has been asked to stop
 
-Statuses are waiting, running, stopped, failed and finished. The directory of a run says whether it is finished. Its
-path is relative to the directory of the sweep, so that both can be moved together. In schema 1 it is relative to the
-working directory of the command. Up to schema 2, statuses are in `sweep.json`.
+Statuses are waiting, running, stopped, failed and finished. The directory of a run says whether it
+is finished. Its path is relative to the directory of the sweep, so that both can be moved together.
+In schema 1 it is relative to the working directory of the command. Up to schema 2, statuses are in
+`sweep.json`.
 """
 
 import contextlib

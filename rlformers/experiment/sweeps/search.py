@@ -1,8 +1,9 @@
 """Sweeps in which a sweeper of Hydra, such as Optuna's, chooses the values of the next run from the returns so far.
 
-The objective is the mean final return of a run. Every trial is a run of its own, in `SWEEP_DIR/<number>`. The same
-command continues the sweep: a trial that computes the same as an existing run continues it, or gets its return at once
-if it is finished. So a sweeper with a seed reaches the point where it stopped.
+The objective is the mean final return of a run. Every trial is a run of its own, in
+`SWEEP_DIR/<number>`. The same command continues the sweep: a trial that computes the same as an
+existing run continues it, or gets its return at once if it is finished. So a sweeper with a seed
+reaches the point where it stopped.
 """
 
 import math
@@ -30,12 +31,14 @@ def search(overrides: Sequence[Override], hydra: HydraSettings, command: Sequenc
     """Train the runs that a sweeper asks for.
 
     Args:
-        overrides: Fixed values, and ranges and choices: `ppo.lr=interval(1e-4,1e-2)`, `core=gru,s5`.
+        overrides: Fixed values, and ranges and choices: `ppo.lr=interval(1e-4,1e-2)`,
+            `core=gru,s5`.
         hydra: Hydra's settings, entered.
         command: The words, for the record.
 
     Raises:
-        UserError: As in `compose`, for the first value of every choice; or the directory contains something else.
+        UserError: As in `compose`, for the first value of every choice; or the directory contains
+            something else.
     """
     swept = [override for override in overrides if override.is_sweep_override()]
     if not swept:
@@ -120,7 +123,8 @@ def _first(override: Override) -> Override:
     return parse([f"{key}={next(iter(override.sweep_string_iterator()))}"])[0]
 
 
-# Hydra does not know our schema: for it, the name of the core is a key beside the options of the core.
+# Hydra does not know our schema: for it, the name of the core is a key beside the options of the
+# core.
 def _renamed(word: str) -> str:
     return f"core.name={word.partition('=')[2]}" if word.partition("=")[0] == "core" else word
 

@@ -17,7 +17,8 @@ class JsonlSink:
     """A line of JSON per row, written at once. Numbers that are not finite become null: JSON has no NaN.
 
     Args:
-        path: The file. Everything after `size` bytes is cut off: a resumed run will write these lines again.
+        path: The file. Everything after `size` bytes is cut off: a resumed run will write these
+            lines again.
         size: Number of bytes that are known to be whole lines.
 
     Raises:

@@ -1,7 +1,7 @@
 """TensorBoard: event files under `RUN_DIR/tensorboard/seed_<n>`, with environment steps as x axis.
 
-`tensorboard --logdir runs` then shows a curve per run and seed. The writer is tensorboardX, which needs neither
-TensorFlow nor torch.
+`tensorboard --logdir runs` then shows a curve per run and seed. The writer is tensorboardX, which
+needs neither TensorFlow nor torch.
 """
 
 import importlib.util
@@ -30,9 +30,11 @@ class TensorboardSink:
 
     Args:
         run_dir: The directory of the run.
-        rows: The rows in `metrics.jsonl` so far. If the event files lack some of them, because the process died before
-            they were on disk or because TensorBoard was off, everything is written anew.
-        step: Environment steps after which the run continues; later events are declared void (`purge_step`).
+        rows: The rows in `metrics.jsonl` so far. If the event files lack some of them, because the
+            process died before they were on disk or because TensorBoard was off, everything is
+            written anew.
+        step: Environment steps after which the run continues; later events are declared void
+            (`purge_step`).
     """
 
     def __init__(self, run_dir: Path, rows: list[Row], step: int):

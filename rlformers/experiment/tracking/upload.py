@@ -23,12 +23,13 @@ class Tracked(NamedTuple):
 def track(run_dir: Path, words: list[str]) -> Tracked:
     """Send W&B the rows of a run that it lacks, with configuration, summary, evaluations and pictures.
 
-    The run may be finished, interrupted, or never have been logged. Its W&B runs keep their ids: a second call adds
-    nothing, and a resumed training continues them.
+    The run may be finished, interrupted, or never have been logged. Its W&B runs keep their ids: a
+    second call adds nothing, and a resumed training continues them.
 
     Args:
         run_dir: The directory of the run.
-        words: `wandb.*=...`, in place of the values in the run's configuration. The default mode is auto.
+        words: `wandb.*=...`, in place of the values in the run's configuration. The default mode is
+            auto.
 
     Raises:
         UserError: There is no such run, a process trains there, or a word is wrong; one line.

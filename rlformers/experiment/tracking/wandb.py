@@ -1,8 +1,8 @@
 """Weights & Biases, online or offline: a view of `metrics.jsonl` with every row once, however often a run is resumed.
 
-A row is handed over only when a checkpoint covers it, so that no resumed run makes it again: neither an offline file
-nor the server can take a row back. If a killed process did not bring its rows to the disk or to the server, the next
-start hands them over from `metrics.jsonl`.
+A row is handed over only when a checkpoint covers it, so that no resumed run makes it again:
+neither an offline file nor the server can take a row back. If a killed process did not bring its
+rows to the disk or to the server, the next start hands them over from `metrics.jsonl`.
 """
 
 import os
@@ -40,15 +40,16 @@ _FINISH_TIMEOUT = 120  # seconds for the upload of the rest
 class WandbSink:
     """One W&B run per seed in one group, with environment steps as x axis. Never prompts and never stops a training.
 
-    Inside `wandb agent` there is only the run of the agent, with the means over seeds: a sweep judges a trial by one
-    number. Without a key or a network, online becomes offline. If W&B fails altogether, training continues without it.
-    One line says so in each case.
+    Inside `wandb agent` there is only the run of the agent, with the means over seeds: a sweep
+    judges a trial by one number. Without a key or a network, online becomes offline. If W&B fails
+    altogether, training continues without it. One line says so in each case.
 
     Args:
         config: The configuration of the run.
         run_dir: Its directory; `wandb/ids.json` keeps group and ids for the next start.
         group: The group, unless the configuration names one.
-        rows: The rows in `metrics.jsonl` so far; a checkpoint covers all of them, or they are final.
+        rows: The rows in `metrics.jsonl` so far; a checkpoint covers all of them, or they are
+            final.
     """
 
     def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, rows: Sequence[Row] = ()):
@@ -150,7 +151,8 @@ class WandbSink:
         try:
             run = self._init(run_id, seeds)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-            # W&B's process keeps the id of a run that it could not start. Only end the process if nobody uses it.
+            # W&B's process keeps the id of a run that it could not start. Only end the process if
+            # nobody uses it.
             if self.mode != "online" or wandb.setup().most_recent_active_run is not None:
                 raise
             print(f"wandb: cannot go online ({first_line(error)}); logging offline")
@@ -248,7 +250,8 @@ class _Series:
 
     def conclude(self, summary: dict[str, Any], run_dir: Path) -> None:
         """Set the summary of the run, with the evaluations in its directory."""
-        # By default W&B takes the values logged last, which are not the newest row if a gap has been filled.
+        # By default W&B takes the values logged last, which are not the newest row if a gap has
+        # been filled.
         self.run.summary.update(self.latest)
         returns = dict(zip(summary["seeds"], summary["final_return"]["per_seed"], strict=True))
         whole = ("completed", "steps_per_second", "compile_seconds", "num_parameters", "git_commit")

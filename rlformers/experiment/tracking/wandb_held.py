@@ -1,7 +1,8 @@
 """Finds out which rows of a run W&B already has, in its local files or on the server.
 
-W&B renumbers its own `_step` when the pieces of an offline run are uploaded. Therefore rows are identified by their
-environment steps: the n-th row of a step is the n-th line of that step and seed in `metrics.jsonl`.
+W&B renumbers its own `_step` when the pieces of an offline run are uploaded. Therefore rows are
+identified by their environment steps: the n-th row of a step is the n-th line of that step and seed
+in `metrics.jsonl`.
 """
 
 import json
@@ -28,7 +29,8 @@ def local_rows(run_dir: Path, run_id: str) -> list[dict[str, Any]]:
 def read_back(run_dir: Path, run_id: str, at_least: int) -> tuple[list[dict[str, Any]], str | None]:
     """`local_rows` after `mend`, and a few words on why they are wrong, or None.
 
-    The format of these files is private to W&B. Reading them must find at least the rows that were written.
+    The format of these files is private to W&B. Reading them must find at least the rows that were
+    written.
 
     Args:
         run_dir: The run directory.
@@ -108,8 +110,8 @@ def history(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
 def mend(run_dir: Path, run_id: str) -> None:
     """Cut off an unfinished last record, left by a killed writer, from the offline files of a run.
 
-    `wandb sync` would stop at that record and ignore the later files of the run. If it has already done so (it leaves a
-    state file), it must not send the whole records again.
+    `wandb sync` would stop at that record and ignore the later files of the run. If it has already
+    done so (it leaves a state file), it must not send the whole records again.
     """
     for file in _offline_files(run_dir, run_id):
         data = file.read_bytes()
@@ -123,8 +125,9 @@ def mend(run_dir: Path, run_id: str) -> None:
 def _records(data: bytes) -> Iterator[tuple[bytes, int]]:
     """The whole records of a log in LevelDB's format, each with the position of its end.
 
-    Blocks of 32 KiB hold chunks: checksum (4 bytes), length (2), type (1: a whole record, 2: its first chunk, 3: a
-    middle one, 4: its last), content. No chunk begins in the last 6 bytes of a block.
+    Blocks of 32 KiB hold chunks: checksum (4 bytes), length (2), type (1: a whole record, 2: its
+    first chunk, 3: a middle one, 4: its last), content. No chunk begins in the last 6 bytes of a
+    block.
     """
     at, record = _HEADER, b""
     while at + _HEADER <= len(data):

@@ -52,7 +52,8 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         group: The group of a new identity, unless the configuration names one.
 
     Raises:
-        UserError: The directory belongs to other W&B runs than the trial of the agent, or `ids.json` cannot be read.
+        UserError: The directory belongs to other W&B runs than the trial of the agent, or
+            `ids.json` cannot be read.
     """
     sweep, trial = agent_trial() or (None, None)
     path = run_dir / "wandb" / "ids.json"

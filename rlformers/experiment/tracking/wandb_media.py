@@ -45,7 +45,8 @@ def log_evaluations(run: Any, run_dir: Path, seeds: list[int]) -> None:
 def log_checkpoints(run: Any, run_dir: Path) -> None:
     """Log the best and the last good checkpoint, which hold all seeds, as versions of one artifact of type model.
 
-    Its name is `checkpoint-<id of the run>`; the aliases are `best` and `latest`. W&B keeps equal contents once.
+    Its name is `checkpoint-<id of the run>`; the aliases are `best` and `latest`. W&B keeps equal
+    contents once.
     """
     import wandb
 

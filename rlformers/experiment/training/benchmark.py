@@ -1,8 +1,9 @@
 """`rlformers benchmark`: measures how fast training is on this machine.
 
-It times the program of `rlformers train`: acting and learning of all seeds. It leaves out logs, checkpoints and
-evaluations, which are rare and run in the background. Other programs on the machine slow it down. Therefore the best of
-several repetitions counts, and the table also shows CPU time, which others change less.
+It times the program of `rlformers train`: acting and learning of all seeds. It leaves out logs,
+checkpoints and evaluations, which are rare and run in the background. Other programs on the machine
+slow it down. Therefore the best of several repetitions counts, and the table also shows CPU time,
+which others change less.
 """
 
 import os
@@ -43,7 +44,8 @@ def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
     """Measure, and yield each line of the table as soon as it is known.
 
     Args:
-        words: The words of a sweep, `core=gru,s5 ppo.num_envs=256`. Without a core, it measures three different ones.
+        words: The words of a sweep, `core=gru,s5 ppo.num_envs=256`. Without a core, it measures
+            three different ones.
         out: A JSON file for the numbers with all digits.
 
     Raises:

@@ -12,9 +12,11 @@ from rlformers.experiment.statistics.over_seeds import over_seeds
 
 # final_return covers the episodes that ended in this last part of the steps.
 FINAL_FRACTION = 0.1
-# It is kept as this many sums, each over some updates: an extended run keeps the sums that still count.
+# It is kept as this many sums, each over some updates: an extended run keeps the sums that still
+# count.
 FINAL_PARTS = 100
-# The learner's own sums. The last two exist where episodes are trials; they are arrays over the attempts.
+# The learner's own sums. The last two exist where episodes are trials; they are arrays over the
+# attempts.
 SUMS = ("return", "length", "count", "attempt_return", "attempt_count")
 # Left out, because a sum of task numbers means nothing.
 _LEFT_OUT = ("task",)
@@ -25,7 +27,8 @@ Window = dict[str, np.ndarray]
 class EpisodeSums:
     """Sums and counts of finished episodes: memory is bounded, and no episode never becomes a NaN.
 
-    A window is a dict of the learner's metrics `episode/*`, summed over updates: arrays whose first axis is the seeds.
+    A window is a dict of the learner's metrics `episode/*`, summed over updates: arrays whose first
+    axis is the seeds.
     """
 
     def __init__(self, config: ExperimentConfig, num_seeds: int):
@@ -56,8 +59,9 @@ class EpisodeSums:
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
 
-        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the trials that completed
-        it. Other numbers that an environment reports keep their names; the k-th entry of an array is `name_k`.
+        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the
+        trials that completed it. Other numbers that an environment reports keep their names; the
+        k-th entry of an array is `name_k`.
         """
         window, self.window = self.window, self.nothing
         if window["count"].sum():
@@ -104,7 +108,8 @@ class EpisodeSums:
     def restore(self, saved: dict[str, Any]) -> None:
         """Continue from a checkpoint. If the run has been extended since, drop the sums before its new last tenth.
 
-        A sum over several updates that began before that tenth is dropped too: up to 1 % of the tenth.
+        A sum over several updates that began before that tenth is dropped too: up to 1 % of the
+        tenth.
         """
         self.window = _arrays(saved["window"])
         self.last_return = saved["last_return"]

@@ -11,7 +11,8 @@ LARGEST = ("ppo/first_ratio_error", "ppo/grad_norm")
 class LogSums:
     """Means of `ppo/*` over the updates since the last log point, maxima of `LARGEST`, and last values of all else.
 
-    Sums are in float64 and in the order of updates, and checkpoints hold them: a resumed run logs the same digits.
+    Sums are in float64 and in the order of updates, and checkpoints hold them: a resumed run logs
+    the same digits.
 
     Args:
         saved: The result of `to_json` in an earlier process.

@@ -1,8 +1,10 @@
 """The guard against numbers that are not finite: it never lets such a state be saved, and names the first such number.
 
-If a seed meets one, its state stays as it was before the update, so that checkpoints hold its last good state.
+If a seed meets one, its state stays as it was before the update, so that checkpoints hold its last
+good state.
 
-With `debug=true` it also checks the operations of an update one by one, and names the line of the program.
+With `debug=true` it also checks the operations of an update one by one, and names the line of the
+program.
 """
 
 import traceback

@@ -1,8 +1,9 @@
 """`retry=failed`: trains the failed seeds of a finished run again, each alone and from its start.
 
-From its last good state a seed would meet the same numbers again, and the code that failed may have been mended since.
-Each seed trains as a run of its own in `RUN_DIR/retry/seed-<n>`, which can be stopped and resumed. A seed that finishes
-takes its place in the run: rows, last checkpoint and summary. The old rows are set aside as `metrics.jsonl.<n>.old`.
+From its last good state a seed would meet the same numbers again, and the code that failed may have
+been mended since. Each seed trains as a run of its own in `RUN_DIR/retry/seed-<n>`, which can be
+stopped and resumed. A seed that finishes takes its place in the run: rows, last checkpoint and
+summary. The old rows are set aside as `metrics.jsonl.<n>.old`.
 """
 
 import json

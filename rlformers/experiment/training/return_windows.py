@@ -1,7 +1,7 @@
 """Finds the best checkpoint of a run without evaluations: the one with the highest returns in training.
 
-The returns are means over windows that the configuration fixes. Means since the last checkpoint would depend on the
-clock and on signals, and a short window with few episodes can be lucky.
+The returns are means over windows that the configuration fixes. Means since the last checkpoint
+would depend on the clock and on signals, and a short window with few episodes can be lucky.
 """
 
 from typing import Any
@@ -16,13 +16,13 @@ WINDOWS = 20  # at most per run; this also limits how often a state is saved as 
 class ReturnWindows:
     """Mean return over all seeds of the episodes that end in each window of training.
 
-    A window has a twentieth of the updates, rounded up. The first one is longer, so that the last one ends with the
-    run.
+    A window has a twentieth of the updates, rounded up. The first one is longer, so that the last
+    one ends with the run.
 
     Args:
         config: The configuration of the run.
-        saved: The result of `to_json`, to count on from there. If the run has been extended since, the current window
-            ends where a window of the longer run ends.
+        saved: The result of `to_json`, to count on from there. If the run has been extended since,
+            the current window ends where a window of the longer run ends.
     """
 
     def __init__(self, config: ExperimentConfig, saved: dict[str, Any] | None = None):

@@ -76,8 +76,8 @@ class Member:
         Args:
             update: Its number, the first being 1.
             metrics: The learner's metrics, leaves [S, ...].
-            states: Returns the state after the last update of the chunk. An evaluation ends a chunk, so that it gets
-                the state after this update.
+            states: Returns the state after the last update of the chunk. An evaluation ends a
+                chunk, so that it gets the state after this update.
             rate: Steps per second of each seed.
         """
         new = self.seeds_failed.note(update, self.guard.check(metrics))
@@ -139,7 +139,8 @@ class Member:
             "log_sums": self.log_sums.to_json(),
             "failed": self.seeds_failed.until(self.done),
         }
-        # Of states with equal scores the first is the best. A later one comes here only because the clock asked for it.
+        # Of states with equal scores the first is the best. A later one comes here only because the
+        # clock asked for it.
         self.store.save(self.done, states, meta | clock, self._score if self.best() else None, pinned)
 
     def save_last_good(self, states: TrainState, clock: dict[str, float]) -> None:

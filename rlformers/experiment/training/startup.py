@@ -1,7 +1,7 @@
 """Lets a signal end a run at once while XLA compiles: before the first update there is nothing to save.
 
-Python runs signal handlers between two instructions, and compiling is one call that can take minutes. Therefore it runs
-in a thread, and the main thread waits where a signal can interrupt it.
+Python runs signal handlers between two instructions, and compiling is one call that can take
+minutes. Therefore it runs in a thread, and the main thread waits where a signal can interrupt it.
 """
 
 import atexit
@@ -24,7 +24,8 @@ def interruptibly(function: Callable[[], Result], stop: StopRequest, doing: str)
     """Call a function, but do not wait for its end if a stop is requested.
 
     Args:
-        function: Runs in a thread of its own, with the caller's default device. After a stop it keeps running.
+        function: Runs in a thread of its own, with the caller's default device. After a stop it
+            keeps running.
         stop: The request to look at.
         doing: What the function does, for the message: "compiling".
 

@@ -73,16 +73,17 @@ def _signals() -> list[int]:
 class StopRequest:
     """While it is entered, a signal that asks for a stop only sets `received`; a second one raises KeyboardInterrupt.
 
-    The signals are SIGINT, SIGTERM, SIGHUP and SIGUSR1. The last two are left alone if somebody else handles them:
-    `nohup` ignores SIGHUP, submitit uses SIGUSR1.
+    The signals are SIGINT, SIGTERM, SIGHUP and SIGUSR1. The last two are left alone if somebody
+    else handles them: `nohup` ignores SIGHUP, submitit uses SIGUSR1.
 
-    A request that is entered inside another shares it: a sweep and its current run stop together. Python delivers
-    signals to its main thread only, so in other threads nothing is caught.
+    A request that is entered inside another shares it: a sweep and its current run stop together.
+    Python delivers signals to its main thread only, so in other threads nothing is caught.
 
     Args:
         announce: A file that a signal creates, to tell other processes, also on other machines.
         watch: The file of another `announce`. While it exists, a stop is requested.
-        idle: There is nothing to save until another request is entered inside: a signal raises `Interrupted` at once.
+        idle: There is nothing to save until another request is entered inside: a signal raises
+            `Interrupted` at once.
     """
 
     _entered: ClassVar["StopRequest | None"] = None  # the innermost one of the main thread

@@ -1,8 +1,9 @@
 """The outer loop: Python over jitted, buffer-donating updates. It logs, saves, shows progress, and stops on request.
 
-A run is a function of its configuration. How updates are grouped into chunks, when checkpoints are written, and how
-often the run is stopped and resumed change neither parameters nor `metrics.jsonl`, except `perf/steps_per_second`.
-Environments on the host are another exception: a resumed run starts new episodes there, and says so.
+A run is a function of its configuration. How updates are grouped into chunks, when checkpoints are
+written, and how often the run is stopped and resumed change neither parameters nor `metrics.jsonl`,
+except `perf/steps_per_second`. Environments on the host are another exception: a resumed run starts
+new episodes there, and says so.
 """
 
 import time
@@ -38,10 +39,12 @@ from rlformers.experiment.training.stop_request import Interrupted, SomeFailed, 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
     """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
 
-    If all seeds have failed, only `retry=failed` trains the run again: from its last checkpoint before the failure, or
-    from the start. If some seeds have failed, the run finishes without them; `retry.retry_failed` trains them again.
+    If all seeds have failed, only `retry=failed` trains the run again: from its last checkpoint
+    before the failure, or from the start. If some seeds have failed, the run finishes without them;
+    `retry.retry_failed` trains them again.
 
-    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
+    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and
+    `wandb/` into `run_dir`.
 
     Args:
         config: The experiment.
@@ -51,7 +54,8 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
     Raises:
         UserError: Another process trains in the directory, or it belongs to another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
-        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last good state is kept.
+        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last
+            good state is kept.
         SomeFailed: This happened in some seeds; the others are finished, and the summary says so.
         Interrupted: A signal asked for a stop; everything is saved.
     """
@@ -90,12 +94,13 @@ def train_together(
 ) -> list[dict[str, Any] | Exception]:
     """Train runs that differ only in `Numbers` in one program; each has its directory as in `train`.
 
-    A run that fails does not stop the others. Each run computes the same numbers as alone; on an accelerator the last
-    digits may differ.
+    A run that fails does not stop the others. Each run computes the same numbers as alone; on an
+    accelerator the last digits may differ.
 
     Returns:
-        For each run its summary or its error. A run whose checkpoints are gone has a `UserError`; the others train
-        without it. If a signal asked for a stop, the summaries are those of unfinished runs.
+        For each run its summary or its error. A run whose checkpoints are gone has a `UserError`;
+        the others train without it. If a signal asked for a stop, the summaries are those of
+        unfinished runs.
 
     Raises:
         UserError: As in `train`, or the runs are not after the same update (`resume.common`).
@@ -154,7 +159,8 @@ def _say(line: str) -> None:
 class Program:
     """A training between two chunks of updates: everything that changes while it runs.
 
-    It trains the seeds of all its runs: M = runs x seeds agents. For `anew` see `kept_rows.set_rows_aside`.
+    It trains the seeds of all its runs: M = runs x seeds agents. For `anew` see
+    `kept_rows.set_rows_aside`.
     """
 
     def __init__(
@@ -294,7 +300,8 @@ class Program:
     def _states(self, part: slice) -> Any:
         """The state of one run, leaves [S, ...], for evaluations and checkpoints.
 
-        If there are several runs or groups, it is a copy on the host: on a device, each slice would be a program.
+        If there are several runs or groups, it is a copy on the host: on a device, each slice would
+        be a program.
         """
         if len(self.members) == 1 and len(self.states) == 1:
             return self.states[0]
