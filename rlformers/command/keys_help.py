@@ -49,7 +49,7 @@ MOST_USED = {
     "evaluation, files, logs": {
         "eval.every": "steps between evaluations during training; 0: none",
         "eval.episodes": "episodes per evaluation and seed",
-        "run_dir": "default: runs/<env>/<core>/<date-time>; an existing run continues",
+        "run_dir": "default: runs/<env>/<core>/<time>; an existing run continues",
         "checkpoint.every": "seconds between checkpoints",
         "log_every": "updates per line of metrics.jsonl; 0: about 1000 lines",
         "wandb.mode": "auto, online, offline or disabled",
