@@ -1,7 +1,7 @@
 """The schema of an experiment: every key a user can set, with its type and default.
 
-Importing this module imports neither jax nor Hydra. Values are checked here where one value decides, in `validate`
-where several do, and by the environment and the core where they do.
+Importing this module imports neither jax nor Hydra. The dataclasses check their values when they
+are made. What depends on the environment or the core is checked by `experiment/program/build.py`.
 """
 
 import os
@@ -58,16 +58,16 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     encoder_layers: int = 1  # dense layers before the core
     head_layers: int = 1  # hidden layers of actor and critic
-    activation: str = "relu"  # of encoder, actor and critic
+    activation: str = "relu"  # in encoder, actor and critic: relu, leaky_relu, tanh, gelu or silu
     final_norm: str = "layer"  # between core and heads, the same for every core: layer, rms or none
     policy: str = "auto"  # auto: categorical for discrete actions, gaussian for boxes
     log_std: float = -0.5  # initial log standard deviation of a gaussian policy
-    log_std_min: float = -20.0  # bounds that it cannot leave
-    log_std_max: float = 2.0
+    log_std_min: float = -20.0  # lower bound of the log standard deviation
+    log_std_max: float = 2.0  # upper bound of the log standard deviation
     critic: str = "scalar"  # hl_gauss: a distribution over bins, learned by cross-entropy (Farebrother et al. 2024)
-    value_bins: int = 101  # of hl_gauss, evenly spaced in symlog(value)
+    value_bins: int = 101  # number of bins of hl_gauss, evenly spaced in symlog(value)
     value_limit: float = 1000.0  # the largest value that the bins of hl_gauss cover
-    compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
+    compute_dtype: str = "float32"  # type of matrix products; states, sums and parameters stay float32
 
     def __post_init__(self) -> None:
         for name in ("width", "num_layers", "encoder_layers"):
@@ -95,19 +95,19 @@ class ModelConfig:
 class WrapConfig:
     """Wrappers around the environment, in this order from the inside out (`envs/wrappers/keywords.py`)."""
 
-    action_repeat: int = 1  # make every action this many times
-    mask: Any = None  # entries of the observation to hide: a list of indices, or velocities or positions
+    action_repeat: int = 1  # repeat every action this many times
+    mask: Any = None  # entries of the observation to hide: a list of indices, velocities or positions
     noise: float = 0.0  # standard deviation of Gaussian noise on the observation
     delay: int = 0  # observations arrive this many steps late
-    frame_drop: float = 0.0  # probability of seeing again what was seen last
+    frame_drop: float = 0.0  # probability that an observation is replaced by the last one seen
     flicker: float = 0.0  # probability of a blank observation
-    period: int = 1  # blanks but every period-th step
+    period: int = 1  # show every period-th observation; the others are blank
     flag: bool = False  # tell the agent which observations are old or blank
     reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
-    truncation: str = "bootstraps"  # at time limits, from the value of what is next; terminates: they cut the value
-    previous_action: bool = False  # show the agent its last action; popgym's always do
+    truncation: str = "bootstraps"  # at time limits, the value of the next state counts; terminates: it counts as 0
+    previous_action: bool = False  # show the agent its last action; popgym environments always do
     reward_input: bool = False  # show the agent its last reward
-    episode_start: bool = False  # show the agent which observation is the first one
+    episode_start: bool = False  # mark the first observation of an episode
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,10 @@ class WandbConfig:
     """Weights & Biases: one run per seed, in one group."""
 
     mode: str = "auto"  # auto: online with a key, else offline
-    project: str | None = None  # default: WANDB_PROJECT, or else rlformers
-    entity: str | None = None  # default: WANDB_ENTITY, or else that of the key
-    group: str | None = (
-        None  # default: WANDB_RUN_GROUP, or else environment and date; all runs of a --multirun share it
-    )
-    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, with commas
+    project: str | None = None  # default: WANDB_PROJECT, else rlformers
+    entity: str | None = None  # default: WANDB_ENTITY, else the entity of the API key
+    group: str | None = None  # default: WANDB_RUN_GROUP, else environment and date; all runs of a --multirun share it
+    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, separated by commas
     checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
@@ -129,11 +127,11 @@ class WandbConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Checkpoints; the last state of a run is always saved, whatever stands here."""
+    """Checkpoints. The last state of a run is always saved."""
 
     every: float = 60.0  # seconds of training between two checkpoints; 0: only the last state
-    keep: int = 3  # the newest ones, beside the best
-    keep_every: float = 0.0  # environment steps: keep those at multiples of it for ever; 0: none
+    keep: int = 3  # number of newest checkpoints to keep, besides the best one
+    keep_every: float = 0.0  # keep the checkpoints at multiples of this many environment steps forever; 0: none
 
     def __post_init__(self) -> None:
         require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
@@ -144,14 +142,14 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation during training, in environments of its own; training is the same with it and without."""
+    """Evaluation during training, in environments of its own. It does not change training."""
 
     every: float = 0.0  # environment steps between two evaluations; 0: none
-    episodes: int = 100  # of each seed, exactly
-    greedy: bool = False  # the most probable action instead of a drawn one
-    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
-    env_params: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. a longer episode
-    env_kwargs: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. split=heldout
+    episodes: int = 100  # exact number of episodes per seed
+    greedy: bool = False  # take the most probable action instead of a sampled one
+    num_envs: int = 0  # copies of the environment that run at the same time; 0: one per episode, at most 256
+    env_params: dict[str, Any] = field(default_factory=dict)  # override those of training, e.g. for longer episodes
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # override those of training, e.g. split=heldout
 
     def __post_init__(self) -> None:
         whole = self.every >= 0 and self.every == int(self.every)
@@ -164,12 +162,12 @@ class EvalConfig:
 class EvaluateConfig:
     """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
 
-    episodes: int = 100  # of each training seed, exactly
-    greedy: bool = False  # the most probable action instead of a drawn one
-    seed: int = 0  # of the evaluation; its random numbers are none of the training's
+    episodes: int = 100  # exact number of episodes per training seed
+    greedy: bool = False  # take the most probable action instead of a sampled one
+    seed: int = 0  # seed of the evaluation, independent of the random numbers of training
     checkpoint: str = "last"  # last, best, or the number of an update
-    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
-    name: str | None = None  # of the file in RUN_DIR/evaluations; default: what was asked for
+    num_envs: int = 0  # copies of the environment that run at the same time; 0: one per episode, at most 256
+    name: str | None = None  # name of the file in RUN_DIR/evaluations; default: made from the settings
 
     def __post_init__(self) -> None:
         require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
@@ -184,13 +182,13 @@ class EvaluateConfig:
 class WatchConfig:
     """Which episodes of which agent `play` and `inspect` look at; `env`, `env_params.*` and so on say where."""
 
-    agent: int | None = None  # the agent of this training seed; default: the run's first
-    greedy: bool = False  # the most probable action instead of a drawn one
-    seed: int = 0  # of what is played; its random numbers are none of the training's
+    agent: int | None = None  # training seed of the agent; default: the first seed of the run
+    greedy: bool = False  # take the most probable action instead of a sampled one
+    seed: int = 0  # seed of the episodes, independent of the random numbers of training
     checkpoint: str = "last"  # last, best, or the number of an update
-    episodes: int = 1  # one after the other
-    max_steps: int = 1000  # of all episodes together; what is longer is cut off
-    overwrite: bool = False  # files that exist
+    episodes: int = 1  # number of episodes, one after the other
+    max_steps: int = 1000  # steps of all episodes together; the rest is cut off
+    overwrite: bool = False  # replace files that exist
 
     def __post_init__(self) -> None:
         _require_seed(self.seed)
@@ -203,7 +201,7 @@ class WatchConfig:
 class PlayConfig(WatchConfig):
     """How episodes are drawn."""
 
-    fps: float = 4.0  # frames, that is steps, per second; at most 50
+    fps: float = 4.0  # steps per second, one frame each; at most 50
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,10 +210,10 @@ class PlayConfig(WatchConfig):
 
 @dataclass(frozen=True)
 class InspectConfig(WatchConfig):
-    """What is looked into."""
+    """What to inspect."""
 
-    episodes: int = 2  # one after the other: the start of the second one must cut all influence
-    max_steps: int = 128  # T; the influence costs T^2 times the size of the policy
+    episodes: int = 2  # number of episodes; the start of the second one must cut all influence
+    max_steps: int = 128  # T; computing the influence costs T^2 times the size of the policy
 
 
 @dataclass(frozen=True)
@@ -226,28 +224,30 @@ class ExperimentConfig:
     env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
     wrap: WrapConfig = field(default_factory=WrapConfig)
-    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses it, core.OPTION=... sets its options
+    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses the core, core.OPTION=... its options
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0
-    seeds: int = 1  # seed .. seed + seeds - 1, in one program
-    seeds_at_a_time: int = 0  # so many are computed together, the others after them; 0: all that memory has room for
-    total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
-    chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
+    seeds: int = 1  # number of agents: seed .. seed + seeds - 1, in one program
+    seeds_at_a_time: int = 0  # seeds that are computed together, one group after the other; 0: as many as memory holds
+    total_steps: float = 1e6  # environment steps per seed, rounded down to whole updates
+    chunk_seconds: float = 2.0  # seconds of work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
-    retry: str | None = None  # failed: train the seeds again that met what is no number; not kept in config.yaml
+    retry: str | None = None  # failed: train again the seeds whose numbers were not finite; not kept in config.yaml
     debug: bool = False  # check every operation of an update, slowly, and name the line at fault
-    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
+    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; a run that exists continues
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    tensorboard: bool = False  # event files in RUN_DIR/tensorboard; needs the extra [tensorboard]
+    tensorboard: bool = False  # write event files to RUN_DIR/tensorboard; needs the extra [tensorboard]
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
         if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
             object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
-            raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
+            raise UserError(
+                "ppo.clip_value: need false with model.critic=hl_gauss, which has no single value to clip, got True"
+            )
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
         _require_seed(self.seed)
         require(self.seeds_at_a_time >= 0, "seeds_at_a_time", "0 or more", self.seeds_at_a_time)
@@ -269,17 +269,17 @@ class ExperimentConfig:
 
     @property
     def num_updates(self) -> int:
-        """Iterations of acting and learning."""
+        """Number of iterations of acting and learning."""
         return int(self.total_steps) // self.batch_size
 
     @property
     def updates_per_log_point(self) -> int:
-        """Every so many updates, and after the last one, there is a line per seed in `metrics.jsonl`."""
+        """Updates between two lines of a seed in `metrics.jsonl`; the last update always has a line."""
         return self.log_every or -(-self.num_updates // 1000)
 
     @property
     def evaluated(self) -> "ExperimentConfig":
-        """The same experiment in the environment of its evaluations."""
+        """This experiment in the environment of its evaluations."""
         return replace(
             self,
             env_kwargs=self.env_kwargs | self.eval.env_kwargs,

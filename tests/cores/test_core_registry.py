@@ -260,7 +260,7 @@ def test_a_slash_in_a_name_makes_a_family(plugins, capsys):
     assert main(["list", "cores"]) == 0
     listed = capsys.readouterr().out
     assert f"\nfamily/gru {'-':>18}" in listed
-    assert "\nFor what the cores family/... cost: rlformers list cores family\n" in listed
+    assert "\nCosts of the cores family/...: rlformers list cores family\n" in listed
     assert main(["list", "cores", "family"]) == 0
     counted = capsys.readouterr().out
     assert f"\nfamily/gru {'64':>18}" in counted and "For what" not in counted

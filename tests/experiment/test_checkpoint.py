@@ -165,7 +165,7 @@ def test_files_that_came_or_went_are_named(what, copied):
         (lambda p: p | {"half": jnp.zeros(5)}, "['half'] is bfloat16[5] where float32[5] is needed"),
         (lambda p: p | {"none": jnp.zeros((3, 0))}, "['none'] is float32[2, 0] where float32[3, 0] is needed"),
         (lambda p: p | {"new": jnp.zeros(1)}, "['new'] is missing"),
-        (lambda p: {name: leaf for name, leaf in p.items() if name != "one"}, "['one'] is not known here"),
+        (lambda p: {name: leaf for name, leaf in p.items() if name != "one"}, "['one'] is not expected"),
         (lambda p: {"weights": p["weights"]}, "(and 7 more)"),
     ],
 )
@@ -197,7 +197,7 @@ def rewrite_meta(folder, text):
         ('{"schema": 0}', f" has schema 0; this version reads {SCHEMA}$"),
         ("{}", f" has schema None; this version reads {SCHEMA}$"),
         ("[1]", f" has schema None; this version reads {SCHEMA}$"),
-        ("{", "/meta.json is no JSON "),
+        ("{", "/meta.json is not JSON "),
         (json.dumps({"schema": SCHEMA}), "/meta.json has no leaves$"),
     ],
 )

@@ -114,8 +114,8 @@ BAD = [
     ("env_params=3", "env_params: need env_params.NAME=..., got '3'"),
     ("ppo", "'ppo': need key=value"),
     ("", "'': need key=value"),
-    ("env=a=b", "'env=a=b': need key=value; put a value with special characters into quotes"),
-    ("~ppo.lr", "~ppo.lr: keys cannot be removed"),
+    ("env=a=b", "'env=a=b': need key=value; put a value with special characters in quotes"),
+    ("~ppo.lr", "~ppo.lr: this key cannot be removed"),
     ("+ppo.lr=1", "+ppo.lr: the key exists; write ppo.lr="),
     ("core=s5,gru", "core: 's5,gru' is a sweep; add --multirun"),
     ("core@model=s5", "core@model: packages cannot be changed"),
@@ -142,7 +142,7 @@ def test_bad_overrides_are_one_line_that_names_the_key(override, message):
         ("core: {name: nope}\n", ["core", "nope"]),
         ("env: a\n", ["core"]),
         ("- 1\n", ["config.yaml: need the keys of an experiment with their values, got [1]"]),
-        ("3\n", ["config.yaml: no config of an experiment"]),
+        ("3\n", ["config.yaml: not the config of an experiment"]),
         ("core: gru\n", ["config.yaml: core: need ", "such as {name: gru}, got 'gru'"]),
         ("core:\n", ["config.yaml: core: need ", "got None"]),
         ("core: [1]\n", ["config.yaml: core: need ", "got [1]"]),
@@ -202,7 +202,7 @@ def test_names_of_other_libraries_point_to_keys_that_exist(name, target):
         ("project=1", "'wandb.project'"),
         ("device=cuda", "JAX_PLATFORMS=cpu|cuda"),
         ("gpu=0", "CUDA_VISIBLE_DEVICES=0"),
-        ("algo=ppo", "there is one, PPO"),
+        ("algo=ppo", "the only algorithm is PPO"),
     ],
 )
 def test_names_of_other_libraries_get_a_hint(word, hint):
@@ -289,5 +289,5 @@ def test_changes_of_a_configuration_leave_it_alone():
     changed = change(config, ["env_kwargs.a.c=2", "core.state_size=8"])
     assert changed.env_kwargs == {"a": {"b": 1, "c": 2}} and changed.core.options["state_size"] == 8
     assert config == compose(["env_kwargs.a.b=1", "core=s5"])
-    with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep; quote it"):
+    with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep, need one value; quote it"):
         change(config, ["ppo.lr=1,2"])

@@ -222,7 +222,7 @@ def test_another_environment_comes_with_its_own_arguments(run):
         (["episodes=0"], "episodes: need at least 1, got 0"),
         (["episodes=many"], "episodes: need an int, got 'many'"),
         (["checkpoint=newest"], "checkpoint: need last, best or the number of an update, got 'newest'"),
-        (["checkpoint=77"], "checkpoint: '77' is none of last, best, 3"),
+        (["checkpoint=77"], "checkpoint: '77' is not one of last, best, 3"),
         (["name=../up"], "name: need a file name"),
         (["ppo.lr=1"], "ppo.lr: unknown key"),
         (["env=test/Stops"], "did you mean 'test/Steps'?"),
@@ -257,7 +257,7 @@ def test_nothing_is_overwritten_and_a_result_is_shown_even_if_it_cannot_be_kept(
     assert "2 episodes of each seed" in captured.out and "kept.json: full" in captured.err
     (run.path / "evaluations" / "kept.json").write_text("{}")
     assert main(words) == 2
-    assert "kept.json exists, and is not overwritten" in capsys.readouterr().err
+    assert "kept.json exists and is not overwritten" in capsys.readouterr().err
 
 
 def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):
@@ -267,4 +267,4 @@ def test_what_cannot_be_evaluated_says_so(tmp_path, capsys):
     assert f"{tmp_path}/config.yaml: No such file" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("core: {name: gru}\n")
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert f"checkpoint: none in {tmp_path}" in capsys.readouterr().err
+    assert f"checkpoint: there is none in {tmp_path}" in capsys.readouterr().err

@@ -237,7 +237,8 @@ def test_without_an_end_there_is_no_value(runs, monkeypatch, capsys):
     _, _, state = restored(runs.with_evaluation)
     assert evaluation.after(2, state) == [{"eval/return": None, "eval/length": None}] * 2
     assert (
-        "eval: env: no episode of test/Trial ended within 100,000 steps; left out after 32" in capsys.readouterr().out
+        "eval: env: no episode of test/Trial ended within 100,000 steps; the evaluation after 32"
+        in capsys.readouterr().out
     )
     assert evaluation.score(2) is None and during_training.means({"return": np.array([[np.nan]])}) == [{"return": None}]
 

@@ -238,9 +238,8 @@ def test_all_seeds_failed_is_a_failed_run(runs, tmp_path, capsys):
 def test_who_looks_at_a_failed_seed_is_told(runs, capsys):
     summary, _, folder = runs
     first = summary["failed"][0]
-    note = (
-        f"seed {first['seed']} failed (reward is not finite in update {first['update']}): its agent is that before it"
-    )
+    what = f"reward is not finite in update {first['update']}"
+    note = f"seed {first['seed']} failed ({what}): using the agent before the failure"
     assert main(["evaluate", str(folder / "failed"), "episodes=2", "name=told", "env_params.risk=0"]) == 0
     assert note in capsys.readouterr().err
     assert main(["play", str(folder / "failed"), f"agent={first['seed']}", "max_steps=3", "env_params.risk=0"]) == 0

@@ -138,7 +138,7 @@ def test_a_container_without_a_user_locks_or_cache(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     out = result.stdout
     assert out.count("has no file locks") == 1 and "compiled programs are not kept (no home directory)" in out
-    assert "going on without" not in out and "a group has at most 128 characters; it is cut to ggg" in out
+    assert "continuing without" not in out and "a group has at most 128 characters; it is cut to ggg" in out
     run_dir = tmp_path / "lr=0.1,k=2"
     assert f"{run_dir} is finished" in out and "Tracked(mode='offline', rows=8, added=0)" in out
     assert json.loads((run_dir / "summary.json").read_text())["completed"]

@@ -139,7 +139,7 @@ def inspected(run, tmp_path_factory):
 def test_inspection_is_written_and_nothing_is_overwritten(run, inspected, capsys):
     out, lines, arrays = inspected
     assert lines[0] == "test/both on meta/DarkRoom, training seed 4, after 64 steps"
-    assert lines[1] == "12 steps, memory starts at step 1, 10"
+    assert lines[1] == "12 steps, the memory starts at step 1, 10"
     assert any(line.startswith("recurrence of layer 1") for line in lines)
     assert any(line.startswith("attention of layer 1") for line in lines)
     kinds = ("influence", "horizon", "attention", "spectrum", "state")
@@ -188,13 +188,13 @@ def test_inspection_is_of_this_agent(run, inspected):
         (["play", "{run}", "--gif"], "play: --gif needs a FILE"),
         (["play", "{run}", "--gif", "fps=3"], "play: --gif needs a FILE"),
         (["play", "{run}", "--gif", "a.png"], "--gif: need a file name that ends with .gif, got 'a.png'"),
-        (["play", "{run}", "--gif", "nowhere/a.gif"], "--gif: no directory nowhere"),
-        (["play", "{run}", "agent=7"], "agent: 7 is none of the training seeds 3, 4"),
+        (["play", "{run}", "--gif", "nowhere/a.gif"], "--gif: there is no directory nowhere"),
+        (["play", "{run}", "agent=7"], "agent: 7 is not one of the training seeds 3, 4"),
         (["play", "{run}", "fps=0"], "fps: need more than 0, at most 50, got 0.0"),
         (["play", "{run}", "max_steps=0"], "max_steps: need at least 1, got 0"),
         (["play", "{run}", "fsp=3"], "fsp: unknown key; did you mean 'fps'?"),
         (["inspect", "{run}", "episodes=0"], "episodes: need at least 1, got 0"),
-        (["inspect", "{run}", "checkpoint=17"], "checkpoint: '17' is none of last, best, 2"),
+        (["inspect", "{run}", "checkpoint=17"], "checkpoint: '17' is not one of last, best, 2"),
         (["inspect", "{run}", "env=popgym/RepeatPreviousEasy"], "has other observations than the agent was trained on"),
     ],
 )

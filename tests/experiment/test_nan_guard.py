@@ -145,7 +145,7 @@ def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
     assert line == (
         "observation is not finite in update 3, up to step 48, of seed 4 (and of 5); "
         f"last good checkpoint {run_dir}/checkpoints/2; resume={run_dir} retry=failed debug=true finds the line; "
-        "if training diverged, a new run with a lower ppo.lr may not"
+        "if training diverged, try a new run with a lower ppo.lr"
     )
     assert [row["step"] for row in rows(run_dir)] == [16] * 2 + [32] * 2
     # Memories are infinite all the time, which is allowed.

@@ -163,7 +163,7 @@ def test_damage_and_a_full_disk_cost_time_only(copied, runs, capsys):
         train(config, copied)
     out = capsys.readouterr().out.splitlines()
     assert [line for line in out if line.startswith("checkpoint: ")][:2] == [
-        f"checkpoint: {file} is not what SHA256SUMS says; looking for an older one",
+        f"checkpoint: {file} does not match SHA256SUMS; looking for an older one",
         f"checkpoint: {copied}/checkpoints/{before} needs {needed} bytes of {copied}/metrics.jsonl, "
         f"which has {needed - 100}; looking for an older one",
     ]
@@ -200,7 +200,7 @@ def test_changes_are_refused_by_name(copied, capsys):
     # Edited by hand: the checkpoints know better.
     text = (copied / "config.yaml").read_text()
     (copied / "config.yaml").write_text(text.replace("gamma: 0.99", "gamma: 0.9"))
-    with pytest.raises(ValueError, match="ppo.gamma=0.9 was 0.99 in .*; only total_steps can change, to more"):
+    with pytest.raises(ValueError, match="ppo.gamma=0.9 was 0.99 in .*; only total_steps can change, and only grow"):
         train(load(copied / "config.yaml"), copied)
 
 

@@ -56,8 +56,8 @@ def test_a_signal_ends_a_run_that_compiles_at_once(number, where, tmp_path, caps
     begun = time.monotonic()
     _, error = process.communicate(timeout=30)
     assert process.returncode == 75 and time.monotonic() - begun < 5
-    assert f"{number.name}: stopping; nothing is to be saved yet" in error and "saving;" not in error
-    assert f"rlformers: stopped while {where}, with nothing to save; the same command begins or goes on\n" in error
+    assert f"{number.name}: stopping; there is nothing to save yet" in error and "saving;" not in error
+    assert f"rlformers: stopped while {where}, with nothing to save; run the same command again\n" in error
     with locked(run_dir):  # it is free
         pass
     assert main(["train", *SMALL, f"run_dir={run_dir}"]) == 0

@@ -121,11 +121,11 @@ def test_the_same_command_goes_on(trained, climber, capsys):
     assert main(command) == 75
     (directory,) = Path("runs/multirun").iterdir()
     error = capsys.readouterr().err
-    assert f"{directory} is not finished; the same command with run_dir={directory} goes on with it" in error
+    assert f"{directory} is not finished; the same command with run_dir={directory} continues it" in error
     assert len(trained) == 4
     assert main([*command, f"run_dir={directory}"]) == 0
     out = capsys.readouterr().out
-    assert f"going on with the sweep in {directory}" in out and "[3] ppo.lr=0.4 core=gru: finished\n" in out
+    assert f"continuing the sweep in {directory}" in out and "[3] ppo.lr=0.4 core=gru: finished\n" in out
     assert len(trained) == 5 and trained[4][1] == trained[3][1] and climber[-1][2] == 0.8
     assert main([*WORDS, "hydra.sweeper.trials=5", f"run_dir={directory}"]) == 2
     assert f"run_dir: {directory} is the sweep of another command: " in capsys.readouterr().err
@@ -141,7 +141,10 @@ def test_the_same_command_goes_on(trained, climber, capsys):
         (["hydra/sweeper=climber", "ppo.lr=0.1"], "hydra/sweeper: no values to choose from"),
         (["hydra/sweeper=climber", "ppo.lrr=interval(0,1)"], "ppo.lrr: unknown key; did you mean 'ppo.lr'?"),
         (["hydra/sweeper=climber", "ppo.lr=interval(-1,1)"], "ppo.lr: need a positive number, got -1.0"),
-        (["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"], "vmap_over: a sweeper chooses values one after"),
+        (
+            ["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"],
+            "vmap_over: cannot be used with hydra/sweeper, which",
+        ),
         (["ppo.lr=interval(0,1)"], "ppo.lr: need values to choose from, e.g. 0.1,0.2, got an interval"),
     ],
 )

@@ -101,7 +101,7 @@ CORES = {
         "state.h is float32[8] at reset, float16[8] after a step",
     ),
     "another shape": (lambda state, x, start: (Memory(state.h[:3]), x), "state.h is float32[8] at reset, float32[3]"),
-    "no pair": (lambda state, x, start: x, "step returns no pair of state and output"),
+    "no pair": (lambda state, x, start: x, "step must return a pair of state and output"),
     "a short output": (lambda state, x, start: (state, x[:3]), "output is float32[3], need float32[8]"),
 }
 

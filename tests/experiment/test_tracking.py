@@ -137,7 +137,7 @@ def test_files_that_cannot_be_read_back_are_not_believed(fault, tmp_path, monkey
         monkeypatch.setattr(wandb_held, "_records", lambda data: {}["format"])
     sink = live(run_dir, "wandb.mode=offline", steps=range(9, 11), before=8, covered=10)
     why = "KeyError: 'format'" if fault == "error" else r"\d rows where 8 were written"
-    line = rf"wandb: cannot read back {run_dir}/wandb \({why}\); taking it that all rows so far are there\n"
+    line = rf"wandb: cannot read back {run_dir}/wandb \({why}\); assuming that it holds all rows so far\n"
     assert re.fullmatch(line, capsys.readouterr().out)
     assert [series.added for series in sink.series] == [2]
     sink.finish(summary([0]))
@@ -153,7 +153,7 @@ def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, ca
     begun = time.monotonic()
     sink.finish(summary([0, 1]))
     assert time.monotonic() - begun < 10
-    later = f"wandb: not all could be uploaded in 1 s; later: rlformers track {tmp_path}/r\n"
+    later = f"wandb: the upload was not complete after 1 s; rlformers track {tmp_path}/r uploads the rest\n"
     assert capsys.readouterr().out == later
     live(tmp_path / "q", steps=range(1, 4), covered=3).finish(summary([0]))
     assert "wandb: cannot go online (" in (out := capsys.readouterr().out) and "wandb sync" in out

@@ -91,7 +91,7 @@ def test_a_stopped_program_goes_on_exactly(stopped, whole, tmp_path, capsys):
     assert [saved_updates(folder / str(i) / "checkpoints") for i in range(4)] == [[3]] * 4
     assert sweep(folder) == 0
     out = capsys.readouterr().out
-    assert "4 runs in one program" in out and "going on after 192 steps" in out and "4 of 4 runs finished" in out
+    assert "4 runs in one program" in out and "continuing after 192 steps" in out and "4 of 4 runs finished" in out
     for number in range(4):
         assert rows(folder / str(number)) == rows(whole / str(number))
 
@@ -179,7 +179,7 @@ def test_runs_after_different_updates_go_on_one_by_one(stopped, whole, tmp_path,
     (folder / "1" / "metrics.jsonl").unlink()
     assert sweep(folder) == 0
     out = capsys.readouterr().out
-    assert "vmap_over: 4 runs are not after the same update; one after the other\n" in out
+    assert "vmap_over: 4 runs have no checkpoint of the same update; they train one after the other\n" in out
     assert "in one program" not in out and "4 of 4 runs finished" in out
     for number in range(4):
         assert rows(folder / str(number)) == rows(whole / str(number))

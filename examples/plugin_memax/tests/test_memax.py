@@ -62,7 +62,7 @@ def test_every_model_is_a_core_and_imports_neither_memax_nor_jax():
     listing = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert listing.returncode == 0, listing.stderr
     assert set(re.findall(r"^memax/(\S+) ", listing.stdout, re.M)) == set(NAMES)
-    assert "\nFor what the cores memax/... cost: rlformers list cores memax\n" in listing.stdout
+    assert "\nCosts of the cores memax/...: rlformers list cores memax\n" in listing.stdout
 
 
 def test_options():

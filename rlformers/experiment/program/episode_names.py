@@ -1,4 +1,4 @@
-"""What an environment may call the numbers that it reports of its episodes, as `info["episode_<name>"]`."""
+"""Names for the numbers that an environment reports about its episodes, as `info["episode_<name>"]`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ TRIAL = ("attempt_return", "attempt_count")  # float32 [K] each, where episodes 
 
 
 def check_episode_names(env_id: str, env: Any, params: Any) -> None:
-    """Check that what an environment reports has no name that means something else.
+    """Check that the names of the numbers that an environment reports have no other meaning.
 
     Args:
         env_id: Its id.
@@ -19,7 +19,8 @@ def check_episode_names(env_id: str, env: Any, params: Any) -> None:
         params: Its params.
 
     Raises:
-        UserError: A name is reserved, or two would be one; one line that says which.
+        UserError: A name is reserved, or two numbers would get the same name; one line that says
+            which.
     """
 
     def last_info(key: Any) -> dict[str, Any]:
