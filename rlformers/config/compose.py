@@ -22,7 +22,7 @@ from rlformers.config.files import about, config_file, read_layers, read_yaml
 from rlformers.config.overrides import CHOSEN, apply, given, parse, value_of
 from rlformers.config.typed_node import Node, type_hints
 from rlformers.cores import registry
-from rlformers.errors import UserError
+from rlformers.errors import CodeError, UserError
 from rlformers.value_types import NULLS
 
 __all__ = [
@@ -149,7 +149,9 @@ class Composer:
             with contextlib.suppress(UserError):
                 from_node(start)
                 file = None  # the file is fine alone: the words do not fit
-            raise UserError(f"{file}: {error}") if file else error from None
+            if file is None or isinstance(error, CodeError):  # which has a traceback of its own
+                raise
+            raise UserError(f"{file}: {error}") from error
 
     def _start(self, core: str | None, experiment: str | None, config: str | None) -> Node:
         """The defaults with the files applied to them."""

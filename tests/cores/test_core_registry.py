@@ -349,7 +349,7 @@ def test_options_of_a_plugin_that_cannot_be_set_are_named_in_one_line(plugin, ca
     assert main(["train", "core=broken"]) == (1 if inside else 2)
     *traceback, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"rlformers: {complaint}")
-    assert "1 / 0" in "".join(traceback) if inside else not traceback
+    assert "1 / 0" in "\n".join(traceback) if inside else not traceback, "\n".join(traceback)
 
 
 def test_a_plugin_that_fails_while_it_runs_is_listed_with_its_error(plugin, capsys):
