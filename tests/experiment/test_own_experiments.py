@@ -187,7 +187,7 @@ def test_a_new_run_begins_from_a_saved_configuration(name, saved, own):
 
 
 def test_a_string_none_of_a_saved_configuration_stays_one(own):
-    config = compose(["wandb.project=None", "wandb.tags=[None]", "env_kwargs.mode='None'", "wrap.mask='none'"])
+    config = compose(["wandb.project='None'", "wandb.tags=[None]", "env_kwargs.mode='None'", "wrap.mask='none'"])
     assert (config.wandb.project, config.env_kwargs, config.wrap.mask) == ("None", {"mode": "None"}, "none")
     write(own / "config.yaml", to_yaml(config))
     assert load(own / "config.yaml") == config == compose(["config=config.yaml"])
