@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from law_cases import CORES
 from products_of import products
-from test_laws import CORES
 
 from rlformers.config.compose import compose
 from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded, transition

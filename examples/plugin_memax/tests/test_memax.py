@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import law_cases
 import pytest
 import test_laws as laws
 
@@ -25,10 +26,10 @@ POINTS = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entr
 NAMES = [name.removeprefix("memax/") for name in POINTS]
 
 LAWS = {
-    "step equals scan": [partial(laws.test_step_equals_scan, pattern=pattern) for pattern in laws.STARTS],
+    "step equals scan": [partial(laws.test_step_equals_scan, pattern=pattern) for pattern in law_cases.STARTS],
     "chain": [laws.test_chain],
-    "start forgets": [partial(laws.test_start_forgets, form=form) for form in laws.FORMS],
-    "causal": [partial(laws.test_causal, form=form) for form in laws.FORMS],
+    "start forgets": [partial(laws.test_start_forgets, form=form) for form in law_cases.FORMS],
+    "causal": [partial(laws.test_causal, form=form) for form in law_cases.FORMS],
     "window": [laws.test_window],  # of those that have one
     "vmapped equals looped": [laws.test_vmapped_equals_looped],
     "gradient of scan equals gradient of loop": [laws.test_gradient_of_scan_equals_gradient_of_loop],
@@ -100,7 +101,7 @@ CASES = [(name, law) for name in NAMES for law in LAWS if law != "window" or nam
 
 @pytest.mark.parametrize(("name", "law"), [marked(*case) for case in CASES])
 def test_law(name, law):
-    setup = laws.build(laws.Case(f"memax/{name}", depth=1))
+    setup = law_cases.build(law_cases.Case(f"memax/{name}", depth=1))
     assert setup.core.window == WINDOWS.get(name)
     for check in LAWS[law]:
         check(setup)
@@ -126,11 +127,11 @@ def test_the_model_is_memaxs(name):
     hs, expected = theirs(theirs.initialize_carry(), (xs, starts))
 
     ours = registry.make_core(f"memax/{name}", D, 2, key=key)
-    laws.assert_same(ours, [leaf for leaf in jax.tree.leaves(theirs) if isinstance(leaf, jax.Array)])
-    state, ys = laws.SCAN(ours, ours.initial_state(), xs, starts)
-    laws.assert_close(ys, expected, 1e-6)
+    law_cases.assert_same(ours, [leaf for leaf in jax.tree.leaves(theirs) if isinstance(leaf, jax.Array)])
+    state, ys = law_cases.SCAN(ours, ours.initial_state(), xs, starts)
+    law_cases.assert_close(ys, expected, 1e-6)
     for layer, (theirs_layer, _) in zip(state.layers, theirs.latest_recurrent_state(hs), strict=True):
-        laws.assert_close(layer, theirs_layer, 1e-6)
+        law_cases.assert_close(layer, theirs_layer, 1e-6)
 
     other = registry.make_core(f"memax/{name}", D, 2, key=jax.random.key(3))
     assert jax.tree.structure(other) == jax.tree.structure(ours)
@@ -155,6 +156,6 @@ def test_a_state_of_nan_is_forgotten_in_both_forms():
     """memax resets by a product, which would keep it."""
     core = registry.make_core("memax/LinearRNN", 8, key=jax.random.key(0))
     poisoned = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), core.initial_state())
-    for run in laws.FORMS.values():
+    for run in law_cases.FORMS.values():
         _, ys = run(core, poisoned, jnp.ones((3, 8)), jnp.array([False, True, False]))
         assert jnp.isnan(ys[0]).all() and jnp.isfinite(ys[1:]).all()
