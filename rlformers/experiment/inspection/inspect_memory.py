@@ -88,7 +88,8 @@ def examine(trained: Trained) -> Inspected:
     starts = jnp.asarray(watched.start)
 
     def look(agent: Agent) -> tuple[Any, Any]:
-        tokens = agent.encoder(without_mask(watched.seen)[0], num_leading=1)
+        seen = jax.tree.map(jnp.asarray, without_mask(watched.seen)[0])
+        tokens = agent.encoder(seen, num_leading=1)
         empty = agent.core.initial_state()
         return agent.core.attention(empty, tokens, starts), agent.core.eigenvalues(empty, tokens, starts)
 
