@@ -21,7 +21,7 @@ MOST_USED = {
         "env_params.NAME": "its parameters, e.g. env_params.length=20",
         "env_kwargs.NAME": "arguments of its constructor, e.g. env_kwargs.split=train",
         "wrap.mask": "hide entries of observations; other wrappers: list keys wrap",
-        "total_steps": "decisions per seed; wrap.action_repeat=K makes K steps of each",
+        "total_steps": "decisions per seed; K steps each with wrap.action_repeat=K",
         "seed": "the first seed",
         "seeds": "number of agents: seed, seed + 1, ... in one program",
     },
