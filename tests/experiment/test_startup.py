@@ -54,8 +54,8 @@ def test_a_signal_ends_a_run_that_compiles_at_once(number, where, tmp_path, caps
     time.sleep(1)  # until it is there
     process.send_signal(number)
     begun = time.monotonic()
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 75 and time.monotonic() - begun < 5
+    _, error = process.communicate(timeout=50)
+    assert process.returncode == 75 and time.monotonic() - begun < 30
     assert f"{number.name}: stopping; there is nothing to save yet" in error and "saving;" not in error
     assert f"rlformers: stopped while {where}, with nothing to save; run the same command again\n" in error
     with locked(run_dir):  # it is free
