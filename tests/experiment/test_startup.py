@@ -47,7 +47,14 @@ SIGNALS += [pytest.param(number, marks=pytest.mark.slow) for number in (signal.S
 def test_a_signal_ends_a_run_that_compiles_at_once(number, where, tmp_path, capsys):
     run_dir = tmp_path / "run"
     command = [sys.executable, "-c", SLOW, where, "train", *SMALL, f"run_dir={run_dir}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # `nohup` has SIGHUP ignored, which children inherit and the library respects.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     line = "; compiling\n" if where == "compiling" else "compiled in "
     while line not in process.stdout.readline():
         assert process.poll() is None
