@@ -273,5 +273,3 @@ def test_an_entry_point_may_be_a_whole_entry(monkeypatch):
     env, params = make_env("theirs/Pole")
     assert never_truncates(env) and env.observation_space(params).shape == (4 + 2 + 1,)
     assert known_scores("theirs/Pole") == Scores(ceiling=7.0)
-    with pytest.raises(ValueError, match="^env_kwargs.env_id: env 'theirs/Pole' has no arguments"):
-        make_env("theirs/Pole", env_id="Pendulum-v1")
