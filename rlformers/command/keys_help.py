@@ -75,6 +75,7 @@ the environment (default: the one of training):
   env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout
   env_params.NAME=VALUE          e.g. env_params.length=40
   wrap.NAME=VALUE                e.g. wrap.noise=0.1
+  trial.NAME=VALUE               e.g. trial.episodes=10
 """
 BENCHMARK_HELP = """
 The keys are those of `rlformers train --help`. Several values of a key make several lines. Without core=..., it
