@@ -9,6 +9,7 @@ not `state.time >= params.max_steps_in_episode`, `is_truncated`.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
@@ -23,7 +24,9 @@ __all__ = [
     "EnvParams",
     "EnvState",
     "Environment",
+    "NoParams",
     "Number",
+    "PlainEnvironment",
     "TimedParams",
     "Wrapper",
     "check_params",
@@ -47,6 +50,11 @@ def need_at_least(name: str, value: Any, minimum: int) -> None:
     """
     if isinstance(value, int | float) and value < minimum:
         raise UserError(f"{name}: need at least {minimum}, got {value}")
+
+
+@struct.dataclass
+class NoParams:
+    """Params of an environment whose every number is an argument of its constructor."""
 
 
 @struct.dataclass
@@ -94,6 +102,27 @@ def check_params(params: Any, env: Any = None) -> None:
     need_at_least("max_steps_in_episode", getattr(params, "max_steps_in_episode", 1), 1)
     if env is not None and hasattr(env, "check_params"):
         env.check_params(params)
+
+
+class PlainEnvironment(Environment):
+    """What most environments of this package share, so that each says only what is its own.
+
+    A subclass sets `default_params`, in its class or in its constructor, unless it has no params. It sets
+    `never_truncates = True` if its episodes end by termination only.
+    """
+
+    default_params: Any = NoParams()
+    never_truncates = False
+
+    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
+        """Whether `params.max_steps_in_episode` steps are made; never, if `never_truncates`."""
+        return jnp.zeros((), jnp.bool_) if self.never_truncates else super().is_truncated(state, params)
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions, or of their components."""
+        space = self.action_space(self.default_params)
+        return space.n if isinstance(space, spaces.Discrete) else space.shape[0]
 
 
 class Wrapper(Environment):

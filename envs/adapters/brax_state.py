@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
 from rlformers.envs.adapters.cast import cast, like, strong
-from rlformers.envs.environment import Environment, TimedParams
+from rlformers.envs.environment import PlainEnvironment, TimedParams
 from rlformers.errors import UserError
 
 TIME_LIMIT = 1000
@@ -48,7 +48,7 @@ class SimulatorState(NamedTuple):
     time: Int32[Array, ""]  # steps made in this episode
 
 
-class BraxState(Environment):
+class BraxState(PlainEnvironment):
     """A simulator with Brax's interface.
 
     Args:
@@ -57,17 +57,14 @@ class BraxState(Environment):
         velocities: Entries of the observation that are velocities; None if that is not known.
     """
 
+    default_params = TimedParams(max_steps_in_episode=TIME_LIMIT)
+
     def __init__(self, simulator: Any, name: str, velocities: tuple[int, ...] | None = None):
         self.simulator = simulator
         self._name = name
         self._like = jax.eval_shape(simulator.reset, jax.random.key(0))
         if velocities is not None:
             self.velocities = velocities
-
-    @property
-    def default_params(self) -> TimedParams:
-        """1000 steps."""
-        return TimedParams(max_steps_in_episode=TIME_LIMIT)
 
     @property
     def name(self) -> str:

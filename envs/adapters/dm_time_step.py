@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, PRNGKeyArray
 
 from rlformers.envs.adapters.cast import cast, like, strong
-from rlformers.envs.environment import Environment
-from rlformers.envs.meta.task import NoParams
+from rlformers.envs.environment import PlainEnvironment
 
 
 class Step(NamedTuple):
@@ -32,10 +31,8 @@ class TimeStepState(NamedTuple):
     truncated: Bool[Array, ""]  # the last step hit the time limit, and nothing else
 
 
-class TimeStepEnvironment(Environment):
+class TimeStepEnvironment(PlainEnvironment):
     """Subclasses call their package in `first` and `next`, and describe the spaces."""
-
-    default_params: Any = NoParams()
 
     def first(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """First observation of an episode, and the package's state."""

@@ -4,10 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 
-from rlformers.envs.environment import need_at_least
+from rlformers.envs.environment import NoParams, need_at_least
 from rlformers.envs.memory.probe import Probe, draw_seed, mark, symbol
 from rlformers.envs.spaces import MultiDiscrete
 from rlformers.errors import UserError
@@ -20,11 +19,6 @@ class State(NamedTuple):
     uses: Int32[Array, " num_keys"]  # how often each key has been shown: once in each half, if it is one of the K
     key_token: Int32[Array, ""]  # the last key shown
     time: Int32[Array, ""]  # steps made
-
-
-@struct.dataclass
-class Params:
-    """No parameters: sizes are arguments of the constructor."""
 
 
 class AssociativeRecall(Probe):
@@ -53,7 +47,7 @@ class AssociativeRecall(Probe):
         self.num_pairs = num_pairs
         self.num_keys = num_keys
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, "2"], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, "2"], State]:
         """Draw the values and show the first key."""
         key_values, key_token = jax.random.split(key)
         zero = jnp.zeros((), jnp.int32)
@@ -62,7 +56,7 @@ class AssociativeRecall(Probe):
         return self._observe(state), state
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Judge the answer and show the next token."""
         reward = mark(action == self._value(state), self._asks(state.time), self.num_pairs)
@@ -92,11 +86,6 @@ class AssociativeRecall(Probe):
         token = jnp.where(is_key, state.key_token, self.num_keys + self._value(state))
         return jnp.stack([token, question]).astype(jnp.int32)
 
-    @property
-    def default_params(self) -> Params:
-        """No parameters."""
-        return Params()
-
-    def observation_space(self, params: Params) -> MultiDiscrete:
+    def observation_space(self, params: NoParams) -> MultiDiscrete:
         """Token and mark of a question."""
         return MultiDiscrete((self.num_keys + self.num_answers, 2))

@@ -75,6 +75,8 @@ class BooleanTask(Probe):
         UserError: `n` outside 2 ... 32, `relevant` outside 1 ... n, or `terms` below 1.
     """
 
+    default_params = Params()
+
     def __init__(self, n: int, relevant: int, terms: int = 1):
         super().__init__(num_answers=2)
         if not 2 <= n <= 32:
@@ -127,11 +129,6 @@ class BooleanTask(Probe):
         bits = (state.x >> jnp.arange(self.n, dtype=jnp.uint32)) & 1
         x = jnp.where(bits == 1, 1.0, -1.0)
         return jnp.append(x, state.label).astype(jnp.float32)
-
-    @property
-    def default_params(self) -> Params:
-        """40 examples."""
-        return Params()
 
     def observation_space(self, params: Params) -> Box:
         """Input and last label."""

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, need_at_least
+from rlformers.envs.environment import PlainEnvironment, TimedParams, need_at_least
 from rlformers.envs.spaces import Discrete
 
 NORTH, EAST, SOUTH, WEST = range(4)
@@ -25,14 +24,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-@struct.dataclass
-class Params:
-    """The time limit, in steps."""
-
-    max_steps_in_episode: Number = 50
-
-
-class CompassWorld(Environment):
+class CompassWorld(PlainEnvironment):
     """A room whose walls differ in colour, which an agent sees only with its nose to them; the goal is the green cell.
 
     Actions: 0 forward, 1 turn right, 2 turn left. Observes Discrete(6): 0 nothing, else the colour of the wall right
@@ -49,11 +41,13 @@ class CompassWorld(Environment):
         UserError: Less than 2 cells a side.
     """
 
+    default_params = TimedParams(max_steps_in_episode=50)
+
     def __init__(self, size: int = 6):
         need_at_least("env_kwargs.size", size, 2)
         self.size = size
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
+    def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, ""], State]:
         """Start anywhere but at the goal."""
         number = jax.random.randint(key, (), 0, 4 * self.size**2 - 1)
         number = number + (number >= WEST)  # 3 is the goal: facing west in cell 0
@@ -62,7 +56,7 @@ class CompassWorld(Environment):
         return self._see(state), state
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: TimedParams
     ) -> tuple[Int32[Array, ""], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Go forward if there is no wall, or turn."""
         ahead = jnp.clip(state.position + jnp.asarray(MOVES)[state.facing], 0, self.size - 1)
@@ -79,24 +73,10 @@ class CompassWorld(Environment):
         color = jnp.where(green, GREEN, ORANGE + state.facing)
         return jnp.where(wall, color, NOTHING).astype(jnp.int32)
 
-    def is_truncated(self, state: State, params: Params) -> Bool[Array, ""]:
-        """At the time limit."""
-        return state.time >= params.max_steps_in_episode
-
-    @property
-    def default_params(self) -> Params:
-        """At most 50 steps."""
-        return Params()
-
-    @property
-    def num_actions(self) -> int:
-        """Forward, turn right, turn left."""
-        return 3
-
-    def action_space(self, params: Params | None = None) -> Discrete:
+    def action_space(self, params: TimedParams | None = None) -> Discrete:
         """Forward, turn right, turn left."""
         return Discrete(3)
 
-    def observation_space(self, params: Params) -> Discrete:
+    def observation_space(self, params: TimedParams) -> Discrete:
         """Nothing, or one of five colours."""
         return Discrete(6)

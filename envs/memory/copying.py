@@ -49,6 +49,8 @@ class Copy(Probe):
         ValueError: V below 2.
     """
 
+    default_params = Params()
+
     def __init__(self, num_symbols: int = 8):
         super().__init__(num_answers=num_symbols)
         need_at_least("env_kwargs.num_symbols", num_symbols, 2)
@@ -73,11 +75,6 @@ class Copy(Probe):
         shown = symbol(state.seed, state.time, self.num_answers)
         blank_or_sign = self.num_answers + jnp.where(state.time >= params.items + params.delay, 1, 0)
         return jnp.where(state.time < params.items, shown, blank_or_sign).astype(jnp.int32)
-
-    @property
-    def default_params(self) -> Params:
-        """8 items, no delay."""
-        return Params()
 
     def observation_space(self, params: Params) -> Discrete:
         """Symbols, blank, sign."""

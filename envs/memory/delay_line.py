@@ -50,6 +50,8 @@ class DelayLine(Probe):
         ValueError: V below 2.
     """
 
+    default_params = Params()
+
     def __init__(self, num_symbols: int = 4):
         super().__init__(num_answers=num_symbols)
         need_at_least("env_kwargs.num_symbols", num_symbols, 2)
@@ -69,11 +71,6 @@ class DelayLine(Probe):
         state = state._replace(time=state.time + 1)
         terminated = state.time >= params.delay + params.answers
         return symbol(state.seed, state.time, self.num_answers), state, reward, terminated, {}
-
-    @property
-    def default_params(self) -> Params:
-        """64 answers, 8 steps late."""
-        return Params()
 
     def observation_space(self, params: Params) -> Discrete:
         """The symbols."""

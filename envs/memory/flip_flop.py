@@ -58,6 +58,8 @@ class FlipFlop(Probe):
     find the last write among all.
     """
 
+    default_params = Params()
+
     def __init__(self) -> None:
         super().__init__(num_answers=2)
 
@@ -84,11 +86,6 @@ class FlipFlop(Probe):
         bit = jnp.where(write, new_bit, state.bit)
         state = State(bit, shown, state.reads + read.astype(jnp.int32), time)
         return shown, state, reward, time >= params.length, {}
-
-    @property
-    def default_params(self) -> Params:
-        """10 reads in 100 steps."""
-        return Params()
 
     def observation_space(self, params: Params) -> Discrete:
         """The instructions."""

@@ -51,6 +51,8 @@ class KeyToDoor(ThreePhases):
     `final_reward`; by default it is that and as many apples as one can gather.
     """
 
+    default_params = Params()
+
     def __init__(self) -> None:
         super().__init__(HALL, VAULT, reward_start=(3, 5))
 
@@ -79,8 +81,3 @@ class KeyToDoor(ThreePhases):
         cells = place(cells, corner, scene.key, KEY, (phase == 0) & ~scene.taken)
         cells = place(cells, corner, LAMP_AT, LIGHT, (phase == 0) & scene.lit)
         return place(cells, corner, DOOR_AT, DOOR, phase == 2)
-
-    @property
-    def default_params(self) -> Params:
-        """Phases of 15, 60 and 10 steps."""
-        return Params()

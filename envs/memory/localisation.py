@@ -59,6 +59,8 @@ class Localisation(Probe):
         ValueError: S below 2.
     """
 
+    default_params = Params()
+
     def __init__(self, num_sectors: int = 8):
         super().__init__(num_answers=num_sectors)
         need_at_least("env_kwargs.num_sectors", num_sectors, 2)
@@ -88,11 +90,6 @@ class Localisation(Probe):
         angle = jnp.mod(jnp.arctan2(position[1], position[0]), 2 * jnp.pi)
         sector = jnp.floor(angle * (self.num_answers / (2 * math.pi))).astype(jnp.int32)
         return jnp.minimum(sector, self.num_answers - 1)  # rounding may give 2π itself
-
-    @property
-    def default_params(self) -> Params:
-        """32 moves."""
-        return Params()
 
     def observation_space(self, params: Params) -> Box:
         """Distance, cosine and sine of the turn."""

@@ -53,6 +53,8 @@ class MemoryChain(Probe):
         ValueError: `num_bits` below 1.
     """
 
+    default_params = Params()
+
     def __init__(self, num_bits: int = 1):
         super().__init__(num_answers=2)
         need_at_least("env_kwargs.num_bits", num_bits, 1)
@@ -80,11 +82,6 @@ class MemoryChain(Probe):
         query = jnp.where(state.time == params.memory_length - 1, state.query, 0)
         context = jnp.where(state.time == 0, 2 * state.context - 1, 0)
         return jnp.concatenate([jnp.stack([remaining, query]), context]).astype(jnp.float32)
-
-    @property
-    def default_params(self) -> Params:
-        """A chain of length 32."""
-        return Params()
 
     def observation_space(self, params: Params) -> Box:
         """Share of time left, query, bits."""

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, need_at_least
+from rlformers.envs.environment import NoParams, PlainEnvironment, need_at_least
 from rlformers.envs.memory.turtle import NORTH, STAY, Pose, move
-from rlformers.envs.meta.task import NoParams
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 
 # Commands 1 .. 5: right, down, left, up, stay; changes of (x, y). 0 shows nothing.
@@ -26,7 +25,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class MortarMayhem(Environment):
+class MortarMayhem(PlainEnvironment):
     """N commands are shown one after the other while one cannot move; then each has to be carried out in time.
 
     Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. A command (right, down, left, up, stay) leads from the cell
@@ -125,20 +124,6 @@ class MortarMayhem(Environment):
         command = jnp.where(shows, 1 + state.commands[jnp.minimum(number, self.num_commands - 1)], 0)
         rest = jnp.stack([state.pose.facing, command, explodes.astype(jnp.int32)])
         return jnp.concatenate([state.pose.position, rest]).astype(jnp.int32)
-
-    def is_truncated(self, state: State, params: NoParams) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def default_params(self) -> NoParams:
-        """None."""
-        return NoParams()
-
-    @property
-    def num_actions(self) -> int:
-        """Stay, turn left, turn right, forward."""
-        return NUM_ACTIONS
 
     def action_space(self, params: NoParams | None = None) -> Discrete:
         """Stay, turn left, turn right, forward."""

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, need_at_least
+from rlformers.envs.environment import NoParams, PlainEnvironment, need_at_least
 from rlformers.envs.memory.turtle import NORTH, Pose, move
-from rlformers.envs.meta.task import NoParams
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.errors import UserError
 
@@ -27,7 +26,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class MysteryPath(Environment):
+class MysteryPath(PlainEnvironment):
     """An invisible path leads from one side of n x n cells to the other; who leaves it goes back to its start.
 
     Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. A step off the path is seen; the next one, whatever the
@@ -113,20 +112,6 @@ class MysteryPath(Environment):
     def _see(self, state: State) -> Int32[Array, "8"]:
         middle = jnp.stack([state.pose.facing, state.fell.astype(jnp.int32)])
         return jnp.concatenate([state.pose.position, middle, state.start, state.goal]).astype(jnp.int32)
-
-    def is_truncated(self, state: State, params: NoParams) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def default_params(self) -> NoParams:
-        """None."""
-        return NoParams()
-
-    @property
-    def num_actions(self) -> int:
-        """Stay, turn left, turn right, forward."""
-        return NUM_ACTIONS
 
     def action_space(self, params: NoParams | None = None) -> Discrete:
         """Stay, turn left, turn right, forward."""

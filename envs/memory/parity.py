@@ -43,6 +43,8 @@ class Parity(Probe):
     find no way that holds at all lengths.
     """
 
+    default_params = Params()
+
     def __init__(self) -> None:
         super().__init__(num_answers=2)
 
@@ -59,11 +61,6 @@ class Parity(Probe):
         bit = jax.random.bernoulli(key).astype(jnp.int32)
         state = State(state.parity ^ bit, state.time + 1)
         return bit, state, reward, state.time >= params.length, {}
-
-    @property
-    def default_params(self) -> Params:
-        """32 bits."""
-        return Params()
 
     def observation_space(self, params: Params) -> Discrete:
         """The bit."""

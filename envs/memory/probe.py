@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float32, Int32, PRNGKeyArray, UInt32
 
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import PlainEnvironment
 from rlformers.envs.spaces import Discrete
 
 
-class Probe(Environment):
+class Probe(PlainEnvironment):
     """A task of discrete answers that ends by itself.
 
     Args:
@@ -26,15 +26,6 @@ class Probe(Environment):
 
     def __init__(self, num_answers: int):
         self.num_answers = num_answers
-
-    def is_truncated(self, state: Any, params: Any) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """Number of possible answers."""
-        return self.num_answers
 
     def action_space(self, params: Any = None) -> Discrete:
         """The answer."""

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, need_at_least
+from rlformers.envs.environment import PlainEnvironment, TimedParams, need_at_least
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.errors import UserError
 
@@ -27,14 +26,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-@struct.dataclass
-class Params:
-    """The time limit, in steps."""
-
-    max_steps_in_episode: Number = 1000
-
-
-class RockSample(Environment):
+class RockSample(PlainEnvironment):
     """A rover on n x n cells samples rocks that pay 10 if they are good and -10 if not, and leaves by the east for 10.
 
     Actions: 0 north, 1 east, 2 south, 3 west, 4 sample the rock here, 5 + i check rock i. A check tells whether the
@@ -56,6 +48,8 @@ class RockSample(Environment):
         UserError: Less than 2 cells a side, less than 1 rock, or more than there is room for.
     """
 
+    default_params = TimedParams(max_steps_in_episode=1000)
+
     def __init__(self, size: int = 11, rocks: int = 11, layout: int = 0):
         need_at_least("env_kwargs.size", size, 2)
         if not 1 <= rocks <= size * (size - 1):
@@ -68,7 +62,7 @@ class RockSample(Environment):
         cells = np.random.default_rng(layout).choice(size * (size - 1), rocks, replace=False)
         self.places = np.stack(np.divmod(cells, size - 1), axis=1).astype(np.int32)  # [K, 2]
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, " D"], State]:
+    def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Float32[Array, " D"], State]:
         """Toss the rocks; start anywhere."""
         key_rocks, key_place = jax.random.split(key)
         cell = jax.random.randint(key_place, (), 0, self.size * (self.size - 1))
@@ -77,7 +71,7 @@ class RockSample(Environment):
         return self._see(position, jnp.zeros(self.rocks)), state
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: TimedParams
     ) -> tuple[Float32[Array, " D"], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Move, sample or check."""
         step = jnp.where(action < SAMPLE, jnp.asarray(MOVES)[jnp.minimum(action, SAMPLE - 1)], 0)
@@ -98,24 +92,10 @@ class RockSample(Environment):
     def _see(self, position: Int32[Array, "2"], checked: Float32[Array, " K"]) -> Float32[Array, " D"]:
         return jnp.concatenate([jax.nn.one_hot(position, self.size).ravel(), checked])
 
-    def is_truncated(self, state: State, params: Params) -> Bool[Array, ""]:
-        """At the time limit."""
-        return state.time >= params.max_steps_in_episode
-
-    @property
-    def default_params(self) -> Params:
-        """At most 1000 steps."""
-        return Params()
-
-    @property
-    def num_actions(self) -> int:
+    def action_space(self, params: TimedParams | None = None) -> Discrete:
         """Four moves, sampling, and a check of each rock."""
-        return SAMPLE + 1 + self.rocks
+        return Discrete(SAMPLE + 1 + self.rocks)
 
-    def action_space(self, params: Params | None = None) -> Discrete:
-        """Four moves, sampling, and a check of each rock."""
-        return Discrete(self.num_actions)
-
-    def observation_space(self, params: Params) -> Box:
+    def observation_space(self, params: TimedParams) -> Box:
         """Row, column, and what was just checked."""
         return Box(-1.0, 1.0, (2 * self.size + self.rocks,), jnp.float32)

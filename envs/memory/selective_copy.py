@@ -53,6 +53,8 @@ class SelectiveCopy(Probe):
         ValueError: V below 2.
     """
 
+    default_params = Params()
+
     def __init__(self, num_symbols: int = 8):
         super().__init__(num_answers=num_symbols)
         need_at_least("env_kwargs.num_symbols", num_symbols, 2)
@@ -80,11 +82,6 @@ class SelectiveCopy(Probe):
         blank_or_sign = self.num_answers + jnp.where(state.time >= params.length, 1, 0)
         obs = jnp.where(chosen, symbol(state.seed, state.shown, self.num_answers), blank_or_sign)
         return obs.astype(jnp.int32), state._replace(shown=state.shown + chosen.astype(jnp.int32))
-
-    @property
-    def default_params(self) -> Params:
-        """8 symbols in a stream of 64."""
-        return Params()
 
     def observation_space(self, params: Params) -> Discrete:
         """Symbols, blank, sign."""

@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt8
 
-from rlformers.envs.environment import Environment, Number, need_at_least
+from rlformers.envs.environment import Number, PlainEnvironment, need_at_least
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.errors import UserError
 
@@ -110,7 +110,7 @@ class Params:
             raise UserError(f"env_params.num_apples: need 0 <= num_apples <= {NUM_APPLES}, got {self.num_apples}")
 
 
-class ThreePhases(Environment):
+class ThreePhases(PlainEnvironment):
     """The common rules; a game adds its rooms and its scene.
 
     The player sees the 5 x 5 cells around it, uint8 [5, 5, 3] in RGB, and moves north, south, west or east (actions 0
@@ -194,15 +194,6 @@ class ThreePhases(Environment):
         cells = cells.at[PAD, PAD].set(PLAYER)
         cells = self.paint(state.scene, phase, cells, state.position - PAD)
         return jnp.asarray(COLOURS)[cells]
-
-    def is_truncated(self, state: State, params: Params) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """North, south, west, east."""
-        return len(MOVES)
 
     def action_space(self, params: Params | None = None) -> Discrete:
         """North, south, west, east."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, need_at_least
+from rlformers.envs.environment import Number, PlainEnvironment, need_at_least
 from rlformers.envs.spaces import Box, Discrete
 
 
@@ -41,7 +41,7 @@ class Params:
         need_at_least("env_params.length", self.length, 1)
 
 
-class TMaze(Environment):
+class TMaze(PlainEnvironment):
     """Walk to the junction and turn to the side that the oracle showed once.
 
     Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing. Observations, float32 [2], hide the place
@@ -57,6 +57,7 @@ class TMaze(Environment):
         active: The agent starts one step right of the oracle and must go left first to see the cue.
     """
 
+    default_params = Params()
     never_truncates = True
 
     def __init__(self, active: bool = False):
@@ -90,20 +91,6 @@ class TMaze(Environment):
     def _observe(self, state: State, cue: Bool[Array, ""], params: Params) -> Float32[Array, "2"]:
         at_junction = state.x == params.length + self.oracle_length
         return jnp.stack([at_junction, jnp.where(cue, state.goal_y, state.y)]).astype(jnp.float32)
-
-    def is_truncated(self, state: State, params: Params) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def default_params(self) -> Params:
-        """A corridor of length 10."""
-        return Params()
-
-    @property
-    def num_actions(self) -> int:
-        """Right, up, left, down."""
-        return 4
 
     def action_space(self, params: Params | None = None) -> Discrete:
         """Right, up, left, down."""

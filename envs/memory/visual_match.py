@@ -51,6 +51,8 @@ class VisualMatch(ThreePhases):
     without memory a third of it; by default that and as many apples as one can gather.
     """
 
+    default_params = Params(reward_steps=15)
+
     def __init__(self) -> None:
         super().__init__(CELL, GALLERY, reward_start=(5, 5))
 
@@ -78,8 +80,3 @@ class VisualMatch(ThreePhases):
         for colour, panel in enumerate(PANELS):
             cells = place(cells, corner, panel, RED + colour, (phase == 2) & ~scene.chosen)
         return cells
-
-    @property
-    def default_params(self) -> Params:
-        """Phases of 15, 60 and 15 steps."""
-        return Params(reward_steps=15)

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import MetaEnvironment, split_tasks
+from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.envs.wrappers.trial import in_trials
-from rlformers.errors import UserError
 
 NUM_STONES, NUM_POTIONS = 3, 12
 BONUS = 12
@@ -59,7 +58,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class Alchemy(MetaEnvironment):
+class Alchemy(FixedLengthEnvironment):
     """Three random stones and twelve random potions per episode, 20 steps to improve and to cash them in.
 
     Actions: 0 nothing; 1 + 13 s: put stone s into the cauldron, which pays its worth and uses it up; 2 + 13 s + p: dip
@@ -84,9 +83,7 @@ class Alchemy(MetaEnvironment):
     def __init__(
         self, episode_length: int = 20, rotation: bool = True, bottleneck: bool = True, split: str = "all"
     ) -> None:
-        if episode_length < 1:
-            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
-        self.episode_length = episode_length
+        super().__init__(episode_length)
         graphs, num_constraints = possible_graphs()
         counts = np.bincount(num_constraints)
         self.graphs = graphs if bottleneck else graphs[num_constraints == 0]
@@ -155,18 +152,9 @@ class Alchemy(MetaEnvironment):
         potions = jnp.where(state.potions_left[:, None], potions, NO_POTION)
         return jnp.concatenate([stones.ravel(), potions.ravel()]).astype(jnp.float32)
 
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """After `episode_length` steps."""
-        return state.time >= self.episode_length
-
-    @property
-    def num_actions(self) -> int:
-        """Nothing, and every stone with the cauldron or a potion."""
-        return 1 + NUM_STONES * (NUM_POTIONS + 1)
-
     def action_space(self, params: Any = None) -> Discrete:
         """Nothing, and every stone with the cauldron or a potion."""
-        return Discrete(self.num_actions)
+        return Discrete(1 + NUM_STONES * (NUM_POTIONS + 1))
 
     def observation_space(self, params: Any) -> Box:
         """Features of stones, then of potions."""

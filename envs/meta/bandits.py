@@ -40,6 +40,8 @@ class Bandit(MetaEnvironment):
         UserError: Less than 2 arms or 1 pull, or an unknown split.
     """
 
+    never_truncates = True
+
     def __init__(self, num_arms: int, pulls: int, split: str):
         for name, number, least in (("num_arms", num_arms, 2), ("pulls", pulls, 1)):
             if number < least:
@@ -78,15 +80,6 @@ class Bandit(MetaEnvironment):
         state = State(state.time + 1)
         obs = jnp.full(1, state.time / self.pulls, jnp.float32)
         return obs, state, reward, state.time >= self.pulls, {}
-
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """K."""
-        return self.num_arms
 
     def action_space(self, params: Any = None) -> Discrete:
         """The arms."""

@@ -34,15 +34,6 @@ class ChangingBandit(MetaEnvironment):
         self.num_arms = num_arms
         self.pulls = pulls
 
-    def is_truncated(self, state: Any, task: Any) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """K."""
-        return self.num_arms
-
     def action_space(self, params: Any = None) -> Discrete:
         """The arms."""
         return Discrete(self.num_arms)

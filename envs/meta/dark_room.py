@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import MetaEnvironment, split_tasks
+from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.envs.wrappers.trial import in_trials
 from rlformers.errors import UserError
@@ -16,7 +16,7 @@ from rlformers.errors import UserError
 MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.int32)
 
 
-class Room(MetaEnvironment):
+class Room(FixedLengthEnvironment):
     """A square room in which the agent sees only where it stands, (x, y), for a number of steps.
 
     Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Episodes are truncated after `episode_length` steps.
@@ -28,23 +28,12 @@ class Room(MetaEnvironment):
     def __init__(self, size: int, episode_length: int):
         if size < 2:
             raise UserError(f"env_kwargs.size: need at least 2, got {size}")
-        if episode_length < 1:
-            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
+        super().__init__(episode_length)
         self.size = size
-        self.episode_length = episode_length
 
     def move(self, position: Int32[Array, "2"], action: Any) -> Int32[Array, "2"]:
         """One step, if there is no wall."""
         return jnp.clip(position + jnp.asarray(MOVES)[action], 0, self.size - 1)
-
-    def is_truncated(self, state: Any, task: Any) -> Bool[Array, ""]:
-        """After `episode_length` steps."""
-        return state.time >= self.episode_length
-
-    @property
-    def num_actions(self) -> int:
-        """Stay and four directions."""
-        return len(MOVES)
 
     def action_space(self, params: Any = None) -> Discrete:
         """Stay and four directions."""

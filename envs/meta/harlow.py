@@ -67,15 +67,6 @@ class Harlow(MetaEnvironment):
     def _see(self, state: State, task: Task) -> Float32[Array, "2 D"]:
         return jnp.where(state.swapped, task.objects[::-1], task.objects)
 
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """Left and right."""
-        return 2
-
     def action_space(self, params: Any = None) -> Discrete:
         """Left and right."""
         return Discrete(2)

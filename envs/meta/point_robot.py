@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import MetaEnvironment, split_tasks
+from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Box
 from rlformers.envs.wrappers.trial import in_trials
-from rlformers.errors import UserError
 
 # The half circle is split by arcs of 9 degrees, so that every held-out goal has training goals on both sides.
 NUM_ARCS = 20
@@ -31,7 +30,7 @@ class Task(NamedTuple):
     goal: Float32[Array, "2"]
 
 
-class PointRobot(MetaEnvironment):
+class PointRobot(FixedLengthEnvironment):
     """A point in the plane that starts in the origin; goals lie on the upper half of the unit circle.
 
     Observes its position, float32 [2]; actions in [-1, 1]², times 0.1, are added to it. With d the distance to the goal
@@ -48,9 +47,7 @@ class PointRobot(MetaEnvironment):
     """
 
     def __init__(self, episode_length: int = 20, dense: bool = False, split: str = "train"):
-        if episode_length < 1:
-            raise UserError(f"env_kwargs.episode_length: need at least 1, got {episode_length}")
-        self.episode_length = episode_length
+        super().__init__(episode_length)
         self.dense = dense
         self.arcs = (split_tasks(NUM_ARCS, split) + 3) % NUM_ARCS  # held out are 1, 3, 8, 13, 16: none at an end
 
@@ -74,15 +71,6 @@ class PointRobot(MetaEnvironment):
         distance = jnp.linalg.norm(position - task.goal)
         reward = -distance if self.dense else jnp.where(distance <= GOAL_RADIUS, 1 - distance, 0.0)
         return position, State(position, state.time + 1), reward, jnp.zeros((), jnp.bool_), {}
-
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """After `episode_length` steps."""
-        return state.time >= self.episode_length
-
-    @property
-    def num_actions(self) -> int:
-        """Two axes."""
-        return 2
 
     def action_space(self, params: Any = None) -> Box:
         """A step along each axis, in units of 0.1."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import need_at_least
-from rlformers.envs.meta.task import MetaEnvironment
+from rlformers.envs.meta.task import FixedLengthEnvironment
 from rlformers.envs.spaces import Discrete
 from rlformers.envs.wrappers.trial import in_trials
 
@@ -28,7 +28,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class FiniteMDP(MetaEnvironment):
+class FiniteMDP(FixedLengthEnvironment):
     """S states, all seen: observes Discrete(S), one of A actions. Episodes are truncated after `episode_length` steps.
 
     Raises:
@@ -38,23 +38,13 @@ class FiniteMDP(MetaEnvironment):
     def __init__(self, num_states: int, actions: int, episode_length: int):
         need_at_least("env_kwargs.num_states", num_states, 1)
         need_at_least("env_kwargs.actions", actions, 1)
-        need_at_least("env_kwargs.episode_length", episode_length, 1)
+        super().__init__(episode_length)
         self.num_states = num_states
         self.actions = actions
-        self.episode_length = episode_length
 
     def model(self, task: Any) -> Model:
         """The process of a task."""
         raise NotImplementedError
-
-    def is_truncated(self, state: State, task: Any) -> Bool[Array, ""]:
-        """After `episode_length` steps."""
-        return state.time >= self.episode_length
-
-    @property
-    def num_actions(self) -> int:
-        """A."""
-        return self.actions
 
     def action_space(self, params: Any = None) -> Discrete:
         """A actions."""

@@ -4,21 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from flax import struct
-from jaxtyping import Int32, PRNGKeyArray
+from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, PlainEnvironment, Wrapper, need_at_least
 from rlformers.errors import UserError
 
 SPLITS = ("all", "train", "heldout")
 
 
-@struct.dataclass
-class NoParams:
-    """Params of environments whose every number is an argument of their constructor."""
-
-
-class MetaEnvironment(Environment):
+class MetaEnvironment(PlainEnvironment):
     """An environment with a distribution of tasks.
 
     `params` describe the distribution; `sample_task(key, params)` draws a task from it, any pytree of arrays; and
@@ -26,11 +20,25 @@ class MetaEnvironment(Environment):
     same for all tasks, and are asked for with params or a task. What draws tasks when is `trial.Trial`.
     """
 
-    default_params: Any = NoParams()
-
     def sample_task(self, key: PRNGKeyArray, params: Any) -> Any:
         """Draw a task."""
         raise NotImplementedError
+
+
+class FixedLengthEnvironment(MetaEnvironment):
+    """One whose episodes are truncated after `episode_length` steps.
+
+    Raises:
+        UserError: A length below 1.
+    """
+
+    def __init__(self, episode_length: int):
+        need_at_least("env_kwargs.episode_length", episode_length, 1)
+        self.episode_length = episode_length
+
+    def is_truncated(self, state: Any, task: Any) -> Bool[Array, ""]:
+        """Whether `episode_length` steps are made."""
+        return state.time >= self.episode_length
 
 
 class Tasks(Wrapper):

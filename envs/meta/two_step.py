@@ -94,15 +94,6 @@ class TwoStep(MetaEnvironment):
         state = State(place, jnp.where(reverse, 1 - state.good, state.good), time)
         return place, state, reward, time >= 2 * self.rounds, {}
 
-    def is_truncated(self, state: State, task: Task) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def num_actions(self) -> int:
-        """Left and right."""
-        return 2
-
     def action_space(self, params: Any = None) -> Discrete:
         """Left and right."""
         return Discrete(2)

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import CardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.deck import CardGame
 from rlformers.envs.spaces import Discrete, Tuple
 
 PLAY, WATCH = 0, 1
@@ -34,14 +35,14 @@ class Autoencode(CardGame):
     def __init__(self, num_decks: int = 1):
         super().__init__(num_decks, "suits")
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Observation, State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Observation, State]:
         """Shuffle and show the first card."""
         suit, remaining = self.deal(key, self.full_deck())
         shown = jnp.zeros((self.num_cards,), jnp.int32).at[0].set(suit)
         return (jnp.int32(WATCH), suit), State(remaining, shown, jnp.int32(1))
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Observation, State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Show the next card, or judge an answer."""
         watching = jnp.any(state.remaining)
@@ -58,6 +59,6 @@ class Autoencode(CardGame):
         mode = jnp.where(jnp.any(state.remaining), WATCH, PLAY).astype(jnp.int32)
         return (mode, jnp.where(watching, suit, 0)), state, reward, state.num_held == 0, {}
 
-    def observation_space(self, params: Params) -> Tuple:
+    def observation_space(self, params: NoParams) -> Tuple:
         """Mode and suit."""
         return Tuple((Discrete(2), Discrete(self.num_kinds)))

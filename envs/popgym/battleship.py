@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, UInt32
 
-from rlformers.envs.popgym.board import BoardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.board import BoardGame
 from rlformers.envs.popgym.draw import draw_index
 from rlformers.envs.spaces import Discrete
 from rlformers.errors import UserError
@@ -52,7 +53,7 @@ class Battleship(BoardGame):
                     f"of {board_size} x {board_size} tiles, got {self.ship_sizes}"
                 )
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, ""], State]:
         """Place the ships one after the other, each uniformly over the places that are left, and show a 0."""
         lines = jnp.zeros((2, self.board_size), jnp.int32)
         draws = jax.random.bits(key, (len(self.ship_sizes), 2), jnp.uint32)
@@ -82,7 +83,7 @@ class Battleship(BoardGame):
         return lines | jnp.where(tiles[:2, None] == across, along, crossing)
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, ""], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Fire."""
         tile = self.tile(action)
@@ -91,6 +92,6 @@ class Battleship(BoardGame):
         reward = jnp.where(hit, 1 / self.num_targets, -1 / (self.max_steps - self.num_targets)).astype(jnp.float32)
         return hit.astype(jnp.int32), State(ships, state.time + 1), reward, ~jnp.any(ships), {}
 
-    def observation_space(self, params: Params) -> Discrete:
+    def observation_space(self, params: NoParams) -> Discrete:
         """Miss (0) or hit (1)."""
         return Discrete(2)

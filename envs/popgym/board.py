@@ -3,19 +3,13 @@
 from typing import Any
 
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool
 
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import NoParams, PlainEnvironment
 from rlformers.envs.spaces import MultiDiscrete
 
 
-@struct.dataclass
-class Params:
-    """The games on boards have no numeric parameters."""
-
-
-class BoardGame(Environment):
+class BoardGame(PlainEnvironment):
     """A game on `board_size` x `board_size` tiles. Actions are (row, column), MultiDiscrete, int32 [2].
 
     Observations do not tell which tile they speak of: it is the previous action, without which the games cannot be
@@ -35,20 +29,10 @@ class BoardGame(Environment):
         index = jnp.arange(self.board_size)
         return (index[:, None] == action[0]) & (index == action[1])
 
-    def is_truncated(self, state: Any, params: Params) -> Bool[Array, ""]:
+    def is_truncated(self, state: Any, params: NoParams) -> Bool[Array, ""]:
         """Whether the time limit is reached."""
         return state.time >= self.max_steps
 
-    @property
-    def default_params(self) -> Params:
-        """No parameters."""
-        return Params()
-
-    @property
-    def num_actions(self) -> int:
-        """Row and column."""
-        return 2
-
-    def action_space(self, params: Params | None = None) -> MultiDiscrete:
+    def action_space(self, params: NoParams | None = None) -> MultiDiscrete:
         """Row and column."""
         return MultiDiscrete([self.board_size] * 2)

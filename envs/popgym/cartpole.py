@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, TimedParams, checked
+from rlformers.envs.environment import Number, PlainEnvironment, TimedParams, checked
 from rlformers.envs.spaces import Discrete
 
 
@@ -36,7 +36,7 @@ class Params(TimedParams):
     theta_threshold_radians: Number = 12 * 2 * math.pi / 360
 
 
-class CartPole(Environment):
+class CartPole(PlainEnvironment):
     """Cart-pole of which a subclass shows a part, float32 [2]; actions push left (0) or right (1).
 
     Reward 1/T at every step, the failing one included (popgym's -1 for a failure cannot occur), so that returns lie in
@@ -51,7 +51,7 @@ class CartPole(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        self._default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
+        self.default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """All four variables uniform in ±0.05."""
@@ -83,16 +83,6 @@ class CartPole(Environment):
         terminated = (jnp.abs(state.x) > params.x_threshold) | (jnp.abs(state.theta) > params.theta_threshold_radians)
         reward = jnp.asarray(1 / params.max_steps_in_episode, jnp.float32)
         return self.observe(key, state, action, params), state, reward, terminated, {}
-
-    @property
-    def default_params(self) -> Params:
-        """gymnasium's constants and this difficulty's T."""
-        return self._default_params
-
-    @property
-    def num_actions(self) -> int:
-        """Left and right."""
-        return 2
 
     def action_space(self, params: Params | None = None) -> Discrete:
         """Left (0) and right (1)."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams, checked
+from rlformers.envs.environment import PlainEnvironment, TimedParams, checked
 from rlformers.envs.popgym.deck import DECK_SIZE, NUM_KINDS, check_decks, draw, take
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 
@@ -27,7 +27,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class Concentration(Environment):
+class Concentration(PlainEnvironment):
     """N = 52·`num_decks` cards lie face down; each step turns one of them, Discrete(N), and each two steps are a try.
 
     The observation has the kind of each card that is face up and, where a card is face down, the number of kinds:
@@ -51,7 +51,7 @@ class Concentration(Environment):
         self.num_cards = num_decks * DECK_SIZE
         self.num_kinds = NUM_KINDS[deck_type]
         most_steps = math.ceil(2 * self.num_cards - self.num_cards / (2 * self.num_cards - 1))
-        self._default_params = checked(TimedParams(max_steps_in_episode=most_steps))
+        self.default_params = checked(TimedParams(max_steps_in_episode=most_steps))
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, " N"], State]:
         """All cards face down."""
@@ -85,16 +85,6 @@ class Concentration(Environment):
         first = jnp.where(second | wasted, -1, action).astype(jnp.int32)
         state = State(table, remaining, matched, first, state.time + 1)
         return obs, state, reward.astype(jnp.float32), jnp.all(matched), {}
-
-    @property
-    def default_params(self) -> TimedParams:
-        """This difficulty's T."""
-        return self._default_params
-
-    @property
-    def num_actions(self) -> int:
-        """N."""
-        return self.num_cards
 
     def action_space(self, params: TimedParams | None = None) -> Discrete:
         """The place of the card to turn."""

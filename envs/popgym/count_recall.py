@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import CardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.deck import CardGame
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 
 
@@ -46,12 +47,12 @@ class CountRecall(CardGame):
         query, queries = self.deal(key_query, queries)
         return jnp.stack([value, query]), State(values, queries, query)
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, "2"], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, "2"], State]:
         """Shuffle, and deal the first card and query."""
         return self.deal_both(key, self.full_deck(), self.full_deck())
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, "2"], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Judge the count, then deal again."""
         scale = jnp.float32(1 / (self.num_cards - 1))
@@ -60,10 +61,10 @@ class CountRecall(CardGame):
         obs, state = self.deal_both(key, state.values, state.queries)
         return obs, state, reward, ~jnp.any(state.values), {}
 
-    def action_space(self, params: Params | None = None) -> Discrete:
+    def action_space(self, params: NoParams | None = None) -> Discrete:
         """A count."""
         return Discrete(self.num_cards // self.num_kinds + 1)
 
-    def observation_space(self, params: Params) -> MultiDiscrete:
+    def observation_space(self, params: NoParams) -> MultiDiscrete:
         """The card and the query."""
         return MultiDiscrete((self.num_kinds, self.num_kinds))

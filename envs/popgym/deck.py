@@ -5,25 +5,17 @@ other. The sequence of kinds has exactly the distribution of a deck shuffled in 
 random numbers that shuffling costs at every step of an environment that resets itself.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from flax import struct
-from jaxtyping import Array, Bool, Int32, PRNGKeyArray
+from jaxtyping import Array, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import NoParams, PlainEnvironment
 from rlformers.envs.popgym.draw import draw_index
 from rlformers.envs.spaces import Discrete, Space
 from rlformers.errors import UserError
 
 DECK_SIZE = 52
 NUM_KINDS = {"colors": 2, "suits": 4, "ranks": 13}  # by what tells cards apart
-
-
-@struct.dataclass
-class Params:
-    """Games of cards have no numeric parameters."""
 
 
 def check_decks(num_decks: int, deck_type: str, allowed: tuple[str, ...] = tuple(NUM_KINDS)) -> None:
@@ -48,7 +40,7 @@ def take(remaining: Int32[Array, " kinds"], kind: Int32[Array, ""]) -> Int32[Arr
     return remaining - (jnp.arange(len(remaining)) == kind).astype(jnp.int32)
 
 
-class CardGame(Environment):
+class CardGame(PlainEnvironment):
     """A game in which the cards of `num_decks` shuffled decks of 52 are shown one by one.
 
     Of a card only its kind counts, an integer: by `deck_type`, its colour (of 2), suit (of 4) or rank (of 13). Unless a
@@ -81,24 +73,10 @@ class CardGame(Environment):
         """Number of cards of each kind before the first is dealt."""
         return jnp.full((self.num_kinds,), self.num_cards // self.num_kinds, jnp.int32)
 
-    def is_truncated(self, state: Any, params: Params) -> Bool[Array, ""]:
-        """Never."""
-        return jnp.zeros((), jnp.bool_)
-
-    @property
-    def default_params(self) -> Params:
-        """No parameters."""
-        return Params()
-
-    @property
-    def num_actions(self) -> int:
-        """Number of the discrete actions."""
-        return self.action_space().n
-
-    def action_space(self, params: Params | None = None) -> Discrete:
+    def action_space(self, params: NoParams | None = None) -> Discrete:
         """The kind of card that the agent names."""
         return Discrete(self.num_kinds)
 
-    def observation_space(self, params: Params) -> Space:
+    def observation_space(self, params: NoParams) -> Space:
         """The kind of the card just dealt."""
         return Discrete(self.num_kinds)

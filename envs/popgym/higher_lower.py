@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import CardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.deck import CardGame
 from rlformers.envs.spaces import Discrete
 
 HIGHER, LOWER = 0, 1
@@ -29,13 +30,13 @@ class HigherLower(CardGame):
     def __init__(self, num_decks: int = 1):
         super().__init__(num_decks, "ranks")
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, ""], State]:
         """Shuffle and show the first card."""
         rank, remaining = self.deal(key, self.full_deck())
         return rank, State(remaining, rank)
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, ""], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Show the next card and settle the bet."""
         rank, remaining = self.deal(key, state.remaining)
@@ -45,6 +46,6 @@ class HigherLower(CardGame):
         reward = jnp.where(rank == state.rank, jnp.float32(0), reward)
         return rank, State(remaining, rank), reward, ~jnp.any(remaining), {}
 
-    def action_space(self, params: Params | None = None) -> Discrete:
+    def action_space(self, params: NoParams | None = None) -> Discrete:
         """Higher (0) or lower (1)."""
         return Discrete(2)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int8, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams, checked
+from rlformers.envs.environment import PlainEnvironment, TimedParams, checked
 from rlformers.envs.popgym.maze import hunt_and_kill
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.errors import UserError
@@ -16,7 +16,7 @@ NO_ACTION = 4  # shown in the first observation
 MOVES = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, up, down
 
 
-class Labyrinth(Environment):
+class Labyrinth(PlainEnvironment):
     """A maze of (`maze_size` + 1)² squares, h x h; actions are left, right, up, down, Discrete(4).
 
     A move into an obstacle or off the maze does nothing. Observations, MultiDiscrete, int32 [10], are the 3 x 3 squares
@@ -41,7 +41,7 @@ class Labyrinth(Environment):
         if maze_size % 2 or not 6 <= maze_size <= 30:
             raise UserError(f"env_kwargs.maze_size: need an even number from 6 to 30, got {maze_size}")
         self.maze_size = maze_size
-        self._default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
+        self.default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
 
     def build(self, key: PRNGKeyArray) -> tuple[Int8[Array, "h h"], Int32[Array, "2"], Int32[Array, "2"]]:
         """A maze with START at its entrance, and its entrance and exit, (row, column), in opposite walls."""
@@ -72,16 +72,6 @@ class Labyrinth(Environment):
     def is_truncated(self, state: Any, params: TimedParams) -> Bool[Array, ""]:
         """Whether T - 1 steps are made."""
         return state.time >= params.max_steps_in_episode - 1
-
-    @property
-    def default_params(self) -> TimedParams:
-        """T = 1024."""
-        return self._default_params
-
-    @property
-    def num_actions(self) -> int:
-        """Left, right, up, down."""
-        return 4
 
     def action_space(self, params: TimedParams | None = None) -> Discrete:
         """Left, right, up, down."""

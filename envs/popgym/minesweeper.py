@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.board import BoardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.board import BoardGame
 from rlformers.envs.spaces import Discrete
 from rlformers.errors import UserError
 
@@ -48,7 +49,7 @@ class MineSweeper(BoardGame):
         if not 1 <= num_mines <= board_size**2 - 3:
             raise UserError(f"env_kwargs.num_mines: need 1 to {board_size**2 - 3}, got {num_mines}")
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, ""], State]:
         """Lay the mines, all sets of m tiles alike likely, and show a 0."""
         num_tiles = self.board_size**2
         tiles = jnp.arange(num_tiles, dtype=jnp.int32)
@@ -63,7 +64,7 @@ class MineSweeper(BoardGame):
         return zero, State(mines.reshape(board), jnp.zeros(board, jnp.bool_), jnp.zeros((), jnp.bool_), zero)
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, ""], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Click."""
         tile = self.tile(action)
@@ -77,10 +78,10 @@ class MineSweeper(BoardGame):
         count = jnp.sum(state.mines & near, dtype=jnp.int32)
         return count, State(state.mines, viewed, over, state.time + 1), reward, over, {}
 
-    def is_truncated(self, state: State, params: Params) -> Bool[Array, ""]:
+    def is_truncated(self, state: State, params: NoParams) -> Bool[Array, ""]:
         """Whether the time limit is reached in a game that is neither lost nor won."""
         return (state.time >= self.max_steps) & ~state.over
 
-    def observation_space(self, params: Params) -> Discrete:
+    def observation_space(self, params: NoParams) -> Discrete:
         """Mines on the clicked tile and its neighbours."""
         return Discrete(min(self.num_mines + 1, 10))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, TimedParams, checked
+from rlformers.envs.environment import PlainEnvironment, TimedParams, checked
 from rlformers.envs.spaces import Discrete
 from rlformers.errors import UserError
 
@@ -18,7 +18,7 @@ class State(NamedTuple):
     time: Int32[Array, ""]  # steps made
 
 
-class MultiarmedBandit(Environment):
+class MultiarmedBandit(PlainEnvironment):
     """K arms, each of which pays with its own hidden chance, uniform in [0, 1), for the whole episode.
 
     The observation is whether the pulled arm paid, Discrete(2), and 0 at the reset. Reward 1/T if it paid, else -1/T,
@@ -38,7 +38,7 @@ class MultiarmedBandit(Environment):
         if num_bandits < 1:
             raise UserError(f"env_kwargs.num_bandits: need at least 1, got {num_bandits}")
         self.num_bandits = num_bandits
-        self._default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
+        self.default_params = checked(TimedParams(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, ""], State]:
         """Draw the arms."""
@@ -57,16 +57,6 @@ class MultiarmedBandit(Environment):
         scale = jnp.asarray(1 / params.max_steps_in_episode, jnp.float32)
         reward = jnp.where(paid, scale, -scale)
         return paid.astype(jnp.int32), state._replace(time=state.time + 1), reward, jnp.zeros((), jnp.bool_), {}
-
-    @property
-    def default_params(self) -> TimedParams:
-        """This difficulty's T."""
-        return self._default_params
-
-    @property
-    def num_actions(self) -> int:
-        """K."""
-        return self.num_bandits
 
     def action_space(self, params: TimedParams | None = None) -> Discrete:
         """The arm to pull."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Number, TimedParams, checked
+from rlformers.envs.environment import Number, PlainEnvironment, TimedParams, checked
 from rlformers.envs.spaces import Box
 
 # The largest cost of a step, π² + 0.1·8² + 0.001·2², as popgym rounds it.
@@ -38,7 +38,7 @@ class Params(TimedParams):
     l: Number = 1.0  # noqa: E741 (gymnasium's name)
 
 
-class PositionOnlyPendulum(Environment):
+class PositionOnlyPendulum(PlainEnvironment):
     """Pendulum whose observation is (cos θ, sin θ), float32 [2]; the action is a torque in N·m, float32 [1], clipped.
 
     Reward (1 - 2·cost/16.27)/T of the state before the step, so that returns lie in [-1, 1]. Episodes never terminate:
@@ -52,7 +52,7 @@ class PositionOnlyPendulum(Environment):
     """
 
     def __init__(self, max_steps_in_episode: int = 200):
-        self._default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
+        self.default_params = checked(Params(max_steps_in_episode=max_steps_in_episode))
 
     def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Float32[Array, "2"], State]:
         """θ uniform in ±π, angular velocity uniform in ±1."""
@@ -79,16 +79,6 @@ class PositionOnlyPendulum(Environment):
     def observe(self, key: PRNGKeyArray, state: State, action: Any, params: Params) -> Float32[Array, "2"]:
         """The direction."""
         return jnp.stack([jnp.cos(state.theta), jnp.sin(state.theta)]).astype(jnp.float32)
-
-    @property
-    def default_params(self) -> Params:
-        """gymnasium's constants and this difficulty's T."""
-        return self._default_params
-
-    @property
-    def num_actions(self) -> int:
-        """One component."""
-        return 1
 
     def action_space(self, params: Params | None = None) -> Box:
         """Torque in N·m."""

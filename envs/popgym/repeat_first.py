@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.popgym.deck import CardGame, Params
+from rlformers.envs.environment import NoParams
+from rlformers.envs.popgym.deck import CardGame
 
 
 class State(NamedTuple):
@@ -25,13 +26,13 @@ class RepeatFirst(CardGame):
     def __init__(self, num_decks: int = 1):
         super().__init__(num_decks)
 
-    def reset_env(self, key: PRNGKeyArray, params: Params) -> tuple[Int32[Array, ""], State]:
+    def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, ""], State]:
         """Shuffle and show the first card."""
         suit, remaining = self.deal(key, self.full_deck())
         return suit, State(remaining, suit)
 
     def step_env(
-        self, key: PRNGKeyArray, state: State, action: Any, params: Params
+        self, key: PRNGKeyArray, state: State, action: Any, params: NoParams
     ) -> tuple[Int32[Array, ""], State, Float32[Array, ""], Bool[Array, ""], dict]:
         """Judge the answer, then show the next card."""
         scale = jnp.float32(1 / (self.num_cards - 1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from draws import splits, tasks
 
+from rlformers.envs.environment import NoParams
 from rlformers.envs.meta.alchemy import Alchemy, possible_graphs
 from rlformers.envs.meta.alchemy import State as Bench
 from rlformers.envs.meta.alchemy import Task as Chemistry
@@ -16,7 +17,6 @@ from rlformers.envs.meta.dark_room import DarkRoom, Task
 from rlformers.envs.meta.point_robot import PointRobot
 from rlformers.envs.meta.point_robot import Task as Place
 from rlformers.envs.meta.references import dark_room_known_goal, point_robot_known_goal
-from rlformers.envs.meta.task import NoParams
 
 STAY, RIGHT, LEFT, UP, DOWN = range(5)
 
