@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, PRNGKeyArray
 
+from rlformers.operations import operations
+
 # From a key and params the observation and state that an episode begins with, or any other pytree.
 Reset = Callable[[PRNGKeyArray, Any], Any]
 
@@ -145,36 +147,20 @@ def reset_is_dear(env: Any, params: Any) -> bool:
         key = jax.random.key(0)
         of_reset, (_, state) = jax.make_jaxpr(reset, return_shape=True)(key, structs)
         of_step = jax.make_jaxpr(step)(key, state, structs)
-        known[at] = operations(of_reset.jaxpr) > operations(of_step.jaxpr)
+        known[at] = operations(of_reset.jaxpr, numbers_made) > operations(of_step.jaxpr, numbers_made)
     return known[at]
 
 
-# The assumed number of turns of a loop whose length is not known before it runs.
-UNKNOWN_TURNS = 10
 # Operations per random number: a counter-based generator hashes each one.
 HASH = 60
+_DRAWS = ("random_bits", "threefry2x32", "random_split", "random_fold_in")
 
 
-def operations(jaxpr: Any) -> int:
-    """Numbers that a program computes, loops multiplied out; a drawn one counts as the operations of its hash."""
-    total = 0
-    for eqn in jaxpr.eqns:
-        inner = [getattr(p, "jaxpr", p) for p in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr)]
-        inner = [p for p in inner if hasattr(p, "eqns")]
-        made = sum(math.prod(v.aval.shape) for v in eqn.outvars if hasattr(v.aval, "shape"))
-        if eqn.primitive.name in ("random_bits", "threefry2x32", "random_split", "random_fold_in"):
-            total += HASH * made
-        elif eqn.primitive.name == "sort":
-            total += made * max(1, math.prod(eqn.outvars[0].aval.shape).bit_length()) ** 2
-        elif eqn.primitive.name == "cond":
-            total += max(map(operations, inner), default=0)
-        elif inner:
-            turns = UNKNOWN_TURNS if eqn.primitive.name == "while" else eqn.params.get("length", 1)
-            total += turns * sum(map(operations, inner))
-        else:
-            total += made
-    return total
-
-
-def _is_jaxpr(value: Any) -> bool:
-    return hasattr(getattr(value, "jaxpr", value), "eqns")
+def numbers_made(eqn: Any) -> int:
+    """Numbers that an equation computes. A drawn one counts as its hash, and a sorted one as its moves."""
+    made = sum(math.prod(v.aval.shape) for v in eqn.outvars if hasattr(v.aval, "shape"))
+    if eqn.primitive.name in _DRAWS:
+        return HASH * made
+    if eqn.primitive.name == "sort":
+        return made * max(1, math.prod(eqn.outvars[0].aval.shape).bit_length()) ** 2
+    return made

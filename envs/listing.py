@@ -17,7 +17,7 @@ WIDEST = 40  # characters of a column before it is cut
 
 
 def stored_spaces() -> dict[str, dict[str, str]]:
-    """Observation and action of the built-in environments, as `describe` wrote them."""
+    """Observation and action of the built-in environments, as `tools/record_spaces.py` wrote them."""
     file = files("rlformers.envs").joinpath("spaces.json")
     return json.loads(file.read_text()) if file.is_file() else {}
 

@@ -1,7 +1,7 @@
 """What a return can be measured against: chance, agents without memory, the best policy, published scores.
 
 Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`, what chance earns in
-`random_returns.json` (see `random_returns.py`).
+`random_returns.json` (`tools/random_returns.py` writes it).
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """Modules import one way: no cycles among files, and layers that import downwards only."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Imports inside functions that may close a cycle, as (importer, imported): why. None is needed.
 ALLOWED: dict[tuple[str, str], str] = {}
 # Every layer may import itself and what stands here; the modules of `BASE` may be imported by all.
-BASE = {"", "errors", "value_types", "quick_compile", "old_names"}
+BASE = {"", "errors", "value_types", "quick_compile", "old_names", "operations"}
 BELOW = {
     "cores": set(),
     "envs": set(),
@@ -110,6 +111,14 @@ def test_layers_import_downwards():
         if layer(importer) in BELOW and layer(imported) not in BELOW[layer(importer)] | BASE | {layer(importer)}
     }
     assert wrong == set()
+
+
+def test_what_only_measures_stays_outside():
+    """`tools/` is not in the wheel."""
+    assert [
+        name for name, path in FILES.items() if re.search(r"^\s*(import|from) tools\b", path.read_text(), re.M)
+    ] == []
+    assert (ROOT / "tools").is_dir()
 
 
 def test_no_environment_imports_the_registry_that_names_it():

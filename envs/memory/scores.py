@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from rlformers.envs.memory.bayes import optimum
+from rlformers.envs.memory.boolean_optima import optimum
 from rlformers.envs.spec import Played, Scores
 
 # In the default games: who walks to the nearest apple, and then to the door or the panel.
@@ -93,7 +93,7 @@ def localisation(length: int = 32, num_sectors: int = 8) -> Scores:
 
 
 def boolean_conjunction(examples: int = 40, n: int = 10, relevant: int = 3) -> Scores:
-    """Ceilings: Bayes' rule over all functions of the class, see `bayes`."""
+    """Ceilings: Bayes' rule over all functions of the class, see `boolean_optima`."""
     return Scores(0.5, 0.5, optimum("BooleanConjunction", examples, n, relevant))
 
 
@@ -182,25 +182,25 @@ def _guess(choices: int) -> Scores:
 
 
 def rock_sample_11() -> Scores:
-    """10 for the exit and for every good rock: `rock_sample_references.visit_all`."""
+    """10 for the exit and for every good rock: `visit_all` of `tools/references/rock_sample.py`."""
     return Scores(ceiling=65.0)
 
 
 def rock_sample_15() -> Scores:
-    """10 for the exit and for every good rock: `rock_sample_references.visit_all`."""
+    """10 for the exit and for every good rock: `visit_all` of `tools/references/rock_sample.py`."""
     return Scores(ceiling=85.0)
 
 
 def compass_world() -> Scores:
-    """`compass_world_references.Walker` arrives in time from everywhere."""
+    """`Walker` of `tools/references/compass_world.py` arrives in time from everywhere."""
     return Scores(ceiling=1.0)
 
 
 def mortar_mayhem() -> Scores:
-    """`mortar_mayhem_policies.Soldier` carries all commands out."""
+    """`Soldier` of `tools/references/mortar_mayhem.py` carries all commands out."""
     return Scores(ceiling=1.0)
 
 
 def mystery_path() -> Scores:
-    """`mystery_path_policies.Walker` found all of 400 paths in time, after 36 steps on average and 80 at most."""
+    """`Walker` of `tools/references/mystery_path.py` found all of 400 paths, in 36 steps on average, 80 at most."""
     return Scores(ceiling=1.0)

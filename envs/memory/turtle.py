@@ -24,10 +24,3 @@ def move(pose: Pose, action: Any, size: int) -> Pose:
     turn = jnp.asarray([0, 1, -1, 0], jnp.int32)[action]
     ahead = jnp.clip(pose.position + jnp.asarray(AHEAD)[pose.facing], 0, size - 1)
     return Pose(jnp.where(action == FORWARD, ahead, pose.position), jnp.mod(pose.facing + turn, 4))
-
-
-def turn_to(facing: int, wanted: int) -> int:
-    """The action that brings one nearer to facing the wanted way; forward if one does."""
-    if facing == wanted:
-        return FORWARD
-    return TURN_RIGHT if (facing - wanted) % 4 == 1 else TURN_LEFT

@@ -3,9 +3,9 @@
 from rlformers.envs.spec import Played, Published, Scores
 
 _LU = "Lu et al. 2023, sum over the 16 attempts of a trial after about 760 updates; read from a figure"
-_BANDITS = "bandit_policies.py, 16,000 trials, within 0.4"
-_CHANGING = "changing_bandit_policies.py, 16,000 trials, within 0.3"
-_MDPS = "mdp_policies.py"
+_BANDITS = "tools/references/bandits.py, 16,000 trials, within 0.4"
+_CHANGING = "tools/references/changing_bandits.py, 16,000 trials, within 0.3"
+_MDPS = "tools/references/finite_mdps.py"
 
 
 def bernoulli_bandit() -> Scores:
@@ -31,7 +31,7 @@ def dark_room_hard() -> Scores:
 
 
 def dark_key_to_door() -> Scores:
-    """Exact: `references.dark_key_to_door_known_task`."""
+    """Exact: `tools/references/known_goals.py`."""
     return Scores(ceiling=91.1, ceiling_of="key and door known")
 
 
@@ -59,7 +59,7 @@ def projected_cartpole_popjaxrl() -> Scores:
 
 
 def alchemy() -> Scores:
-    """Within 0.8: `alchemy_oracle.alchemy_known_chemistry`."""
+    """Within 0.8: `tools/references/alchemy.py`."""
     return Scores(ceiling=288.3, ceiling_of="chemistry known")
 
 
@@ -74,15 +74,15 @@ def non_stationary_bandit() -> Scores:
 
 
 def adversarial_bandit() -> Scores:
-    """Within 0.2: `changing_bandit_policies.policy_returns`."""
+    """Within 0.2: `tools/references/changing_bandits.py`."""
     played = (("settle for enough", 149.0), ("follow the leader", 99.3), ("Exp3.S", 90.2), ("Exp3", 85.9))
     return Scores(ceiling=160.8, ceiling_of="plan known", played=_played(_CHANGING, *played))
 
 
 def two_step() -> Scores:
-    """Within 0.1: `two_step_policies.model_based`; a random choice finds the good place half of the time."""
+    """Within 0.1: `model_based` of `tools/references/two_step.py`. A random choice is right half the time."""
     played = (("model-based", 70.6), ("model-free", 65.2))
-    return Scores(random=50.0, ceiling=70.6, played=_played("two_step_policies.py, within 0.1", *played))
+    return Scores(random=50.0, ceiling=70.6, played=_played("tools/references/two_step.py, within 0.1", *played))
 
 
 def harlow(episodes: int = 6) -> Scores:
@@ -91,7 +91,7 @@ def harlow(episodes: int = 6) -> Scores:
 
 
 def tabular_mdp(episodes: int = 10) -> Scores:
-    """21.84 and 10 an attempt, within 0.03: `mdp_policies.known_process` and `chance`."""
+    """21.84 and 10 an attempt, within 0.03: `known_process` and `chance` of `tools/references/finite_mdps.py`."""
     published = {10: 156.2, 25: 445.7, 50: 936.1}.get(episodes)
     table = (Published("RL2", published, "Duan et al. 2016, table 2"),) if published else ()
     sampled = {10: 134.1, 25: 403.9, 50: 903.6}.get(episodes)
@@ -100,7 +100,7 @@ def tabular_mdp(episodes: int = 10) -> Scores:
 
 
 def any_mdp() -> Scores:
-    """58.9 an attempt, within 0.9: `mdp_policies.known_process`."""
+    """58.9 an attempt, within 0.9: `tools/references/finite_mdps.py`."""
     played = _played(f"{_MDPS}, with a rough prior, within 8.7", ("posterior sampling", 27.4))
     return Scores(ceiling=471.0, ceiling_of="process known", played=played)
 

@@ -3,7 +3,7 @@
 Sources of the published scores: the GRU and the best of 13 models of Morad et al. 2023 (POPGym: MMER, the largest mean
 return of an epoch, mean of 3 trials of 15 million steps) and the off-policy Transformer of Grigsby et al. 2024 (AMAGO:
 best within 15 million steps), all read from the vector figure of the latter, within 0.005. VelocityOnlyCartPole is
-younger, and the labyrinths were left out. Random returns are measured, see `envs/random_returns.py`.
+younger, and the labyrinths were left out. Random returns are measured by `tools/random_returns.py`.
 """
 
 from rlformers.envs.spec import Played, Published, Scores
@@ -115,5 +115,5 @@ def popgym_scores(name: str) -> Scores:
     if whose in _PLAYED:
         played = (Played(whose, ceiling, _EXPERTS),)
     elif family in _BAYES_UCB:
-        played = (Played("Bayes-UCB", _BAYES_UCB[family][level], "meta/bandit_policies.py, within 0.002"),)
+        played = (Played("Bayes-UCB", _BAYES_UCB[family][level], "tools/references/bandits.py, within 0.002"),)
     return Scores(None, _MEMORYLESS.get(name), ceiling, whose, published, played)

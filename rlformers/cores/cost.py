@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from rlformers.cores.core import Core
 from rlformers.cores.registry import built_in, in_one_line, make_core
 from rlformers.errors import UserError
+from rlformers.operations import operations
 
 SEGMENT = 128  # tokens
 WIDTH = 64
@@ -42,11 +43,14 @@ def cost(core: Core, width: int) -> Cost:
     state = jax.eval_shape(lambda core: core.initial_state(), core)
     xs, starts = jax.ShapeDtypeStruct((SEGMENT, width), jnp.float32), jax.ShapeDtypeStruct((SEGMENT,), bool)
     x, start = jax.ShapeDtypeStruct((width,), jnp.float32), jax.ShapeDtypeStruct((), bool)
+    step = jax.make_jaxpr(lambda c, *args: c.step(*args))(core, state, x, start)
+    scan = jax.make_jaxpr(lambda c, *args: c.scan(*args))(core, state, xs, starts)
     return Cost(
         num_floats(state),
         sum(leaf.size for leaf in jax.tree.leaves(core)),
-        operations(jax.make_jaxpr(lambda c, *args: c.step(*args))(core, state, x, start).jaxpr),
-        operations(jax.make_jaxpr(lambda c, *args: c.scan(*args))(core, state, xs, starts).jaxpr) // SEGMENT,
+        operations(jax.make_jaxpr(lambda c, *args: c.step(*args))(core, state, x, start).jaxpr, arithmetic),
+        operations(jax.make_jaxpr(lambda c, *args: c.scan(*args))(core, state, xs, starts).jaxpr, arithmetic)
+        // SEGMENT,
         core.window,
     )
 
@@ -56,20 +60,13 @@ def num_floats(state: Any) -> int:
     return sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in jax.tree.leaves(state))
 
 
-def operations(jaxpr: Any) -> int:
-    """Multiply-adds of products, plus one per number that an elementwise operation makes, in every turn of loops."""
-    total = 0
-    for eqn in jaxpr.eqns:
-        made = sum(math.prod(v.aval.shape) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact))
-        inner = [getattr(p, "jaxpr", p) for p in eqn.params.values() if hasattr(getattr(p, "jaxpr", p), "eqns")]
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            total += made * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
-        elif inner:
-            total += eqn.params.get("length", 1) * sum(operations(p) for p in inner)
-        elif eqn.primitive.name not in MOVES:
-            total += made
-    return total
+def arithmetic(eqn: Any) -> int:
+    """Multiply-adds of a product, or one per number of an elementwise operation. Moves and integers are free."""
+    made = sum(math.prod(v.aval.shape) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact))
+    if eqn.primitive.name == "dot_general":
+        (contracted, _), _ = eqn.params["dimension_numbers"]
+        return made * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+    return 0 if eqn.primitive.name in MOVES else made
 
 
 # Primitives that only move numbers.

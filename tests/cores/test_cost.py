@@ -10,6 +10,7 @@ import rlformers
 from rlformers.command.main import main
 from rlformers.cores import cost
 from rlformers.cores.registry import built_in
+from rlformers.operations import UNKNOWN_TURNS, operations
 
 
 def test_operations_of_a_program():
@@ -17,7 +18,25 @@ def test_operations_of_a_program():
         x, _ = jax.lax.scan(lambda x, _: (jnp.tanh(x @ W), None), x, None, length=5)
         return x[:2] * 3
 
-    assert cost.operations(jax.make_jaxpr(f)(jnp.ones(4), jnp.ones((4, 4))).jaxpr) == 5 * (16 + 4) + 2
+    program = jax.make_jaxpr(f)(jnp.ones(4), jnp.ones((4, 4))).jaxpr
+    assert operations(program, cost.arithmetic) == 5 * (16 + 4) + 2
+    assert operations(program, lambda eqn: eqn.primitive.name == "tanh") == 5
+
+
+def test_branches_and_loops_of_unknown_length():
+    """The dearest branch counts, with its own cost; a `while` is assumed to turn ten times, with its condition."""
+
+    def choose(x):
+        return jax.lax.cond(x.sum() > 0, lambda: jnp.sin(jnp.cos(x)), lambda: jnp.tan(x))
+
+    def loop(x):
+        return jax.lax.while_loop(lambda x: x[0] < 9.0, lambda x: x + 1.0, x)
+
+    def calls(f, *names):
+        return operations(jax.make_jaxpr(f)(jnp.ones(4)).jaxpr, lambda eqn: eqn.primitive.name in names)
+
+    assert calls(choose, "sin", "cos", "tan") == 2
+    assert calls(loop, "add") == calls(loop, "lt") == UNKNOWN_TURNS == 10
 
 
 def test_the_mlp_by_hand():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from rlformers.envs.meta.bandit_policies import (
+from rlformers.envs.meta.bandits import BernoulliBandit, GaussianBandit
+from tools.references.bandits import (
     bandit_returns,
     bayes_ucb,
     bernoulli_indices,
@@ -14,7 +15,6 @@ from rlformers.envs.meta.bandit_policies import (
     greedy,
     thompson,
 )
-from rlformers.envs.meta.bandits import BernoulliBandit, GaussianBandit
 
 BEST = {BernoulliBandit: 1000 / 11, GaussianBandit: 153.875}  # E max of 10 arms, times 100 pulls
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.memory.bayes import bayes_curve, optimum, sizes, stored_curves
+from rlformers.envs.memory.boolean_optima import optimum, stored_curves
 from rlformers.envs.registry import entries, make_env, replace_params
 from rlformers.envs.scores import known_scores
+from tools.boolean_bayes import bayes_curve, sizes
 
 NAMES = ["BooleanConjunction", "BooleanDNF", "BooleanSparseParity", "BooleanThreshold"]
 SIZE, EXAMPLES, EPISODES = 10, 40, 400

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from draws import tasks
 
-from rlformers.envs.meta.changing_bandit_policies import (
+from rlformers.envs.meta.changing_bandits import AdversarialBandit, Arms, NonStationaryBandit, Plan, Pulled, Start
+from rlformers.envs.registry import make_env
+from tools.references.changing_bandits import (
     best_fixed_arm,
     change_point_ucb,
     discounted_thompson,
@@ -16,8 +18,6 @@ from rlformers.envs.meta.changing_bandit_policies import (
     settle,
     sliding_window_ucb,
 )
-from rlformers.envs.meta.changing_bandits import AdversarialBandit, Arms, NonStationaryBandit, Plan, Pulled, Start
-from rlformers.envs.registry import make_env
 
 
 def changes(env, chances, num=4000):

@@ -10,9 +10,9 @@ from draws import tasks
 
 from rlformers.envs.meta.any_mdp import AnyMDP
 from rlformers.envs.meta.any_mdp import Task as Row
-from rlformers.envs.meta.mdp_policies import chance, known_process, plan, posterior_sampling
 from rlformers.envs.meta.tabular_mdp import Model, State, TabularMDP, Task, draw
 from rlformers.envs.registry import make_env
+from tools.references.finite_mdps import chance, known_process, plan, posterior_sampling
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from rlformers.envs.meta.alchemy import CORNERS, Alchemy, possible_graphs
-from rlformers.envs.meta.alchemy_oracle import WORTH, alchemy_known_chemistry, most_worth, options
 from rlformers.envs.meta.dark_key_to_door import DarkKeyToDoor
 from rlformers.envs.meta.dark_room import MOVES, DarkRoom, cells
 from rlformers.envs.meta.point_robot import PointRobot
-from rlformers.envs.meta.references import dark_key_to_door_known_task, dark_room_known_goal, point_robot_known_goal
 from rlformers.envs.registry import BUILT_IN
 from rlformers.envs.scores import known_scores
+from tools.references.alchemy import WORTH, alchemy_known_chemistry, most_worth, options
+from tools.references.known_goals import dark_key_to_door_known_task, dark_room_known_goal, point_robot_known_goal
 
 
 def test_keys_and_doors_by_value_iteration():

@@ -9,8 +9,8 @@ from rlformers.command.main import main
 from rlformers.envs import registry
 from rlformers.envs.listing import stored_spaces, table
 from rlformers.envs.memory.tmaze import TMaze
-from rlformers.envs.record_spaces import describe
 from rlformers.envs.registry import BUILT_IN, entries, register_env
+from tools.record_spaces import describe
 
 
 def test_stored_spaces_are_those_of_our_environments():

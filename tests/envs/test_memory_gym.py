@@ -7,11 +7,11 @@ import pytest
 
 from rlformers.envs.memory.mortar_mayhem import COMMANDS, MortarMayhem
 from rlformers.envs.memory.mortar_mayhem import State as Field
-from rlformers.envs.memory.mortar_mayhem_policies import Soldier
 from rlformers.envs.memory.mystery_path import MysteryPath, State
-from rlformers.envs.memory.mystery_path_policies import Walker
-from rlformers.envs.memory.turtle import EAST, NORTH, SOUTH, WEST, Pose, move, turn_to
+from rlformers.envs.memory.turtle import EAST, NORTH, SOUTH, WEST, Pose, move
 from rlformers.envs.registry import make_env
+from tools.references.mortar_mayhem import Soldier, turn_to
+from tools.references.mystery_path import Walker
 
 KEY = jax.random.key(0)
 STAY, LEFT, RIGHT, FORWARD = range(4)

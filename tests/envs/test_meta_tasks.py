@@ -16,7 +16,7 @@ from rlformers.envs.meta.dark_key_to_door import Task as Errand
 from rlformers.envs.meta.dark_room import DarkRoom, Task
 from rlformers.envs.meta.point_robot import PointRobot
 from rlformers.envs.meta.point_robot import Task as Place
-from rlformers.envs.meta.references import dark_room_known_goal, point_robot_known_goal
+from tools.references.known_goals import dark_room_known_goal, point_robot_known_goal
 
 STAY, RIGHT, LEFT, UP, DOWN = range(5)
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.envs.memory import compass_world_references as compass
 from rlformers.envs.memory.compass_world import BLUE, EAST, GREEN, NORTH, NOTHING, ORANGE, SOUTH, WEST, CompassWorld
 from rlformers.envs.memory.compass_world import State as Pose
 from rlformers.envs.memory.rock_sample import RockSample, State
-from rlformers.envs.memory.rock_sample_references import mean_discounted_return, visit_all
 from rlformers.envs.registry import make_env
+from tools.references import compass_world as compass
+from tools.references.rock_sample import mean_discounted_return, visit_all
 
 KEY = jax.random.key(0)
 UP, RIGHT, DOWN, LEFT, SAMPLE = range(5)

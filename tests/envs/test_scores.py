@@ -13,9 +13,9 @@ import pytest
 
 from rlformers.envs import registry
 from rlformers.envs.memory.scores import random_tmaze
-from rlformers.envs.random_returns import random_returns
 from rlformers.envs.registry import BUILT_IN, make_env, register_env
 from rlformers.envs.scores import Played, Published, Scores, known_scores, stored_random_returns
+from tools.random_returns import random_returns
 
 POPGYM = json.loads((Path(__file__).parents[1] / "data/popgym/popgym_reference.json").read_text())
 WITH_SCORES = {name: entry for name, entry in BUILT_IN.items() if entry.scores is not None}
@@ -57,7 +57,7 @@ def test_every_environment_of_ours_has_measured_chance():
     "name", ["popgym/HigherLowerEasy", "memory/VisualMatch", "meta/DarkRoom", "gymnax/CartPole-v1"]
 )
 def test_stored_chance_can_be_measured_again(name):
-    from rlformers.envs.random_returns import measure
+    from tools.random_returns import measure
 
     assert measure(name) == pytest.approx(stored_random_returns()[name], rel=1e-3, abs=1e-3)
 

@@ -10,8 +10,8 @@ from rlformers.envs.meta.harlow import Harlow, errorless_after_one
 from rlformers.envs.meta.harlow import State as Shown
 from rlformers.envs.meta.harlow import Task as Objects
 from rlformers.envs.meta.two_step import CHOICE, LEFT, RIGHT, State, Task, TwoStep
-from rlformers.envs.meta.two_step_policies import Rounds, model_based, model_free, play, stay_table
 from rlformers.envs.registry import make_env
+from tools.references.two_step import Rounds, model_based, model_free, play, stay_table
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
 

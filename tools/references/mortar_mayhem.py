@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from rlformers.envs.memory.mortar_mayhem import COMMANDS, MortarMayhem
-from rlformers.envs.memory.turtle import EAST, NORTH, SOUTH, STAY, WEST, turn_to
+from rlformers.envs.memory.turtle import EAST, FORWARD, NORTH, SOUTH, STAY, TURN_LEFT, TURN_RIGHT, WEST
 
 WAYS = {(0, -1): NORTH, (-1, 0): WEST, (0, 1): SOUTH, (1, 0): EAST}
 
@@ -36,3 +36,10 @@ class Soldier:
         if (dx, dy) == (0, 0):
             return STAY
         return turn_to(facing, WAYS[int(dx), int(dy)])
+
+
+def turn_to(facing: int, wanted: int) -> int:
+    """The action that brings one nearer to facing the wanted way; forward if one does."""
+    if facing == wanted:
+        return FORWARD
+    return TURN_RIGHT if (facing - wanted) % 4 == 1 else TURN_LEFT

@@ -1,10 +1,9 @@
-"""Returns of the policy that acts uniformly at random, the zero of normalised returns.
+"""Writes `envs/random_returns.json`: returns of uniformly random actions, the zero of normalised returns.
 
-`random_returns.json` holds those of the built-in environments in their default configurations;
+    python -m tools.random_returns [ID ...]
 
-    python -m rlformers.envs.random_returns [ID ...]
-
-measures those of some ids, or of all, anew. Environments that are not installed keep the line they have.
+measures some ids again, or all built-in ones, in their default configurations. Environments that
+are not installed keep their line.
 """
 
 import json

@@ -1,11 +1,12 @@
-"""Writes `spaces.json`, from which `rlformers list envs` takes the spaces without importing jax.
+"""Writes `envs/spaces.json`, from which `rlformers list envs` reads the spaces without importing jax.
 
-    python -m rlformers.envs.record_spaces
+    python -m tools.record_spaces
 
 Environments that are not installed keep the line they have.
 """
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 from rlformers.envs import spaces
@@ -40,7 +41,7 @@ def main() -> None:
                 continue
             line = stored[env_id]
         lines.append(f"  {json.dumps(env_id)}: {json.dumps(line)}")
-    Path(__file__).with_name("spaces.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    Path(str(files("rlformers.envs"))).joinpath("spaces.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

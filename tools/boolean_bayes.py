@@ -1,12 +1,11 @@
-"""Optima of the Boolean functions in context: how often Bayes' rule over a whole class labels the t-th input right.
+"""Writes `envs/memory/boolean_bayes.json`: how often Bayes' rule labels the t-th example of a Boolean function right.
 
-`boolean_bayes.json` holds, for sizes of every class, the probability at t = 1, 2, ... in units of 1e-4; where a row
-ends, the function is known. The mean of the first T is the optimal return with T examples. NumPy only, no jax.
+    python -m tools.boolean_bayes [CLASS ...]
 
-    python -m rlformers.envs.memory.bayes [CLASS ...]
+measures some classes again, or all. `rlformers.envs.memory.boolean_optima` reads the file.
 
-measures those of some classes, or of all, anew. It draws functions and inputs, and at every t averages the probability
-that the posterior gives to the likelier label, which varies less than whether that label is right.
+It draws functions and inputs. At every t it averages the probability that the posterior gives to
+the likelier label, which varies less than whether that label is right.
 """
 
 import itertools
@@ -14,7 +13,6 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt32
 
-EXAMPLES = 160
+from rlformers.envs.memory.boolean_optima import EXAMPLES, stored_curves
+
 EPISODES = 400
 CLASSES = ("BooleanConjunction", "BooleanDNF", "BooleanSparseParity", "BooleanThreshold")
 # Classes of more functions are left out, but for the DNF that is the default, of a million.
@@ -47,27 +46,6 @@ class Functions(NamedTuple):
             return self._replace(terms=terms, prior=prior, negative=negative)
         reads, wants, limit = (part[terms[:, 0]] for part in self[:3])
         return Functions(reads, wants, limit, np.arange(len(terms))[:, None], prior, negative)
-
-
-def optimum(name: str, examples: int, *size: int) -> float | None:
-    """Expected return of Bayes' rule, to three decimals; None for what is not stored.
-
-    Args:
-        name: Of the class.
-        examples: T.
-        *size: Number of inputs, of inputs that a term reads, and for a DNF of terms.
-    """
-    row = stored_curves().get(name, {}).get(" ".join(map(str, size)))
-    if row is None or not 1 <= examples <= EXAMPLES:
-        return None
-    return round((sum(row[:examples]) / 1e4 + max(0, examples - len(row))) / examples, 3)
-
-
-@cache
-def stored_curves() -> dict[str, dict[str, list[int]]]:
-    """What the file holds, by class and size."""
-    file = files("rlformers.envs.memory").joinpath("boolean_bayes.json")
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def sizes(name: str) -> Iterator[tuple[int, ...]]:
