@@ -6,48 +6,9 @@ from rlformers.envs import wrappers
 
 if TYPE_CHECKING:
     from rlformers.envs.checks.check import check
-    from rlformers.envs.wrappers import (
-        ActionRepeat,
-        Delay,
-        EpisodeStart,
-        EpisodeStatistics,
-        Flatten,
-        Flicker,
-        FrameDrop,
-        Mask,
-        Noise,
-        OneHot,
-        PeriodicObservation,
-        PreviousAction,
-        RandomProjection,
-        RewardDelay,
-        RewardInput,
-        TimeLimit,
-        Trial,
-        TruncationTerminates,
-    )
+    from rlformers.envs.wrappers import *  # noqa: F403
 
-__all__ = [
-    "ActionRepeat",
-    "Delay",
-    "EpisodeStart",
-    "EpisodeStatistics",
-    "Flatten",
-    "Flicker",
-    "FrameDrop",
-    "Mask",
-    "Noise",
-    "OneHot",
-    "PeriodicObservation",
-    "PreviousAction",
-    "RandomProjection",
-    "RewardDelay",
-    "RewardInput",
-    "TimeLimit",
-    "Trial",
-    "TruncationTerminates",
-    "check",
-]
+__all__ = [*wrappers.__all__, "check"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ observation  as the environment shows it; popgym adds the previous action and a 
              name: previous action, previous reward, end of an attempt, start of a trial
 length       steps of an episode
 best         return of the best policy that does not know what is hidden; "A to B": a policy reaches A, B is a bound;
-             "with known ...": of one that is told; "at most": a bound; -: not known. see docs/envs, docs/meta-rl.md"""
+             "A (... known)": of a policy that is told; "at most": a bound; -: unknown. See docs/envs, docs/meta-rl"""
 WIDEST = 40  # characters of a column before it is cut
 
 
@@ -33,7 +33,7 @@ def table(prefix: str = "") -> list[str]:
     for entry in entries().values():
         if entry.name.startswith(prefix):
             space = stored.get(entry.name, {})
-            cells = (space.get("observation"), space.get("action"), entry.length, entry.best, entry.summary)
+            cells = (space.get("observation"), space.get("action"), entry.length, entry.best_in_words, entry.summary)
             rows.append((entry.name, *(cell or "-" for cell in cells)))
     if len(rows) == 1:
         suites = sorted({name.partition("/")[0] for name in entries()})

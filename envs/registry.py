@@ -154,10 +154,11 @@ def make_env(
         env = TruncationTerminates(env)
     plays_trials = False
     if wrap or trial:
+        from rlformers.envs.wrappers.keys import WrapConfig
         from rlformers.envs.wrappers.keywords import in_trials
         from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
-        check_arguments(wrap_env, wrap or {}, "wrap", "need one of", taken={"env", "around"})
+        check_arguments(WrapConfig, wrap or {}, "wrap", "need one of")
         around, plays_trials = in_trials(env, trial or {})
         env = wrap_env(env, around=around, **(wrap or {}))
         params = env.default_params

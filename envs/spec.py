@@ -41,6 +41,21 @@ class Scores(NamedTuple):
     ceiling_of: str = "optimum"  # whose return or bound the ceiling is
     published: tuple[Published, ...] = ()
     played: tuple[Played, ...] = ()
+    bound: float | None = None  # what nobody exceeds, where `ceiling` is a return that somebody reached
+
+    @property
+    def in_words(self) -> str:
+        """What `rlformers list envs` says about the best return: a number, "A to B", or "at most B"."""
+        if self.ceiling is None:
+            return "" if self.best is None else _number(self.best)
+        ceiling = _number(self.ceiling)
+        if self.ceiling_of == "optimum":
+            return ceiling
+        if self.ceiling in [score.value for score in self.played]:
+            return ceiling if self.bound is None else f"{ceiling} to {_number(self.bound)}"
+        if self.best is None:
+            return f"at most {ceiling}" if self.ceiling_of == "bound" else f"{ceiling} ({self.ceiling_of})"
+        return ceiling if self.best == self.ceiling else f"{_number(self.best)} to {ceiling}"
 
     @property
     def best(self) -> float | None:
@@ -81,6 +96,10 @@ class Scores(NamedTuple):
         return (value - self.zero) / self.span
 
 
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
 class Entry(NamedTuple):
     """An environment by name, and what `rlformers list envs` says about it."""
 
@@ -90,7 +109,12 @@ class Entry(NamedTuple):
     kwargs: dict[str, Any] = {}  # arguments that the name stands for; `env_kwargs` override them
     previous_action: bool = False  # show the agent its last action and a start flag
     length: str = ""  # steps of an episode, "51", or from the fewest to the most, "1-14"
-    best: str = ""  # return of the best policy without knowledge of what is hidden, or what is known about it
+    best: str = ""  # words about the best return, where `scores` does not say it
     scores: Callable[..., Scores] | None = None  # what is known about returns, see `scores.known_scores`
     truncation: str = "bootstraps"  # at time limits; "terminates": the horizon belongs to the task (not of trials)
     extra: str = ""  # optional dependencies that it needs: pip install 'rlformers[extra]'
+
+    @property
+    def best_in_words(self) -> str:
+        """`best`, or what `scores` say about the default configuration."""
+        return self.best or (self.scores().in_words if self.scores else "")

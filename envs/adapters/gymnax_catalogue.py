@@ -68,7 +68,7 @@ ENTRIES = tuple(
         "rlformers.envs.adapters.gymnax_env:make_gymnax",
         {"env_id": name},
         length=length,
-        best=best,
+        best="" if _ceiling(best) else best,
         scores=_ceiling(best),
         truncation="terminates" if name in FINITE_HORIZONS else "bootstraps",
     )

@@ -19,7 +19,7 @@ from rlformers.envs.adapters.brax_state import TIME_LIMIT, BraxState, SimulatorS
 from rlformers.envs.adapters.control_catalogue import PLAYGROUND_IDS
 from rlformers.envs.adapters.packed import Packed, lengths, pack, unpack
 from rlformers.envs.environment import TimedParams
-from rlformers.envs.meta.task import MetaEnvironment
+from rlformers.envs.meta.task import DEFAULT_SPLIT, MetaEnvironment
 from rlformers.envs.spaces import Box
 from rlformers.envs.wrappers.random_projection import RandomProjection
 from rlformers.envs.wrappers.trial import Trial
@@ -149,7 +149,7 @@ def make_meta12x2(
     if split is not None and tasks is not None:
         raise UserError(f"env_kwargs.split: need null, or null for env_kwargs.tasks, got {split!r} and {tasks!r}")
     if tasks is None:
-        tasks = SPLITS[split or "train"]
+        tasks = SPLITS[split or DEFAULT_SPLIT]
     known = {*PLAYGROUND_IDS, "PointMassHard"}
     if isinstance(tasks, str) or not tasks or not set(tasks) <= known:
         raise UserError(f"env_kwargs.tasks: need a list of ids such as {', '.join(SPLITS['all'])}, got {tasks!r}")

@@ -20,7 +20,7 @@ from rlformers.envs.adapters.dm_time_step import Step, TimeStepEnvironment, Time
 from rlformers.envs.adapters.xland_benchmark import Benchmark
 from rlformers.envs.adapters.xland_rulesets import Rulesets, ruleset_of
 from rlformers.envs.environment import need_at_least
-from rlformers.envs.meta.task import MetaEnvironment
+from rlformers.envs.meta.task import DEFAULT_SPLIT, MetaEnvironment
 from rlformers.envs.spaces import Dict, Discrete, MultiDiscrete
 from rlformers.envs.wrappers.trial import in_trials
 from rlformers.errors import UserError
@@ -98,7 +98,7 @@ class XLand(XMiniGrid, MetaEnvironment):
         env_id: An id of the package that starts with "XLand".
         max_rules: See `Rulesets`.
         num_distractors: See `Rulesets`.
-        split: See `Rulesets`.
+        split: See `Rulesets`. Default: "train", without a ruleset.
         ruleset: Always this one instead, whatever `max_rules` and `num_distractors`: a mapping to the package's
             encoding of "goal" [5], "rules" [n, 7] and "init_tiles" [m, 2].
         benchmark: A file of the package's rulesets to draw from, see `xland_benchmark.Benchmark`, split by their
@@ -116,7 +116,7 @@ class XLand(XMiniGrid, MetaEnvironment):
         env_id: str,
         max_rules: int = 1,
         num_distractors: int = 2,
-        split: str = "all",
+        split: str | None = None,
         ruleset: Any = None,
         benchmark: str | None = None,
         max_steps: int | None = None,
@@ -124,11 +124,13 @@ class XLand(XMiniGrid, MetaEnvironment):
     ):
         super().__init__(env_id, max_steps, direction)
         self.rulesets: Rulesets | Benchmark = (
-            Rulesets(max_rules, num_distractors, split) if benchmark is None else Benchmark(benchmark, split)
+            Rulesets(max_rules, num_distractors, split or DEFAULT_SPLIT)
+            if benchmark is None
+            else Benchmark(benchmark, split or DEFAULT_SPLIT)
         )
         self.ruleset = None if ruleset is None else ruleset_of(ruleset)
-        if ruleset is not None and split != "all":
-            raise UserError(f"env_kwargs.split: need all, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
+        if ruleset is not None and split not in (None, "all"):
+            raise UserError(f"env_kwargs.split: need null, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
         if ruleset is not None and benchmark is not None:
             raise UserError("env_kwargs.benchmark: need null beside env_kwargs.ruleset")
         laid_out = self.rulesets.num_laid_out if self.ruleset is None else len(self.ruleset.init_tiles)

@@ -13,7 +13,7 @@ from xminigrid.core.goals import MAX_GOAL_ENCODING_LEN
 from xminigrid.core.rules import MAX_RULE_ENCODING_LEN
 from xminigrid.types import RuleSet
 
-from rlformers.envs.meta.task import split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, split_tasks
 from rlformers.errors import UserError
 
 # All that a pickle of arrays names, of NumPy before and after 2.0 and of jax. Others could run anything.
@@ -45,13 +45,13 @@ class Benchmark:
     Args:
         file: A bz2-compressed pickle of "goals" [N, 5], "rules" [N, R, 7] and "init_tiles" [N, M, 2], of which the
             last two are padded with zeros.
-        split: "all", "train" or "heldout".
+        split: "train", "heldout" or "all".
 
     Raises:
         UserError: The file cannot be read or has something else, or an unknown split.
     """
 
-    def __init__(self, file: str, split: str = "all"):
+    def __init__(self, file: str, split: str = DEFAULT_SPLIT):
         parts = _read(file)
         numbers = split_tasks(len(parts["goals"]), split)
         if not len(numbers):

@@ -19,7 +19,7 @@ from xminigrid.core.rules import MAX_RULE_ENCODING_LEN, NUM_RULES
 from xminigrid.types import RuleSet
 
 from rlformers.envs.environment import need_at_least
-from rlformers.envs.meta.task import split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, split_tasks
 from rlformers.errors import UserError
 
 KINDS = (Tiles.BALL, Tiles.SQUARE, Tiles.PYRAMID, Tiles.KEY, Tiles.HEX, Tiles.STAR)
@@ -50,14 +50,14 @@ class Rulesets:
     Args:
         max_rules: Most rules of a ruleset.
         num_distractors: Objects laid out that lead nowhere.
-        split: "all" rulesets; "heldout", those whose goals are about a quarter of the objects; or "train", those whose
-            goals are about the others. Rules are about all objects in all of them.
+        split: "heldout": rulesets whose goals are about a quarter of the objects; "train": those whose goals are about
+            the others; or "all". Rules are about all objects in all of them.
 
     Raises:
         UserError: A number below 0, more objects than there are, or an unknown split.
     """
 
-    def __init__(self, max_rules: int = 1, num_distractors: int = 2, split: str = "all"):
+    def __init__(self, max_rules: int = 1, num_distractors: int = 2, split: str = DEFAULT_SPLIT):
         need_at_least("env_kwargs.max_rules", max_rules, 0)
         need_at_least("env_kwargs.num_distractors", num_distractors, 0)
         self.max_rules = max_rules

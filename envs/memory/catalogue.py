@@ -9,7 +9,6 @@ ENTRIES: tuple[Entry, ...] = (
         "recall a cue at the end of a corridor",
         "rlformers.envs.memory.tmaze:TMaze",
         length="11",
-        best="1",
         scores=scores.tmaze,
     ),
     Entry(
@@ -18,7 +17,6 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.tmaze:TMaze",
         {"active": True},
         length="13",
-        best="1",
         scores=scores.active_tmaze,
     ),
     Entry(
@@ -26,7 +24,6 @@ ENTRIES: tuple[Entry, ...] = (
         "recall a bit of the first observation after memory_length steps",
         "rlformers.envs.memory.memory_chain:MemoryChain",
         length="33",
-        best="1",
         scores=scores.memory_chain,
     ),
     Entry(
@@ -34,7 +31,6 @@ ENTRIES: tuple[Entry, ...] = (
         "credit across a phase of apples: a key that opens a door much later",
         "rlformers.envs.memory.key_to_door:KeyToDoor",
         length="85",
-        best="27.2 to 33",
         scores=scores.key_to_door,
     ),
     Entry(
@@ -42,7 +38,6 @@ ENTRIES: tuple[Entry, ...] = (
         "recall a colour after a phase of apples",
         "rlformers.envs.memory.visual_match:VisualMatch",
         length="90",
-        best="27.2 to 33",
         scores=scores.visual_match,
     ),
     Entry(
@@ -50,7 +45,6 @@ ENTRIES: tuple[Entry, ...] = (
         "repeat a sequence of symbols in its order",
         "rlformers.envs.memory.copying:Copy",
         length="16",
-        best="1",
         scores=scores.copy,
     ),
     Entry(
@@ -58,7 +52,6 @@ ENTRIES: tuple[Entry, ...] = (
         "repeat the few symbols that stood among blanks",
         "rlformers.envs.memory.selective_copy:SelectiveCopy",
         length="72",
-        best="1",
         scores=scores.selective_copy,
     ),
     Entry(
@@ -66,7 +59,6 @@ ENTRIES: tuple[Entry, ...] = (
         "MQAR: name the values of keys that were shown in pairs",
         "rlformers.envs.memory.associative_recall:AssociativeRecall",
         length="24",
-        best="1",
         scores=scores.associative_recall,
     ),
     Entry(
@@ -74,7 +66,6 @@ ENTRIES: tuple[Entry, ...] = (
         "at every step name the symbol of delay steps ago",
         "rlformers.envs.memory.delay_line:DelayLine",
         length="72",
-        best="1",
         scores=scores.delay_line,
     ),
     Entry(
@@ -82,7 +73,6 @@ ENTRIES: tuple[Entry, ...] = (
         "one bit, written and read at will among distractors",
         "rlformers.envs.memory.flip_flop:FlipFlop",
         length="100",
-        best="1",
         scores=scores.flip_flop,
     ),
     Entry(
@@ -90,7 +80,6 @@ ENTRIES: tuple[Entry, ...] = (
         "at every step name the parity of all bits so far",
         "rlformers.envs.memory.parity:Parity",
         length="32",
-        best="1",
         scores=scores.parity,
     ),
     Entry(
@@ -98,7 +87,6 @@ ENTRIES: tuple[Entry, ...] = (
         "learn a conjunction from examples",
         "rlformers.envs.memory.boolean:BooleanConjunction",
         length="40",
-        best="0.943",
         scores=scores.boolean_conjunction,
     ),
     Entry(
@@ -106,7 +94,6 @@ ENTRIES: tuple[Entry, ...] = (
         "learn a disjunction of conjunctions from examples",
         "rlformers.envs.memory.boolean:BooleanDNF",
         length="40",
-        best="0.842",
         scores=scores.boolean_dnf,
     ),
     Entry(
@@ -114,7 +101,6 @@ ENTRIES: tuple[Entry, ...] = (
         "learn which inputs a parity reads from examples",
         "rlformers.envs.memory.boolean:BooleanSparseParity",
         length="40",
-        best="0.941",
         scores=scores.boolean_sparse_parity,
     ),
     Entry(
@@ -122,7 +108,6 @@ ENTRIES: tuple[Entry, ...] = (
         "learn a linear threshold function from examples",
         "rlformers.envs.memory.boolean:BooleanThreshold",
         length="40",
-        best="0.869",
         scores=scores.boolean_threshold,
     ),
     Entry(
@@ -130,7 +115,6 @@ ENTRIES: tuple[Entry, ...] = (
         "integrate odometry on the plane: the direction from the start",
         "rlformers.envs.memory.localisation:Localisation",
         length="32",
-        best="1",
         scores=scores.localisation,
     ),
     Entry(
@@ -139,7 +123,6 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.rock_sample:RockSample",
         {"size": 11, "rocks": 11},
         length="1-1000",
-        best="65",
         scores=scores.rock_sample_11,
     ),
     Entry(
@@ -148,7 +131,6 @@ ENTRIES: tuple[Entry, ...] = (
         "rlformers.envs.memory.rock_sample:RockSample",
         {"size": 15, "rocks": 15},
         length="1-1000",
-        best="85",
         scores=scores.rock_sample_15,
     ),
     Entry(
@@ -156,7 +138,6 @@ ENTRIES: tuple[Entry, ...] = (
         "find out where one stands from the colours of walls, seen only from near",
         "rlformers.envs.memory.compass_world:CompassWorld",
         length="1-50",
-        best="1",
         scores=scores.compass_world,
     ),
     Entry(
@@ -164,7 +145,6 @@ ENTRIES: tuple[Entry, ...] = (
         "remember 10 commands in order, then carry them out while all other cells explode",
         "rlformers.envs.memory.mortar_mayhem:MortarMayhem",
         length="46-118",
-        best="1",
         scores=scores.mortar_mayhem,
     ),
     Entry(
@@ -172,7 +152,6 @@ ENTRIES: tuple[Entry, ...] = (
         "find an invisible path by falling off it, and remember it",
         "rlformers.envs.memory.mystery_path:MysteryPath",
         length="6-128",
-        best="1",
         scores=scores.mystery_path,
     ),
 )

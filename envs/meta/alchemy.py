@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.envs.wrappers.trial import in_trials
 
@@ -73,15 +73,15 @@ class Alchemy(FixedLengthEnvironment):
         episode_length: Steps of an episode.
         rotation: Let three quarters of the chemistries rotate what is perceived.
         bottleneck: Let three quarters of the chemistries lack edges.
-        split: "all" chemistries; "train" and "heldout" have three quarters and one quarter of the perceptual maps, the
-            combinations of m, R and map of potions, with any edges.
+        split: "train" or "heldout" chemistries, with three quarters and one quarter of the perceptual maps (the
+            combinations of m, R and map of potions) and any edges, or "all".
 
     Raises:
         UserError: A length below 1, or an unknown split.
     """
 
     def __init__(
-        self, episode_length: int = 20, rotation: bool = True, bottleneck: bool = True, split: str = "all"
+        self, episode_length: int = 20, rotation: bool = True, bottleneck: bool = True, split: str = DEFAULT_SPLIT
     ) -> None:
         super().__init__(episode_length)
         graphs, num_constraints = possible_graphs()

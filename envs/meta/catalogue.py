@@ -13,7 +13,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.bernoulli_bandit,
-        best="83.7 to 90.9",
     ),
     Entry(
         "meta/GaussianBandit",
@@ -22,7 +21,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.gaussian_bandit,
-        best="129.4 to 153.9",
     ),
     Entry(
         "meta/DarkRoom",
@@ -31,7 +29,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 5},
         length="100",
         scores=scores.dark_room,
-        best="82.5 with known goals",
     ),
     Entry(
         "meta/DarkRoomHard",
@@ -40,7 +37,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 5, "size": 17, "once": True},
         length="100",
         scores=scores.dark_room_hard,
-        best="5 with known goals",
     ),
     Entry(
         "meta/DarkKeyToDoor",
@@ -49,7 +45,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"steps": 500},
         length="500",
         scores=scores.dark_key_to_door,
-        best="91.1 with known tasks",
     ),
     Entry(
         "meta/PointRobot",
@@ -58,7 +53,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 5},
         length="100",
         scores=scores.point_robot,
-        best="66.9 with known goals",
     ),
     Entry(
         "meta/ProjectedCartPole",
@@ -67,7 +61,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 8},
         length="64-1600",
         scores=scores.projected_cartpole,
-        best="at most 8",
     ),
     Entry(
         "meta/ProjectedCartPoleLu2023",
@@ -81,7 +74,6 @@ ENTRIES: tuple[Entry, ...] = (
         },
         length="128-3200",
         scores=scores.projected_cartpole_lu2023,
-        best="at most 16",
     ),
     Entry(
         "meta/ProjectedCartPolePopjaxrl",
@@ -97,7 +89,6 @@ ENTRIES: tuple[Entry, ...] = (
         },
         length="128-3200",
         scores=scores.projected_cartpole_popjaxrl,
-        best="6.83 to 16",
     ),
     Entry(
         "meta/Alchemy",
@@ -106,7 +97,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 10},
         length="200",
         scores=scores.alchemy,
-        best="288.3 with known chemistries",
     ),
     Entry(
         "meta/NonStationaryBandit",
@@ -115,7 +105,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="200",
         scores=scores.non_stationary_bandit,
-        best="148.0 to 166.7",
     ),
     Entry(
         "meta/AdversarialBandit",
@@ -124,7 +113,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="200",
         scores=scores.adversarial_bandit,
-        best="149.0 to 160.8",
     ),
     Entry(
         "meta/TwoStep",
@@ -133,7 +121,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="200",
         scores=scores.two_step,
-        best="70.6",
     ),
     Entry(
         "meta/Harlow",
@@ -142,7 +129,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 6},
         length="6",
         scores=scores.harlow,
-        best="5.5",
     ),
     Entry(
         "meta/TabularMDP",
@@ -151,7 +137,6 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 10},
         length="100",
         scores=scores.tabular_mdp,
-        best="156.2 to 218.4",
     ),
     Entry(
         "meta/AnyMDP",
@@ -160,6 +145,5 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 8},
         length="8-256",
         scores=scores.any_mdp,
-        best="27.4 to 471",
     ),
 )

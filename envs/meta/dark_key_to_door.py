@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.meta.dark_room import Room, cells
-from rlformers.envs.meta.task import split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, split_tasks
 from rlformers.envs.wrappers.trial import in_trials
 
 
@@ -44,7 +44,7 @@ class DarkKeyToDoor(Room):
         ValueError: A size below 2, a length below 1, or an unknown split.
     """
 
-    def __init__(self, size: int = 9, episode_length: int = 50, split: str = "train"):
+    def __init__(self, size: int = 9, episode_length: int = 50, split: str = DEFAULT_SPLIT):
         super().__init__(size, episode_length)
         self.tasks = split_tasks(size**4, split)  # key's cell times number of cells, plus door's cell
 

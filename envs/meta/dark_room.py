@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Discrete, MultiDiscrete
 from rlformers.envs.wrappers.trial import in_trials
 from rlformers.errors import UserError
@@ -74,7 +74,7 @@ class DarkRoom(Room):
         UserError: An even size, a size below 2 or a length below 1, or an unknown split.
     """
 
-    def __init__(self, size: int = 9, episode_length: int = 20, once: bool = False, split: str = "train"):
+    def __init__(self, size: int = 9, episode_length: int = 20, once: bool = False, split: str = DEFAULT_SPLIT):
         super().__init__(size, episode_length)
         if size % 2 == 0:
             raise UserError(f"env_kwargs.size: need an odd number, so that there is a centre, got {size}")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.meta.task import FixedLengthEnvironment, split_tasks
+from rlformers.envs.meta.task import DEFAULT_SPLIT, FixedLengthEnvironment, split_tasks
 from rlformers.envs.spaces import Box
 from rlformers.envs.wrappers.trial import in_trials
 
@@ -46,7 +46,7 @@ class PointRobot(FixedLengthEnvironment):
         UserError: A length below 1, or an unknown split.
     """
 
-    def __init__(self, episode_length: int = 20, dense: bool = False, split: str = "train"):
+    def __init__(self, episode_length: int = 20, dense: bool = False, split: str = DEFAULT_SPLIT):
         super().__init__(episode_length)
         self.dense = dense
         self.arcs = (split_tasks(NUM_ARCS, split) + 3) % NUM_ARCS  # held out are 1, 3, 8, 13, 16: none at an end

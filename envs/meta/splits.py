@@ -1,19 +1,29 @@
 """Whether an evaluation on held-out tasks is one: the split that environments are built with.
 
-An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table of them). Where
-that may be None, the constructor has an argument `tasks`, too: then those are played, and without them split=train.
+An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table
+of them). If that is None, the tasks are those of another argument, `tasks` or `ruleset`, and without
+it those of `DEFAULT_SPLIT`.
 """
 
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from rlformers.envs.meta.task import DEFAULT_SPLIT
 from rlformers.envs.registry import entries, load, whole
 from rlformers.envs.spec import Entry
 
+# Arguments that name the tasks one by one.
+NAMED = ("tasks", "ruleset")
+
 
 def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
-    """The split that an environment is built with; None if it has none or `tasks`, or is not registered by this id."""
+    """The split that an environment is built with.
+
+    Returns:
+        One of `SPLITS`. None if it has no split, if its tasks are named one by one, or if nothing
+        has this id.
+    """
     entry = entries().get(env)
     if entry is None:
         return None
@@ -22,7 +32,8 @@ def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
     if parameter is None:
         return None
     given = {"split": parameter.default, **entry.kwargs, **env_kwargs}
-    return "train" if given["split"] is None and given.get("tasks") is None else given["split"]
+    named = any(given.get(key) is not None for key in NAMED)
+    return DEFAULT_SPLIT if given["split"] is None and not named else given["split"]
 
 
 def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_kwargs: Mapping[str, Any]) -> str | None:
@@ -34,7 +45,8 @@ def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_k
     if split_of(env, env_kwargs) != "heldout" or trained == "train":
         return None
     if trained is None:
-        return "env_kwargs.split: trained with env_kwargs.tasks, which may be tasks of split=heldout"
+        named = next((key for key in NAMED if trained_kwargs.get(key) is not None), NAMED[0])
+        return f"env_kwargs.split: trained with env_kwargs.{named}, which may be of split=heldout"
     return (
         f"env_kwargs.split: trained with split={trained}, which has the tasks of split=heldout too; "
         "train with env_kwargs.split=train to hold them out"

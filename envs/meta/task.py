@@ -11,6 +11,12 @@ from rlformers.errors import UserError
 
 SPLITS = ("all", "train", "heldout")
 
+# What every environment plays by default whose `train` and `heldout` are drawn from one distribution of tasks: a run
+# that says nothing of splits can then be tested with split=heldout. The default is `all` where `train` would be another
+# problem than the one that is known by the environment's name (bandits: the best arm has an even number), or where no
+# task can be held out (projections). `tests/envs/test_splits.py` looks at all of them.
+DEFAULT_SPLIT = "train"
+
 
 class MetaEnvironment(PlainEnvironment):
     """An environment with a distribution of tasks.

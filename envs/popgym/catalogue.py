@@ -15,7 +15,6 @@ def _levels(
     arguments: str,
     values: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]],
     lengths: tuple[str, str, str],
-    best: tuple[str, str, str] = ("1", "1", "1"),
     shown: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]] | None = None,
     truncation: str = "bootstraps",
 ) -> list[Entry]:
@@ -24,7 +23,7 @@ def _levels(
     `arguments` of its constructor take `values`; `summary` has fields for what is `shown`, by default the same.
     """
     target = f"rlformers.envs.popgym.{module}:{family}"
-    levels = zip(("Easy", "Medium", "Hard"), values, lengths, best, shown or values, strict=True)
+    levels = zip(("Easy", "Medium", "Hard"), values, lengths, shown or values, strict=True)
     return [
         Entry(
             f"popgym/{family}{level}",
@@ -33,11 +32,10 @@ def _levels(
             dict(zip(arguments.split(), value, strict=True)),
             previous_action=True,
             length=length,
-            best=ceiling,
             scores=partial(popgym_scores, f"{family}{level}"),
             truncation=truncation,
         )
-        for level, value, length, ceiling, words in levels
+        for level, value, length, words in levels
     ]
 
 
@@ -86,7 +84,6 @@ ENTRIES: tuple[Entry, ...] = (
         "num_decks",
         ((1,), (2,), (3,)),
         ("51", "103", "155"),
-        ("0.527", "0.519", "0.509"),
     ),
     *_levels(
         "PositionOnlyCartPole",
@@ -103,7 +100,6 @@ ENTRIES: tuple[Entry, ...] = (
         "max_steps_in_episode",
         ((200,), (150,), (100,)),
         ("200", "150", "100"),
-        ("0.911", "0.882", "0.823"),
     ),
     *_levels(
         "VelocityOnlyCartPole",
@@ -120,7 +116,6 @@ ENTRIES: tuple[Entry, ...] = (
         "noise_sigma",
         ((0.1,), (0.2,), (0.3,)),
         ("8-200", "8-200", "8-200"),
-        ("0.993 to 1", "0.661 to 1", "0.405 to 1"),
     ),
     *_levels(
         "NoisyPositionOnlyPendulum",
@@ -129,7 +124,6 @@ ENTRIES: tuple[Entry, ...] = (
         "noise_sigma",
         ((0.1,), (0.2,), (0.3,)),
         ("200", "200", "200"),
-        ("0.904 to 0.911", "0.908 to 0.911", "0.902 to 0.911"),
     ),
     *_levels(
         "MultiarmedBandit",
@@ -138,7 +132,6 @@ ENTRIES: tuple[Entry, ...] = (
         "num_bandits max_steps_in_episode",
         ((10, 200), (20, 400), (30, 600)),
         ("200", "400", "600"),
-        ("0.723 to 0.831", "0.822 to 0.914", "0.860 to 0.940"),
         truncation="terminates",
     ),
     *_levels(
@@ -148,7 +141,6 @@ ENTRIES: tuple[Entry, ...] = (
         "num_decks deck_type",
         ((1, "colors"), (2, "colors"), (1, "ranks")),
         ("52-104", "104-208", "52-104"),
-        ("0.816 to 1", "0.815 to 1", "0.698 to 1"),
         truncation="terminates",
     ),
     *_levels(
@@ -158,7 +150,6 @@ ENTRIES: tuple[Entry, ...] = (
         "board_size",
         ((8,), (10,), (12,)),
         ("12-64", "12-100", "12-144"),
-        ("0.509 to 1", "0.581 to 1", "0.589 to 1"),
         truncation="terminates",
     ),
     *_levels(
@@ -168,7 +159,6 @@ ENTRIES: tuple[Entry, ...] = (
         "board_size num_mines",
         ((4, 2), (6, 6), (8, 10)),
         ("1-14", "1-30", "1-54"),
-        ("0.766", "0.633 to 0.661", "at most 0.686"),
         truncation="terminates",
     ),
     *_levels(
@@ -178,7 +168,6 @@ ENTRIES: tuple[Entry, ...] = (
         "maze_size",
         ((10,), (14,), (18,)),
         ("49-1023", "97-1023", "161-1023"),
-        ("0.982 with known mazes", "0.957 with known mazes", "0.919 with known mazes"),
         ((11,), (15,), (19,)),
     ),
     *_levels(
@@ -188,7 +177,6 @@ ENTRIES: tuple[Entry, ...] = (
         "maze_size",
         ((10,), (14,), (18,)),
         ("10-1023", "14-1023", "18-1023"),
-        ("0.979 with known mazes", "0.965 with known mazes", "0.949 with known mazes"),
         ((11,), (15,), (19,)),
     ),
 )

@@ -2,106 +2,79 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rlformers.envs.constructor_arguments import check_arguments
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.spec import TRUNCATIONS
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
+from rlformers.envs.wrappers.keys import TrialConfig, WrapConfig
 from rlformers.envs.wrappers.partial_observability import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
 from rlformers.envs.wrappers.random_projection import RandomProjection
 from rlformers.envs.wrappers.timing import ActionRepeat, RewardDelay
-from rlformers.envs.wrappers.trial import INPUTS, Trial
+from rlformers.envs.wrappers.trial import Trial
 from rlformers.errors import UserError
 
 
 def wrap(
-    env: Environment,
-    action_repeat: int = 1,
-    time_limit: int | None = None,
-    mask: Any = None,
-    projection: Any = None,
-    noise: float = 0.0,
-    delay: int = 0,
-    frame_drop: float = 0.0,
-    flicker: float = 0.0,
-    period: int = 1,
-    flag: bool = False,
-    reward_delay: int = 0,
-    truncation: str | None = None,
-    previous_action: bool = False,
-    reward_input: bool = False,
-    episode_start: bool = False,
-    around: Callable[[Environment], Environment] = lambda env: env,
+    env: Environment, *, around: Callable[[Environment], Environment] = lambda env: env, **keys: Any
 ) -> Environment:
-    """Put wrappers around an environment, in the order of the arguments: `action_repeat` innermost.
+    """Put wrappers around an environment, in the order of the fields of `WrapConfig`, `action_repeat` innermost.
 
-    What a default says is not added: a sensor first sees less (mask, noise), then is late (delay), then loses or blanks
-    what it sends; all of them count the agent's steps, not those that an action is repeated for. What the agent is told
-    of the step before is of this step and never blank. Trials are played of what these wrappers make of the environment
-    inside, so that an episode is an attempt; from `truncation` on they are about the trial.
+    A wrapper whose key has its default is not added. A sensor first sees less (mask, noise), then is late (delay), then
+    loses or blanks what it sends. All of them count the agent's steps, not those that an action is repeated for. What
+    the agent is told about the step before is never blank or late. Trials go around the wrappers up to `reward_delay`,
+    so that an episode is an attempt; `truncation` and the keys after it are about the trial.
 
     Args:
         env: Any environment.
-        action_repeat: k of `ActionRepeat`.
-        time_limit: Steps of `TimeLimit`, those of the agent.
-        mask: Entries to hide, see `Mask`.
-        projection: Arguments of `RandomProjection` as a mapping, of which `distribution` must be given.
-        noise: Standard deviation of `Noise`.
-        delay: Steps of `Delay`.
-        frame_drop: Probability of `FrameDrop`.
-        flicker: Probability of `Flicker`.
-        period: k of `PeriodicObservation`.
-        flag: Tell the agent which observations are blank or old, for the last three.
-        reward_delay: Steps of `RewardDelay`.
-        truncation: "terminates" is `TruncationTerminates`, "bootstraps" and None leave ends as they are. Before,
-            `make_env` has reported what belongs to the task as terminations, if it is None (`Entry.truncation`).
-        previous_action: Show the agent its last action, see `PreviousAction`.
-        reward_input: Show the agent its last reward, see `RewardInput`; after `reward_delay`, what it was paid.
-        episode_start: Show the agent a start flag, see `EpisodeStart`.
         around: What comes between `reward_delay` and `truncation`, see `in_trials`.
+        **keys: Fields of `WrapConfig`; `projection` is a mapping of the fields of `ProjectionConfig`.
 
     Raises:
-        UserError: One line that names `wrap.<argument>`, what is allowed and what was given.
+        UserError: One line that names `wrap.<key>`, what is allowed and what was given.
     """
-    if flag and not frame_drop and not flicker and period == 1:
+    check_arguments(WrapConfig, keys, "wrap", "need one of")
+    given = WrapConfig(**keys)
+    if given.flag and not given.frame_drop and not given.flicker and given.period == 1:
         raise UserError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
-    if truncation not in (None, *TRUNCATIONS):
-        raise UserError(f"wrap.truncation: need null or one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
+    if given.truncation not in (None, *TRUNCATIONS):
+        raise UserError(f"wrap.truncation: need null or one of {', '.join(TRUNCATIONS)}, got {given.truncation!r}")
     trial = env if isinstance(env, Trial) else None
     if trial is not None:
         env = trial.env
-    if action_repeat != 1:
-        env = ActionRepeat(env, action_repeat)
-    if time_limit is not None:
-        if time_limit < 1:
-            raise UserError(f"wrap.time_limit: need at least 1, got {time_limit}")
-        env = TimeLimit(env, time_limit)
-    if mask is not None:
-        env = Mask(env, mask)
-    env = _projected(env, projection or {})
-    if noise:
-        env = Noise(env, noise)
-    if delay:
-        env = Delay(env, delay)
-    if frame_drop:
-        env = FrameDrop(env, frame_drop, flag)
-    if flicker:
-        env = Flicker(env, flicker, flag)
-    if period != 1:
-        env = PeriodicObservation(env, period, flag)
-    if reward_delay:
-        env = RewardDelay(env, reward_delay)
+    if given.action_repeat != 1:
+        env = ActionRepeat(env, given.action_repeat)
+    if given.time_limit is not None:
+        if given.time_limit < 1:
+            raise UserError(f"wrap.time_limit: need at least 1, got {given.time_limit}")
+        env = TimeLimit(env, given.time_limit)
+    if given.mask is not None:
+        env = Mask(env, given.mask)
+    env = _projected(env, keys.get("projection") or {})
+    if given.noise:
+        env = Noise(env, given.noise)
+    if given.delay:
+        env = Delay(env, given.delay)
+    if given.frame_drop:
+        env = FrameDrop(env, given.frame_drop, given.flag)
+    if given.flicker:
+        env = Flicker(env, given.flicker, given.flag)
+    if given.period != 1:
+        env = PeriodicObservation(env, given.period, given.flag)
+    if given.reward_delay:
+        env = RewardDelay(env, given.reward_delay)
     if trial is not None:
         env = trial if env is trial.env else trial.around(env)
     env = around(env)
-    if truncation == "terminates":
+    if given.truncation == "terminates":
         env = TruncationTerminates(env)
-    if previous_action:
+    if given.previous_action:
         env = PreviousAction(env, start_flag=False)
-    if reward_input:
+    if given.reward_input:
         env = RewardInput(env)
-    if episode_start:
+    if given.episode_start:
         env = EpisodeStart(env)
     return env
 
@@ -118,7 +91,7 @@ def in_trials(env: Environment, keys: Mapping[str, Any]) -> tuple[Callable[[Envi
             environment plays trials by itself.
     """
     check_arguments(Trial, keys, "trial", "need one of", taken={"env"})
-    meant = {"truncate": False, "inner_reset": "resample", "inputs": list(INPUTS), "episodes": None, "steps": None}
+    meant = asdict(TrialConfig())
     given = {key: value for key, value in keys.items() if _plain(value) != meant[key]}
     if not given:
         return lambda env: env, False

@@ -25,9 +25,9 @@ from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.envs.meta.task import distribution, sample_task
 from rlformers.envs.wrappers.agent_inputs import extend, flag_space, is_packed, null_action, reward_space, seen_action
+from rlformers.envs.wrappers.keys import INPUTS
 from rlformers.errors import UserError
 
-INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 INNER_RESETS = ("resample", "same")
 # Attempts of a trial that only a number of steps ends, reported one by one.
 RECORDED = 10

@@ -9,7 +9,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlformers.config.ppo import PPOConfig, require
+from rlformers.envs.wrappers.keys import ProjectionConfig, TrialConfig, WrapConfig
 from rlformers.errors import UserError
+
+__all__ = [
+    "CheckpointConfig",
+    "CoreConfig",
+    "EncoderConfig",
+    "EvalConfig",
+    "EvaluateConfig",
+    "ExperimentConfig",
+    "InspectConfig",
+    "ModelConfig",
+    "PPOConfig",
+    "PlayConfig",
+    "ProjectionConfig",
+    "TrialConfig",
+    "WandbConfig",
+    "WatchConfig",
+    "WrapConfig",
+]
 
 POLICIES = ("auto", "categorical", "gaussian", "tanh_gaussian")
 COMPUTE_DTYPES = ("float32", "tfloat32", "bfloat16")
@@ -17,7 +36,6 @@ FINAL_NORMS = ("layer", "rms", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
-TRIAL_INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 # Keys that say how a run is run rather than what it computes.
 RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
 
@@ -90,54 +108,6 @@ class ModelConfig:
             -100 <= low <= high <= 100, "model.log_std_min", f"-100 to model.log_std_max={high}, itself <= 100", low
         )
         require(low <= self.log_std <= high, "model.log_std", f"{low} to {high}", self.log_std)
-
-
-@dataclass(frozen=True)
-class ProjectionConfig:
-    """Sensors and motors that nobody has seen before, drawn per episode or trial (`RandomProjection`)."""
-
-    distribution: str | None = None  # orthogonal or gaussian matrices; null: no projection
-    observation_size: int | None = None  # numbers that the agent sees; default: as many as there are
-    action_size: int | None = None  # continuous actions of the agent; default: as many as there are
-    project_actions: bool = True  # or permute discrete ones
-
-
-@dataclass(frozen=True)
-class WrapConfig:
-    """Wrappers around the environment, in this order from the inside out (`envs/wrappers/keywords.py`)."""
-
-    action_repeat: int = 1  # repeat every action this many times
-    time_limit: int | None = None  # truncate after this many steps of the agent
-    mask: Any = None  # entries of the observation to hide: a list of indices, velocities or positions
-    projection: ProjectionConfig = field(default_factory=ProjectionConfig)  # of what the mask leaves
-    noise: float = 0.0  # standard deviation of Gaussian noise on the observation
-    delay: int = 0  # observations arrive this many steps late
-    frame_drop: float = 0.0  # probability that an observation is replaced by the last one seen
-    flicker: float = 0.0  # probability of a blank observation
-    period: int = 1  # show every period-th observation; the others are blank
-    flag: bool = False  # tell the agent which observations are old or blank
-    reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
-    truncation: str | None = (
-        None  # bootstraps: the value at a time limit counts; terminates: it is 0; null: as the task
-    )
-    previous_action: bool = False  # show the agent its last action; popgym environments always do
-    reward_input: bool = False  # show the agent its last reward
-    episode_start: bool = False  # mark the first observation of an episode
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """Several episodes of an environment as one, through which the memory lasts (`Trial`, docs/meta-rl.md).
-
-    Around what `wrap.reward_delay` and the keys before it make of the environment. Those that play trials by themselves
-    take these keys as `env_kwargs`.
-    """
-
-    episodes: int | None = None  # a trial terminates after this many; null, with steps: no trials
-    steps: int | None = None  # a trial ends after this many, wherever its episode stands
-    truncate: bool = False  # it is truncated by steps, instead of terminated
-    inner_reset: str = "resample"  # the start of every episode, or all of a trial from the same
-    inputs: list[str] = field(default_factory=lambda: list(TRIAL_INPUTS))  # what the agent sees of the step before
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,8 @@ def cost(core: Core, width: int) -> Cost:
     return Cost(
         num_floats(state),
         sum(leaf.size for leaf in jax.tree.leaves(core)),
-        operations(jax.make_jaxpr(lambda c, *args: c.step(*args))(core, state, x, start).jaxpr, arithmetic),
-        operations(jax.make_jaxpr(lambda c, *args: c.scan(*args))(core, state, xs, starts).jaxpr, arithmetic)
-        // SEGMENT,
+        operations(step.jaxpr, arithmetic),
+        operations(scan.jaxpr, arithmetic) // SEGMENT,
         core.window,
     )
 

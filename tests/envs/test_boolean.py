@@ -162,7 +162,7 @@ def test_bayes_rule_is_the_stated_optimum(stream):
     answers[:count] = [bayes(functions, *row) for row in zip(xs[:count], labels[:count], strict=True)]
     returns = np.asarray(program(keys, answers)[1]).sum(1)[:count]
     np.testing.assert_allclose(returns, (answers == labels)[:count].mean(1), rtol=1e-5)
-    assert abs(returns.mean() - float(entries()[f"memory/{name}"].best)) < 4 * returns.std() / np.sqrt(count)
+    assert abs(returns.mean() - float(entries()[f"memory/{name}"].best_in_words)) < 4 * returns.std() / np.sqrt(count)
     for examples in (5, 20):
         returns = (answers == labels)[:count, :examples].mean(1)
         ceiling = known_scores(f"memory/{name}", env_params={"examples": examples}).ceiling

@@ -259,8 +259,6 @@ def test_all_together_in_the_order_of_the_config():
     assert order[:4] == [EpisodeStart, RewardInput, PreviousAction, TruncationTerminates]
     assert order[4:9] == [RewardDelay, PeriodicObservation, Flicker, FrameDrop, Delay]
     assert order[9:] == [Noise, RandomProjection, Mask, TimeLimit, ActionRepeat]
-    names = [*inspect.signature(wrap).parameters.values()][1:-1]  # `around` is not the user's
-    assert {name.name: name.default for name in names} == asdict(WrapConfig()) | {"projection": None}
     inside, outside = list(inspect.signature(RandomProjection).parameters.values()), asdict(ProjectionConfig())
     assert {name.name for name in inside} - {"env", "split"} == set(outside)
     env = Flatten(wrap(Count(VECTOR, show_vector), **asdict(config)))

@@ -132,7 +132,7 @@ def test_nobody_survives_two_clicks_of_minesweeper_more_often(level):
     entry = BUILT_IN[f"popgym/MineSweeper{level}"]
     ceiling = entry.scores().ceiling
     if level == "Medium":  # played, see below
-        assert ceiling < max(bounds) and entry.best == f"{ceiling} to {max(bounds):.3f}"
+        assert ceiling < max(bounds) and entry.best_in_words == f"{ceiling} to {max(bounds):.3f}"
     else:
         assert ceiling == round(max(bounds), 3)
 

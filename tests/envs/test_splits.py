@@ -1,5 +1,6 @@
 """Held-out tasks are other tasks, and those that were trained on are noticed."""
 
+import re
 from importlib.resources import files
 
 import jax
@@ -12,6 +13,7 @@ from rlformers.envs.memory.tmaze import TMaze
 from rlformers.envs.meta.alchemy import AXIS_ORDERS, CORNERS, UNROTATIONS, Alchemy
 from rlformers.envs.meta.projected_cartpole import projected_cartpole
 from rlformers.envs.meta.splits import overlap, split_of
+from rlformers.envs.meta.task import DEFAULT_SPLIT
 from rlformers.envs.registry import make_env
 from rlformers.errors import UserError
 
@@ -21,6 +23,7 @@ HELD_OUT = {"split": "heldout"}
 
 def test_the_split_of_an_environment():
     assert split_of("meta/DarkRoom", {}) == "train" and split_of("meta/BernoulliBandit", {}) == "all"
+    assert split_of("meta/Alchemy", {}) == "train"
     assert split_of("meta/Alchemy", {"episodes": 2, **HELD_OUT}) == "heldout"
     assert split_of("memory/TMaze", {}) is None and split_of("gymnasium/Any-v0", {}) is None
 
@@ -129,6 +132,32 @@ def test_every_split_is_looked_at():
     modules = {module.rpartition(".")[2] for module in extras}
     takes_split = {name for name in modules if "split: str" in (ADAPTERS / f"{name}.py").read_text()}
     assert takes_split == ELSEWHERE
+
+
+# What does not train on split=train by default, and why.
+OTHER_DEFAULTS = {
+    "bandits:make_bernoulli_bandit": "split=train is another problem: its best arm has an even number",
+    "bandits:make_gaussian_bandit": "the same",
+    "projected_cartpole:make_projected_cartpole": "nothing is held out",
+}
+
+
+def test_the_default_split_is_train():
+    """One rule, at `DEFAULT_SPLIT`: what says nothing of splits can be tested with split=heldout."""
+    seen = set()
+    for name, entry in registry.BUILT_IN.items():
+        target = str(entry.target).rpartition("envs.")[2].partition(".")[2]
+        if not entry.extra and (split := split_of(name, {})) is not None:
+            assert split == ("all" if target in OTHER_DEFAULTS else DEFAULT_SPLIT), name
+            if split == DEFAULT_SPLIT:
+                assert overlap(name, {}, name, HELD_OUT) is None, name
+            seen.add(target)
+    assert set(OTHER_DEFAULTS) < seen
+    # Those that need a package: `split` is None where other arguments name the tasks, see `splits`.
+    for module in ("xland", "xland_benchmark", "xland_rulesets", "playground_meta"):
+        source = (ADAPTERS / f"{module}.py").read_text()
+        assert re.findall(r"split: str(?: \| None)? = (\w+|\"\w+\")", source) in (["None"], ["DEFAULT_SPLIT"]), module
+        assert "DEFAULT_SPLIT" in source
 
 
 @pytest.mark.parametrize("target", FOUND_OUT)

@@ -198,7 +198,7 @@ def test_scripted_players_reach_the_stated_return(game):
     total, final = play(game, params)
     assert (final == 5).all() and (total[:40] == 5).all()
     greedy = total[40:]
-    stated, bound = map(float, entries()[f"memory/{game.name}"].best.split(" to "))
+    stated, bound = map(float, entries()[f"memory/{game.name}"].best_in_words.split(" to "))
     assert abs(greedy.mean() - stated) < 4 * greedy.std() / np.sqrt(len(greedy))
     assert greedy.max() <= bound == known_scores(f"memory/{game.name}").ceiling
     assert known_scores(f"memory/{game.name}", env_params={"apple_reward": 0.0}).ceiling == 5

@@ -9,12 +9,13 @@ import pytest
 
 from rlformers.command.main import main
 from rlformers.config.compose import compose
-from rlformers.config.schema import TRIAL_INPUTS, TrialConfig
+from rlformers.config.schema import TrialConfig
 from rlformers.envs.environment import never_truncates
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import TimeLimit
+from rlformers.envs.wrappers.keys import INPUTS
 from rlformers.envs.wrappers.random_projection import RandomProjection
-from rlformers.envs.wrappers.trial import INPUTS, Trial
+from rlformers.envs.wrappers.trial import Trial
 from rlformers.experiment.program.build import make_environment
 
 
@@ -84,7 +85,7 @@ def test_a_trial_of_popgym_says_itself_what_it_shows():
 
 def test_the_keys_are_those_of_the_wrapper():
     parameters = inspect.signature(Trial).parameters
-    assert TRIAL_INPUTS == INPUTS and set(vars(TrialConfig())) == set(parameters) - {"env"}
+    assert TrialConfig().inputs == list(INPUTS) and set(vars(TrialConfig())) == set(parameters) - {"env"}
     for name, value in vars(TrialConfig()).items():
         assert list(parameters[name].default) == value if name == "inputs" else parameters[name].default == value
     assert make_env("memory/TMaze", trial=vars(TrialConfig()), raw=True)[0].__class__.__name__ == "TMaze"
