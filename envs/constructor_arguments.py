@@ -1,4 +1,4 @@
-"""Arguments that users give by name, against the signature of what takes them. Imports neither jax nor gymnax."""
+"""Checks a user's arguments against the signature of a function or class. Imports neither jax nor gymnax."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -14,17 +14,17 @@ def check_arguments(
 ) -> None:
     """Check names and types of arguments.
 
-    What fits an annotation is said by `rlformers.value_types.convert`; the values stay as they are.
+    `rlformers.value_types.convert` says what fits an annotation. The values are not changed.
 
     Args:
         function: What will be called with them, a function or a class. One with `**kwargs` takes any name.
         given: The arguments.
-        key: What stands before their names in messages, e.g. `env_kwargs`.
-        lead: What stands before the names that there are, e.g. `env 'memory/Copy' has`.
-        taken: Arguments that are not for users to give.
+        key: The prefix of their names in messages, e.g. `env_kwargs`.
+        lead: The words before the list of known names, e.g. `env 'memory/Copy' has`.
+        taken: Arguments that users may not give.
 
     Raises:
-        UserError: An argument that there is not, or of another type than its annotation; one line that names it.
+        UserError: An unknown argument, or one of the wrong type. One line names it.
     """
     parameters = _signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
@@ -40,7 +40,7 @@ def check_arguments(
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """With annotations as objects, unless they are names that only a type checker knows."""
+    """The signature, with annotations as objects unless only a type checker knows their names."""
     try:
         return inspect.signature(function, eval_str=True)
     except Exception:  # whatever an annotation raises
@@ -49,10 +49,10 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 @contextmanager
 def naming(key: str, given: Collection[str]) -> Iterator[None]:
-    """Put `key` before errors that begin with the bare name of an argument which the user has given there.
+    """Put `key` before errors that begin with the bare name of one of the given arguments.
 
     Raises:
-        UserError: As what runs inside.
+        UserError: Whatever the body raises.
     """
     try:
         yield

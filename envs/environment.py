@@ -1,9 +1,9 @@
 """The environment protocol: gymnax 1.x's own, and the base of our wrappers.
 
 `reset(key, params) -> obs, state` and `step(key, state, action, params) -> obs, state, reward, terminated, truncated,
-info`, which resets itself and keeps the last observation of the episode in `info["final_observation"]`. Both come from
-`Environment`; an environment implements `reset_env`, `step_env` (five values, no reset) and, where its time limit is
-not `state.time >= params.max_steps_in_episode`, `is_truncated`.
+info`. `step` resets by itself and keeps the last observation of the episode in `info["final_observation"]`. Both come
+from `Environment`. An environment implements `reset_env` and `step_env` (five values, no reset). It implements
+`is_truncated` too if its time limit is not `state.time >= params.max_steps_in_episode`.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ Number = Any
 
 
 def need_at_least(name: str, value: Any, minimum: int) -> None:
-    """Check a field of params (arrays of vmapped params pass) or an argument, named with its prefix.
+    """Check a field of params or an argument, named with its prefix. Arrays of vmapped params pass.
 
     Raises:
         UserError: The value is below the minimum.
@@ -73,7 +73,7 @@ class TimedParams(EnvParams):
 
 
 def checked(params: Any) -> Any:
-    """The same params, after their `check`. For constructors that make their default params of what a user gives.
+    """The same params, after their `check`. For constructors that build default params from a user's arguments.
 
     Raises:
         UserError: As `check`.
@@ -83,15 +83,15 @@ def checked(params: Any) -> Any:
 
 
 def check_params(params: Any, env: Any = None) -> None:
-    """Check values of params where a user gives them.
+    """Check params where a user gives them.
 
-    Params are pytrees: jax builds them of anything (differences, axes, booleans), so that their constructors may check
-    nothing. What has something to check has a method for it: params a `check()`, or an environment, or a wrapper of it,
-    a `check_params(params)`.
+    Params are pytrees. jax builds them from anything (differences, axes, booleans), so their constructors must check
+    nothing. Checks stand in a method `check()` of the params, or `check_params(params)` of the environment or a
+    wrapper.
 
     Args:
-        params: Of the environment. A time limit is 1 or more, whoever made them.
-        env: The environment; None: only what the params say themselves.
+        params: Of the environment. A time limit must be 1 or more in any case.
+        env: The environment; None: only `params.check()` is called.
 
     Raises:
         UserError: As those methods, or a time limit below 1.
@@ -128,10 +128,10 @@ class PlainEnvironment(Environment):
 class Wrapper(Environment):
     """An environment around another one, with the same params.
 
-    Wrappers transform `reset_env` and `step_env`, hence sit INSIDE the automatic reset of the outermost one: nothing
-    they add to an observation can be left over from the episode before. A wrapper that needs memory of its own makes
-    its state a NamedTuple whose field `env_state` is the state of the wrapped environment; one that needs none uses
-    the inner state itself and overrides nothing below.
+    Wrappers transform `reset_env` and `step_env`, so they sit INSIDE the automatic reset of the outermost one. Nothing
+    that they add to an observation can be left over from the episode before. A wrapper with a memory of its own has a
+    NamedTuple as its state, whose field `env_state` is the state of the wrapped environment. A wrapper without one uses
+    the inner state itself.
     """
 
     def __init__(self, env: Environment):
@@ -144,10 +144,10 @@ class Wrapper(Environment):
     def step(
         self, key: PRNGKeyArray, state: Any, action: Any, params: Any = None
     ) -> tuple[Any, Any, Array, Array, Array, dict]:
-        """A step, and the reset of copies whose episode it ended; what gymnax's own step returns, bit for bit.
+        """A step, and a reset if it ended the episode. Returns what gymnax's own step returns, bit for bit.
 
-        A reset that costs more than a step is computed where it is needed only (`lazy_resets`). An environment on the
-        host must learn which of its copies need one (`host_resets`).
+        A reset that costs more than a step is computed only where it is needed (`lazy_resets`). An environment on the
+        host is told which of its copies need one (`host_resets`).
         """
         params = self.default_params if params is None else params
         if self.on_host:
@@ -162,7 +162,7 @@ class Wrapper(Environment):
         return obs, state, reward, terminated, truncated, info
 
     def check_params(self, params: Any) -> None:
-        """Let the wrapped environment check them, if it does (see `check_params` of this module)."""
+        """Let the wrapped environment check its params (see `check_params` of this module)."""
         if hasattr(self.env, "check_params"):
             self.env.check_params(params)
 
@@ -218,5 +218,5 @@ class Wrapper(Environment):
 
 
 def never_truncates(env: Environment) -> bool:
-    """Whether episodes of this environment only ever end by termination, as it declares itself."""
+    """Whether the environment declares that its episodes end by termination only."""
     return bool(getattr(env, "never_truncates", False))

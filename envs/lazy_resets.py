@@ -1,9 +1,9 @@
 """Resets that are computed only for the copies whose episode ended.
 
-A choice between a step and a reset, vmapped over copies of an environment, computes both for all of them, in every
-step. Where a reset costs more than a step (a maze is carved, a task drawn), it dominates. Here the copies that ended
-are gathered, and reset a few at a time until none is left. Every copy is reset with its own key, so episodes are those
-of the plain choice, bit for bit: nothing is drawn in advance, shared or used twice.
+A vmapped choice between a step and a reset computes both, for all copies and in every step. If a reset costs more than
+a step (a maze is carved, a task drawn), it dominates. Here the copies whose episode ended are gathered, and reset a few
+at a time until none is left. Every copy is reset with its own key, so its episodes are those of the plain choice, bit
+for bit: nothing is drawn in advance, shared or used twice.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.operations import operations
 
-# From a key and params the observation and state that an episode begins with, or any other pytree.
+# From a key and params to the first observation and state of an episode, or to any other pytree.
 Reset = Callable[[PRNGKeyArray, Any], Any]
 
 AT_A_TIME = 16  # a sixteenth of the copies is reset at a time
@@ -29,7 +29,7 @@ _everywhere: ContextVar[bool] = ContextVar("everywhere", default=False)
 
 @contextmanager
 def resets_everywhere() -> Iterator[None]:
-    """Trace plain choices: where copies are divided over devices, gathering those that ended would move all."""
+    """Trace plain choices. If copies are divided over devices, gathering those that ended would move them all."""
     token = _everywhere.set(True)
     try:
         yield
@@ -43,17 +43,16 @@ def reset_where(
     """`reset(key, params)` where an episode is done, else `otherwise`, leaf by leaf.
 
     Args:
-        reset: Gives a pytree of the shapes and dtypes of `otherwise`. It may close over static values only.
+        reset: Returns a pytree with the shapes and dtypes of `otherwise`. It may close over static values only.
         done: Whether the episode ended.
         key: Of this reset.
         params: All arrays that `reset` reads.
         otherwise: The pytree to keep.
-        lazily: Compute it for the copies that are done only; else for all of them (`reset_is_dear` says which is
-            faster).
+        lazily: Compute it only for the copies that are done, not for all (`reset_is_dear` says which is faster).
     """
     if not lazily or _everywhere.get():
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), reset(key, params), otherwise)
-    # Lists of leaves: transformations put flags into the places of values, which a user's Params may refuse.
+    # Lists of leaves, since transformations put flags in the place of values, which a user's Params may refuse.
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
     old, kind = jax.tree.flatten(jax.tree.map(jnp.asarray, otherwise))
 
@@ -75,7 +74,7 @@ def reset_where(
 
 
 def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[bool]) -> Callable[..., Any]:
-    """`reset_where` of B copies; `differ` says which leaves of the params do so between them."""
+    """`reset_where` for B copies; `differ` says which leaves of the params differ between copies."""
     axes = [0 if differs else None for differs in differ]
 
     @custom_vmap
@@ -98,7 +97,7 @@ def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[
 
     @among.def_vmap
     def among_groups(size: int, batched: Any, done: Array, key: Array, leaves: list[Any], old: list[Any]) -> Any:
-        """G groups of B copies are G x B copies: one loop for all."""
+        """G groups of B copies are G x B copies in one loop."""
         done, key, old = _batched(size, (batched[0], batched[1], batched[3]), (done, key, old))
         B = done.shape[1]
 
@@ -122,7 +121,7 @@ def _among(reset_from: Callable[[PRNGKeyArray, list[Array]], Any], differ: list[
 
 
 def _batched(size: int, flags: Any, trees: Any) -> Any:
-    """Trees with a leading axis of `size` in every leaf; the flags say which have it."""
+    """Trees with a leading axis of `size` in every leaf; the flags say which leaves already have it."""
     return jax.tree.map(lambda has, x: x if has else jnp.broadcast_to(x, (size, *x.shape)), flags, trees)
 
 
@@ -130,7 +129,7 @@ _dear: WeakKeyDictionary[Any, dict[Any, bool]] = WeakKeyDictionary()
 
 
 def reset_is_dear(env: Any, params: Any) -> bool:
-    """Whether a reset of an environment computes more than a step of it does, by the operations of both programs."""
+    """Whether a reset computes more than a step, by the operations of both programs."""
     known = _dear.setdefault(env, {})
     leaves, structure = jax.tree.flatten(params)
     structs = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in leaves]

@@ -6,11 +6,12 @@ group `rlformers.envs`, e.g. in their pyproject.toml
     [project.entry-points."rlformers.envs"]
     "mine/Maze" = "my_package.maze:Maze"
 
-where the object is called with `env_kwargs` and returns an `Environment`. Or it is an `Entry` (`rlformers.envs.spec`),
-which says more about it: arguments, length, scores, what its truncations are. Its name is that of the entry point.
+where the object is a function or class that takes `env_kwargs` and returns an `Environment`. It may also be an `Entry`
+(`rlformers.envs.spec`), which says more: arguments, length, scores, what its truncations mean. The name of the entry
+point is the id.
 
-An id that ends in `/*` stands for all that begin like it: `suite/Any-Name` is built with `env_id="Any-Name"`, and the
-constructor says which names there are.
+An id that ends in `/*` stands for every id with that beginning: `suite/Any-Name` is built with `env_id="Any-Name"`, and
+the constructor knows the names.
 """
 
 from __future__ import annotations
@@ -60,34 +61,34 @@ def register_env(
         name: The id, `suite/Name`.
         target: A constructor (a class, or a function that returns an `Environment`) or "module:constructor".
         summary: One line for `rlformers list envs`.
-        kwargs: Arguments that the id stands for.
+        kwargs: Arguments that belong to the id; `env_kwargs` override them.
         previous_action: Whether `make_env` adds the previous action and a start flag to its observations.
         length: Steps of an episode, for the list.
-        best: Return of the best policy, for the list.
-        scores: What is known about returns, for reports: a function of those arguments and params that change them in a
-            known way (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
+        best: Words about the best return, for the list, where `scores` do not say it.
+        scores: What is known about returns, for reports: a function of the arguments and params on which they depend
+            (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
         truncation: "terminates" if the last step of an episode is a finite horizon of the task, so that `make_env`
             reports truncations as terminations; "bootstraps" if it is a mere time limit.
-        replace: Take the place of what was registered under this id before, as a notebook's cell does that runs again.
+        replace: Replace what was registered under this id, e.g. when a notebook's cell runs again.
 
     Raises:
-        UserError: The id is taken, or is one of this package, or `truncation` is neither.
+        UserError: The id is taken, or belongs to this package, or `truncation` is neither of the two.
     """
     if truncation not in TRUNCATIONS:
         raise UserError(f"register_env: truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
     if name in BUILT_IN:
         raise UserError(
-            f"env: {name!r} is already registered, by rlformers itself, whose ids stay what they are; take another"
+            f"env: {name!r} is already registered, by rlformers itself, and cannot be replaced; choose another id"
         )
     if name in entries() and not replace:
-        raise UserError(f"env: {name!r} is already registered; replace=True puts this one in its place")
+        raise UserError(f"env: {name!r} is already registered; replace it with replace=True")
     _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores, truncation)
 
 
 def entries() -> dict[str, Entry]:
     """All environments by id: built-in ones, registered ones, and those of installed plug-ins."""
     plugins: dict[str, Entry] = {}
-    for point in importlib.metadata.entry_points(group="rlformers.envs"):  # of two the first, like an import
+    for point in importlib.metadata.entry_points(group="rlformers.envs"):  # the first of two wins, as in imports
         source = point.dist.name if point.dist else point.value
         plugins.setdefault(point.name, Entry(point.name, f"from {source}", point.value))
     return plugins | _entries
@@ -100,7 +101,9 @@ def ignored_plugins() -> list[str]:
     for point in importlib.metadata.entry_points(group="rlformers.envs"):
         source = point.dist.name if point.dist else point.value
         if point.name in taken:
-            lines.append(f"env: {point.name!r} from {source} is ignored: it is the id of one from {taken[point.name]}")
+            lines.append(
+                f"env: {point.name!r} from {source} is ignored: {taken[point.name]} has an environment of that id"
+            )
         taken.setdefault(point.name, source)
     return lines
 
@@ -121,23 +124,23 @@ def make_env(
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
-    Observations are made into what agents read, one float32 vector or an image or a dict of both (see
-    `flatten.Flatten`); those of popgym first get the previous action and a start flag
-    (`wrappers.PreviousAction`), as in the paper. Truncations are reported as terminations where the horizon belongs to
-    the task (`Entry.truncation`), unless `wrap` says what they are or `raw` is given.
+    Observations become what agents read: one float32 vector, an image, or a dict of both (see `flatten.Flatten`).
+    popgym's first get the previous action and a start flag (`wrappers.PreviousAction`), as in the paper. Where the
+    horizon belongs to the task (`Entry.truncation`), truncations are reported as terminations, unless `wrap` or `raw`
+    says otherwise.
 
     Args:
         env_id: An id that `names` lists.
         raw: Leave observations and ends as the environment defines them.
-        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
-        trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`; its `inputs` say what the agent is told
-            of the step before, of popgym's environments, too.
-        ignore: Parts of the observations that are left out, see `flatten.Flatten`.
+        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `keys.WrapConfig`.
+        trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`. Its `inputs` say what the agent is told
+            about the step before, for popgym's environments too.
+        ignore: Parts of the observations to leave out, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
-        UserError: Unknown id (the nearest is suggested), unknown or impossible argument, or an environment that cannot
-            be loaded; one line that names the key and what is allowed.
+        UserError: An unknown id (the nearest is suggested), an unknown or impossible argument, or an environment that
+            cannot be loaded. One line names the key and what is allowed.
     """
     from rlformers.envs.environment import check_params
 
@@ -174,7 +177,7 @@ def find(env_id: str) -> Entry:
     """The entry of an id, or the one that ends in `/*` and stands for it.
 
     Raises:
-        UserError: There is none: it is left out for a reason, or the nearest id is suggested.
+        UserError: There is none. The message gives the reason, or the nearest id.
     """
     known = entries()
     if env_id in known and not env_id.endswith("/*"):
@@ -191,7 +194,7 @@ def find(env_id: str) -> Entry:
 
 
 def whole(entry: Entry) -> Entry:
-    """An entry, or the one to which its target leads: an entry point may be one.
+    """The entry itself, or the `Entry` at its target: an entry point of a plug-in may lead to one.
 
     Raises:
         UserError: As `load`.
@@ -204,13 +207,13 @@ def load(entry: Entry) -> Callable[..., Any]:
     """The constructor of an entry.
 
     Raises:
-        UserError: It cannot be imported; one line that says why, and what to install if that is all that is missing.
+        UserError: It cannot be imported. One line says why, or what to install if only a package is missing.
     """
     return _imported(whole(entry))
 
 
 def _imported(entry: Entry) -> Any:
-    """What stands at the target of an entry."""
+    """The object at the target of an entry."""
     if not isinstance(entry.target, str):
         return entry.target
     module, _, attribute = entry.target.partition(":")
@@ -227,7 +230,7 @@ def _imported(entry: Entry) -> Any:
 
 @contextmanager
 def _saying_what_to_install(entry: Entry) -> Iterator[None]:
-    """Adapters import the package of an extra where they are imported, or where they build an environment of it.
+    """Adapters import the package of an extra when they are imported, or when they build an environment.
 
     Raises:
         UserError: A module is missing, and the entry names an extra; one line.
@@ -242,11 +245,11 @@ def _saying_what_to_install(entry: Entry) -> Iterator[None]:
 
 
 def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[str, Any]) -> Environment:
-    """Call a constructor. What it says of the arguments of a user is passed on in one line that shows them.
+    """Call a constructor. If it fails, one line shows its message and the user's arguments.
 
     Raises:
-        UserError: It does not take them.
-        CodeError: The same of an environment of a user, whose error is the cause.
+        UserError: It does not take the arguments.
+        CodeError: The same, for an environment of a user; its error is the cause.
     """
     try:
         return constructor(**(entry.kwargs | env_kwargs))
@@ -258,10 +261,10 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
         named = key in ("env", *env_kwargs) or key.startswith("env_kwargs.")
         if not env_kwargs or (named and isinstance(error, ValueError)):
             raise
-        if not isinstance(error, TypeError | ValueError):  # of others the text alone says little: '9x9' of a KeyError
+        if not isinstance(error, TypeError | ValueError):  # the text alone may say little: a KeyError's is '9x9'
             reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
         line = f"env_kwargs: env {entry.name!r} cannot be built with {env_kwargs}: {reason}"
-        # Of ours, and those of packages that we adapt, the line says enough: they complain of the arguments.
+        # Our own environments and adapters complain about the arguments, so the line says enough.
         adapted = str(entry.target).startswith(__package__)
         raise complaint(line, error, installed=not adapted) from error
 
@@ -269,17 +272,17 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
 def replace_params(params: Any, env: Environment | None = None, /, **changes: Any) -> Any:
     """Params with some fields changed, e.g. `replace_params(params, env, length=20)`.
 
-    A field keeps the type of its present value: an int takes an int, a float a float or an int, a bool a bool, an array
+    A field keeps its type: an int takes an int, a float takes a float or an int, a bool takes a bool, an array takes
     numbers of its shape. A time limit is 1 or more.
 
     Args:
-        params: What to change; it stays as it is.
-        env: Whose params they are. With it, its `check_params` looks at the result as well.
+        params: The params to start from; they are not modified.
+        env: The environment. If given, its `check_params` checks the result too.
         **changes: New values by field.
 
     Raises:
-        UserError: Unknown field, wrong type or impossible value; the message names `env_params.<field>` and what is
-            allowed.
+        UserError: An unknown field, a wrong type or an impossible value. The message names `env_params.<field>` and
+            what is allowed.
     """
     allowed = [field.name for field in dataclasses.fields(params)]
     for name in changes:

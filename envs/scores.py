@@ -32,12 +32,11 @@ def known_scores(
 ) -> Scores | None:
     """What is known about an environment in a configuration; None where nothing is.
 
-    A catalogue's `scores` is a function of those arguments and parameters that change the returns in a known way. A
-    configuration that sets another one to something else than its default, or any other field of its params, or wraps
-    the environment, has no scores.
+    A catalogue's `scores` is a function of the arguments and params on which the returns depend in a known way. There
+    are no scores for a configuration that changes another argument or param, or wraps the environment.
 
     Args:
-        env: An id; one that is not registered here has no scores.
+        env: An id. An unregistered one has no scores.
         env_kwargs: Arguments of its constructor, as in an experiment's configuration.
         env_params: Fields of its params.
         wrap: Keys of `config.WrapConfig` that differ from their defaults.
@@ -64,12 +63,12 @@ def known_scores(
 
 
 def _same(given: Any, meant: Any) -> bool:
-    """Whether a value says what another one says; configurations have lists where the code has tuples."""
+    """Whether two values mean the same: configurations have lists where the code has tuples."""
     return list(given) == list(meant) if isinstance(given, list) and isinstance(meant, tuple) else given == meant
 
 
 def _defaults(entry: Entry) -> dict[str, Any]:
-    """Of the arguments of its constructor, which is imported; none where its package is not installed."""
+    """Defaults of its constructor, which is imported; empty if its package is not installed."""
     try:
         return {name: argument.default for name, argument in inspect.signature(load(entry)).parameters.items()}
     except ValueError:

@@ -1,7 +1,7 @@
 """One line of the registry of environments, and what is known about its returns.
 
-Imports neither jax nor gymnax, and nothing of the other files here: catalogues import this file, the registry imports
-the catalogues, and `scores`, which looks up what is known, imports the registry.
+Imports neither jax nor gymnax, and no other file of `envs/`: the catalogues import this file, the registry imports the
+catalogues, and `scores`, which looks up what is known, imports the registry.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any, NamedTuple
 
 from rlformers.errors import UserError
 
-# What the end of an episode that is truncated is to the learner, see `time_limits.TruncationTerminates`.
+# What a truncation means to the learner, see `time_limits.TruncationTerminates`.
 TRUNCATIONS = ("bootstraps", "terminates")
 
 
 class Published(NamedTuple):
-    """A return that somebody reported."""
+    """A return that a publication reports."""
 
     who: str  # method, a word or two
     value: float
     source: str  # publication and protocol
-    same_rules: bool = True  # no: the source says which rules were others, and `Scores.best` leaves it out
+    same_rules: bool = True  # False: `source` says which rules differed, and `Scores.best` ignores it
 
 
 class Played(NamedTuple):
-    """A return that a policy in this repository reaches, which does not know what is hidden."""
+    """A return that a policy of this repository reaches without knowing what is hidden."""
 
     who: str
     value: float
-    source: str = ""  # where the policy is, how exact the number
+    source: str = ""  # where the policy is, and how exact the number is
 
 
 class Scores(NamedTuple):
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
     random: float | None = None  # uniformly random actions
     memoryless: float | None = None  # the best policy that sees the last observation only
     ceiling: float | None = None  # the best policy, or a bound
-    ceiling_of: str = "optimum"  # whose return or bound the ceiling is
+    ceiling_of: str = "optimum"  # whose return the ceiling is, or "bound"
     published: tuple[Published, ...] = ()
     played: tuple[Played, ...] = ()
     bound: float | None = None  # what nobody exceeds, where `ceiling` is a return that somebody reached
@@ -59,10 +59,10 @@ class Scores(NamedTuple):
 
     @property
     def best(self) -> float | None:
-        """The best return that is known to be reached by who does not know what is hidden; None: no such is known.
+        """The best return that anyone is known to reach without knowing what is hidden; None if none is known.
 
-        The optimum, or else the largest of what was played here and what was published under the same rules, but not
-        more than a ceiling that nobody played: published scores are read from figures.
+        The optimum if it is known. Else the largest return that was played here or published under the same rules, but
+        never more than a ceiling that nobody reached, because published scores are read from figures.
         """
         if self.ceiling is not None and self.ceiling_of == "optimum":
             return self.ceiling
@@ -80,7 +80,7 @@ class Scores(NamedTuple):
 
     @property
     def span(self) -> float | None:
-        """Return between normalised 0 and 1; None where there is no such scale."""
+        """The return between normalised 0 and 1; None if there is no such scale."""
         if self.zero is None or self.ceiling is None or self.ceiling <= self.zero:
             return None
         return self.ceiling - self.zero
@@ -104,14 +104,14 @@ class Entry(NamedTuple):
     """An environment by name, and what `rlformers list envs` says about it."""
 
     name: str  # suite/Name
-    summary: str  # what it asks for and thereby tests
+    summary: str  # what it asks for
     target: str | Callable[..., Any]  # "module:constructor", imported on first use, or the constructor itself
-    kwargs: dict[str, Any] = {}  # arguments that the name stands for; `env_kwargs` override them
+    kwargs: dict[str, Any] = {}  # arguments that belong to the id; `env_kwargs` override them
     previous_action: bool = False  # show the agent its last action and a start flag
     length: str = ""  # steps of an episode, "51", or from the fewest to the most, "1-14"
     best: str = ""  # words about the best return, where `scores` does not say it
     scores: Callable[..., Scores] | None = None  # what is known about returns, see `scores.known_scores`
-    truncation: str = "bootstraps"  # at time limits; "terminates": the horizon belongs to the task (not of trials)
+    truncation: str = "bootstraps"  # at time limits; "terminates": the horizon belongs to the task (not for trials)
     extra: str = ""  # optional dependencies that it needs: pip install 'rlformers[extra]'
 
     @property

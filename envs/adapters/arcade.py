@@ -1,7 +1,7 @@
 """Small arcade games in pixels, each fully or partially observable, from the package popgym-arcade (Wang et al. 2025).
 
-The package depends on stable-gymnax, whose files replace those of gymnax 1.x, which we need; it also works with ours,
-of which it uses the spaces only. So it has to be installed without its dependencies.
+The package depends on stable-gymnax, whose files would replace those of gymnax 1.x, which we need. It uses only the
+spaces, and works with ours. So install it without its dependencies.
 """
 
 import dataclasses

@@ -95,7 +95,7 @@ class BraxState(PlainEnvironment):
     ) -> tuple[Any, SimulatorState, Float32[Array, ""], Bool[Array, ""], dict]:
         """Make a step, without automatic reset.
 
-        A simulation that blows up terminates; what is no number in its observation is shown as 0, and it is paid 0.
+        A simulation that blows up terminates and pays 0. Numbers of its observation that are not finite are shown as 0.
         """
         # Brax and Playground write their metrics into the dict that they are given: let it be a copy.
         copy = jax.tree.map(lambda x: x, state.simulator)

@@ -147,7 +147,7 @@ def make_meta12x2(
     if split is not None and split not in SPLITS:
         raise UserError(f"env_kwargs.split: need one of {', '.join(SPLITS)}, got {split!r}")
     if split is not None and tasks is not None:
-        raise UserError(f"env_kwargs.split: need null, or null for env_kwargs.tasks, got {split!r} and {tasks!r}")
+        raise UserError(f"env_kwargs.split: cannot be combined with env_kwargs.tasks, got {split!r} and {tasks!r}")
     if tasks is None:
         tasks = SPLITS[split or DEFAULT_SPLIT]
     known = {*PLAYGROUND_IDS, "PointMassHard"}

@@ -130,9 +130,9 @@ class XLand(XMiniGrid, MetaEnvironment):
         )
         self.ruleset = None if ruleset is None else ruleset_of(ruleset)
         if ruleset is not None and split not in (None, "all"):
-            raise UserError(f"env_kwargs.split: need null, or null for env_kwargs.ruleset, got {split!r} and a ruleset")
+            raise UserError(f"env_kwargs.split: cannot be combined with env_kwargs.ruleset, got {split!r}")
         if ruleset is not None and benchmark is not None:
-            raise UserError("env_kwargs.benchmark: need null beside env_kwargs.ruleset")
+            raise UserError("env_kwargs.benchmark: cannot be combined with env_kwargs.ruleset")
         laid_out = self.rulesets.num_laid_out if self.ruleset is None else len(self.ruleset.init_tiles)
         most = _free_cells(env_id) - 1  # one is the agent's
         if laid_out > most:

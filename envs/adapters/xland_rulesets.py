@@ -43,9 +43,9 @@ POSITIONS = {5: slice(3, 5), 6: slice(1, 3)}
 class Rulesets:
     """A distribution of rulesets, all of the same shapes.
 
-    The goal is to hold object 0, to be next to it, or to put it next to its partner. Of 0 to `max_rules` rules the
-    first makes object 0 out of object 1 (and its partner), the next one that out of object 2, and so on; laid out are
-    the last object, the partners, and the distractors. All objects differ in kind or colour.
+    The goal is to hold object 0, to be next to it, or to put it next to its partner. There are 0 to `max_rules` rules.
+    The first makes object 0 out of object 1 (and its partner), the next one makes object 1 out of object 2, and so on.
+    The last object, the partners and the distractors are laid out. All objects differ in kind or colour.
 
     Args:
         max_rules: Most rules of a ruleset.

@@ -1,4 +1,4 @@
-"""`check`: does an environment keep the protocol? What it promises, against what random play shows."""
+"""`check` tells whether an environment keeps the protocol: it compares what it declares with what random play shows."""
 
 import inspect
 import traceback
@@ -33,10 +33,10 @@ def check(
 ) -> Report:
     """Check that an environment keeps the protocol of `rlformers.envs.environment`.
 
-    Types are looked at without running anything. Then copies of it are played at random, in scans, until an episode
-    ends; once more with a time limit of 7, if its params or the constructor of an id have one; and some steps by
-    themselves. Three programs are compiled: a reset, a scan, and a step; a limit of the constructor needs another reset
-    and scan.
+    First it checks types, without running anything. Then it plays copies at random, in scans, until an episode ends. If
+    the params or the constructor have a time limit, it plays again with a limit of 7. Last, it makes some single steps.
+    It compiles three programs: a reset, a scan and a step. A time limit of the constructor needs another reset and
+    scan.
 
     Args:
         env: An id, or an environment. Wrappers around it are checked with it.
@@ -44,17 +44,16 @@ def check(
         num_envs: Copies.
         num_steps: Steps of a scan, 8 or more. With `quick`, any number; with 0, nothing is run.
         seed: Of the random play.
-        quick: After the types, play one short scan without resets, and look whether its numbers are finite and in
-            their spaces. One small program is compiled.
+        quick: After the types, only play one short scan without resets, and check that its numbers are finite and in
+            their spaces. This compiles one small program.
         **env_kwargs: Arguments of the constructor of an id, as `make_env` takes them.
 
     Returns:
-        A report, to print, to `assert`, to ask for `report.ok` and `report.failures` (a line for every point that does
-        not hold), or to make an exception of with `report.raise_for_failures()`. It stops at a point without which the
-        others cannot be looked at.
+        A report. Print it, `assert` it, read `report.ok` or `report.failures` (a line for each point that does not
+        hold), or call `report.raise_for_failures()`. It ends early if the remaining points cannot be checked.
 
     Raises:
-        UserError: An id or arguments that `make_env` does not take, arguments without an id, or less than one copy.
+        UserError: An id or arguments that `make_env` refuses, arguments without an id, or less than one copy.
         TypeError: Neither an id nor an environment.
     """
     need_at_least("num_envs", num_envs, 1)
@@ -66,7 +65,7 @@ def check(
     elif not isinstance(env, Environment):
         raise TypeError(f"check: need an id or an environment, got a {type(env).__name__}")
     elif env_kwargs:
-        raise UserError(f"env_kwargs.{min(env_kwargs)}: arguments go with an id; {env.name} is made already")
+        raise UserError(f"env_kwargs.{min(env_kwargs)}: arguments need an id; {env.name} is already built")
     else:
         name = env.name
     if isinstance(env, Flatten):  # its one-hots would hide integers out of their range
@@ -131,13 +130,13 @@ def check(
 
 
 def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Environment:
-    """What `make_env` makes, before it is flattened."""
+    """What `make_env` builds, before it is flattened."""
     env, _ = make_env(env_id, raw=True, **env_kwargs)
     return PreviousAction(env) if find(env_id).previous_action else env
 
 
 def _shorten(env_id: str, env_kwargs: Mapping[str, Any], params: Any) -> play.Shortened | None:
-    """The environment with a time limit of 7, if its constructor has a limit, which can be that short."""
+    """The environment with a time limit of 7, if its constructor takes a limit and allows one that short."""
     arguments = inspect.signature(load(find(env_id))).parameters
     for limit in LIMITS:
         if limit in arguments and (env_kwargs.get(limit) or UNLIMITED) > play.TIME_LIMIT:
@@ -151,7 +150,7 @@ def _shorten(env_id: str, env_kwargs: Mapping[str, Any], params: Any) -> play.Sh
 
 
 def _raised(name: str, error: Exception) -> Point:
-    """The point that an error keeps from holding: the error in one line, and its traceback."""
+    """A point that an error broke: the error in one line, and its traceback."""
     reason = f"{type(error).__name__}: {first_line(error) or 'no reason given'}"
     if foreign(error) is None:
         return Point(name, reason)

@@ -13,7 +13,7 @@ from rlformers.quick_compile import IN_A_HURRY
 
 
 def glance(env: Environment, params: Any, key: PRNGKeyArray, num_envs: int, num_steps: int) -> Run:
-    """Random play of B copies for T steps after their first reset; a copy whose episode is over stays where it is."""
+    """Random play of B copies for T steps after their first reset. A copy whose episode is over stands still."""
 
     def one(carry: Any, key: PRNGKeyArray) -> tuple[Any, Any]:
         obs, state, reward, over = carry

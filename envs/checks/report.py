@@ -9,7 +9,7 @@ class Point(NamedTuple):
 
     name: str
     failure: str = ""  # one line; empty: it holds
-    note: str = ""  # what was seen, or why it could not be looked at
+    note: str = ""  # what was seen, or why the point could not be checked
     traceback: str = ""  # of what the environment raised
 
     def __str__(self) -> str:
@@ -31,19 +31,19 @@ class Report:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """A line for every point that does not."""
+        """A line for every point that does not hold."""
         return tuple(f"{point.name}: {point.failure}" for point in self.points if point.failure)
 
     @property
     def tracebacks(self) -> tuple[str, ...]:
-        """Those of all errors that the environment raised."""
+        """The traceback of every error that the environment raised."""
         return tuple(point.traceback for point in self.points if point.traceback)
 
     def raise_for_failures(self) -> None:
         """Do nothing if every point holds.
 
         Raises:
-            AssertionError: One does not; the message is the id and a line for each such point.
+            AssertionError: A point does not hold. The message is the id and a line for each such point.
         """
         if self.failures:
             raise AssertionError("\n".join([self.env, *(f"  {failure}" for failure in self.failures)]))

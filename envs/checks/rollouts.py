@@ -115,7 +115,7 @@ def nudged(tree: Any) -> Any:
 
 
 def moved(left: Any, near: Any) -> Any:
-    """By how much at most each leaf differs between two results, of which one is made of `nudged` numbers."""
+    """The largest difference in each leaf between two results, one of them computed from `nudged` numbers."""
 
     def most(x: Any, z: Any) -> float:
         if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -133,7 +133,7 @@ def first_difference(left: Any, right: Any, slack: Any = None, exact: bool = Fal
     Args:
         left: A tree.
         right: What it is compared with.
-        slack: What is rounding in each leaf, see `moved`; ten times as much is forgiven.
+        slack: How much rounding changes each leaf, see `moved`; ten times as much is allowed.
         exact: Whether every bit counts.
     """
     structure: Any = jax.tree.structure(left)

@@ -1,4 +1,4 @@
-"""What can be checked of an environment without running it: spaces, structures, shapes and dtypes."""
+"""What can be checked without running an environment: spaces, structures, shapes and dtypes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -50,7 +50,7 @@ def trace(env: Environment, params: Any) -> Types:
     reset = jax.eval_shape(env.reset_env, key, params)
     require(
         isinstance(reset, tuple) and len(reset) == 2,
-        f"reset_env returns no pair of observation and state but {_count(reset)}",
+        f"reset_env does not return a pair of observation and state but {_count(reset)}",
     )
     action = jax.eval_shape(partial(spaces.sample, env.action_space(params)), key)
     step = jax.eval_shape(env.step_env, key, reset[1], action, params)
@@ -62,7 +62,7 @@ def trace(env: Environment, params: Any) -> Types:
         refuse_reserved(step[4], env.name, reported_by_wrappers(env))
     except UserError as error:
         raise Broken(str(error)) from error
-    # A state of another structure is another point, and would hide behind what `is_truncated` raises of it.
+    # A state of another structure has a point of its own; here `is_truncated` would raise an error that hides it.
     before: Any = jax.tree.structure(reset[1])
     alike = before == jax.tree.structure(step[1])
     truncated = jax.eval_shape(env.is_truncated, step[1] if alike else reset[1], params)
@@ -82,14 +82,14 @@ def name(tree: Any) -> str:
 
 
 def check_observations(env: Environment, params: Any, types: Types) -> None:
-    """Observations of reset and step have structure, shapes and dtypes of their space."""
+    """Observations of reset and step have the structure, shapes and dtypes of their space."""
     space = env.observation_space(params)
     _compare("observation of reset_env", space, types.first_obs)
     _compare("observation of step_env", space, types.obs)
 
 
 def _compare(path: str, space: spaces.Space, obs: Any) -> None:
-    """An observation, abstract, has structure, shapes and dtypes of a space."""
+    """An abstract observation has the structure, shapes and dtypes of a space."""
     if isinstance(space, spaces.Dict):
         keys = sorted(obs) if isinstance(obs, dict) else name(obs)
         require(keys == sorted(space.spaces), f"{path} has {keys}, space has {sorted(space.spaces)}")
@@ -106,7 +106,7 @@ def _compare(path: str, space: spaces.Space, obs: Any) -> None:
 
 
 def check_states(types: Types) -> None:
-    """A step leaves the types of the state as they were, so that it can be the carry of a scan."""
+    """A step keeps the types of the state, so that it can be the carry of a scan."""
     first: Any = jax.tree.structure(types.first_state)
     later: Any = jax.tree.structure(types.state)
     require(first == later, f"{first} at reset, {later} after a step")
@@ -142,7 +142,7 @@ def check_readable(env: Environment, params: Any, types: Types) -> str:
     return f"as {spaces.text(space)}"
 
 
-# The points that tracing can tell, in their order. What the later ones look at, the first two must have made possible.
+# The points that tracing can decide, in order. The later ones need the first two to hold.
 SPACES = "spaces are known ones"
 TRACED = "reset and step can be traced"
 POINTS: tuple[tuple[str, Callable[[Environment, Any, Types], str | None]], ...] = (
@@ -157,7 +157,7 @@ POINTS: tuple[tuple[str, Callable[[Environment, Any, Types], str | None]], ...] 
 
 
 def first_broken(env: Environment, params: Any) -> tuple[str, Exception] | None:
-    """The first of these points that does not hold, with `Broken` or what the environment raised; None: all do."""
+    """The first of these points that does not hold, and `Broken` or the environment's own error; None if all hold."""
     point = SPACES
     try:
         check_spaces(env, params)
@@ -171,14 +171,14 @@ def first_broken(env: Environment, params: Any) -> tuple[str, Exception] | None:
 
 
 def fits_space(env: Environment, params: Any, obs: Any) -> None:
-    """The observation of a reset, abstract, has structure and shapes of the space; the precision of numbers may differ.
+    """The abstract observation of a reset has the structure and shapes of the space. Precisions may differ.
 
     Raises:
-        Broken: It has not.
+        Broken: It does not.
     """
 
     def of_one_kind(space: spaces.Space, part: Any) -> Any:
-        """The part with the dtype of the space, if it is another one for the same kind of numbers."""
+        """The part with the dtype of the space, if both hold the same kind of numbers."""
         if isinstance(space, spaces.Dict) and isinstance(part, dict):
             return {key: of_one_kind(space.spaces[key], x) if key in space.spaces else x for key, x in part.items()}
         if not isinstance(space, spaces.Box) or not hasattr(part, "dtype"):

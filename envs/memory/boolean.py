@@ -55,12 +55,12 @@ class Params:
 
 
 class BooleanTask(Probe):
-    """The agent labels inputs x ∈ {-1, 1}ⁿ by a function that it has to find out, and is told after each answer.
+    """The agent labels inputs x ∈ {-1, 1}ⁿ by an unknown function, and is told the right label after each answer.
 
     The observation, float32 [n + 1], is the input x_t and the label y_(t-1) ∈ {-1, 1} of the input before (0 at the
-    first): as in the paper a label comes one token after its input. Action 1 says positive, action 0 negative. A new
-    function is drawn for every episode, which has T steps; a right answer earns 1/T. The first answers have to be
-    guessed: the optimal return is that of Bayes' rule, below 1.
+    first). As in the paper, a label comes one token after its input. Action 1 says positive, action 0 negative. Every
+    episode draws a new function and has T steps; a right answer earns 1/T. The first answers are guesses, so the
+    optimal return, that of Bayes' rule, is below 1.
 
     Each term reads `relevant` inputs, any of them equally likely, and wants each to be 1 or -1 with equal probability.
     In the paper every input is read with probability 0.3 (0.2 in a DNF), n = 28; here the number is fixed, so that it

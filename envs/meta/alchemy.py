@@ -61,13 +61,14 @@ class State(NamedTuple):
 class Alchemy(FixedLengthEnvironment):
     """Three random stones and twelve random potions per episode, 20 steps to improve and to cash them in.
 
-    Actions: 0 nothing; 1 + 13 s: put stone s into the cauldron, which pays its worth and uses it up; 2 + 13 s + p: dip
-    stone s into potion p, which uses up the potion, whether the stone moves or not. What is used up has no effect.
+    Action 0 does nothing. Action 1 + 13 s puts stone s into the cauldron, which pays its worth and uses it up. Action
+    2 + 13 s + p dips stone s into potion p, which uses up the potion, even if the stone does not move. A used stone or
+    potion has no effect.
 
-    Observes, float32 [39], 3 stones and 12 potions: perceived coordinates, sum of the coordinates / 3, and 0; perceived
-    colour / 3 - 1, and 0; a stone that is used up shows (2, 2, 2, 2, 1), a potion (1, 1). Episodes are truncated after
-    `episode_length` steps. dm_alchemy calls our episodes trials, ten to an episode, and this level
-    "perceptual_mapping_randomized_with_rotation_and_random_bottleneck".
+    Observes 3 stones and 12 potions, float32 [39]. A stone shows its perceived coordinates, the sum of its coordinates
+    / 3, and 0; a used one shows (2, 2, 2, 2, 1). A potion shows its perceived colour / 3 - 1, and 0; a used one shows
+    (1, 1). Episodes are truncated after `episode_length` steps. dm_alchemy calls our episodes trials, ten to an
+    episode, and this level "perceptual_mapping_randomized_with_rotation_and_random_bottleneck".
 
     Args:
         episode_length: Steps of an episode.

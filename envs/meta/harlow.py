@@ -26,12 +26,12 @@ class Task(NamedTuple):
 
 
 class Harlow(MetaEnvironment):
-    """One choice between two objects that nobody has seen before, side by side in random order; the right one pays 1.
+    """One choice between two new objects, side by side in random order. The right one pays 1.
 
     Objects are random directions in D dimensions, instead of the pictures of Wang et al. 2018 or the things of Harlow.
-    Observes both, float32 [2, D]: left, right. Actions: 0 left, 1 right. A choice is an episode, so that a trial of six
-    of them, as Harlow's, reports the return of the k-th as that of attempt k: chance in the first, and from the second
-    on 1 for who has learnt how to learn.
+    Observes both, float32 [2, D]: left, right. Actions: 0 left, 1 right. A choice is an episode, so a trial of six
+    choices, as in Harlow's experiment, reports the return of the k-th as that of attempt k. The first is chance. An
+    agent that has learnt how to learn earns 1 from the second on.
 
     Args:
         dimensions: D.
@@ -77,7 +77,7 @@ class Harlow(MetaEnvironment):
 
 
 def errorless_after_one(choices: int) -> float:
-    """Expected return of a trial for who guesses once, and then knows."""
+    """Expected return of a trial if the first choice is a guess and all others are right."""
     return choices - 0.5
 
 

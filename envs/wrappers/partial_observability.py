@@ -1,4 +1,4 @@
-"""Wrappers that make any environment partially observable: entries masked, noise, observations late, lost or blank.
+"""Wrappers that make any environment partially observable: masks, noise, and late, lost or blank observations.
 
 They act on all that the environment shows, goals included, and on nothing that `PreviousAction`, `EpisodeStart` and
 others put beside it; a mask of actions is left alone as well. All sit inside the automatic
@@ -23,7 +23,7 @@ __all__ = ["Delay", "Flicker", "FrameDrop", "Mask", "Noise", "PeriodicObservatio
 
 
 class Mask(Observer):
-    """Hides entries of a vector: it gets shorter (Ni et al. 2022, the -P and -V tasks of appendix E).
+    """Hides entries of a vector, which gets shorter (Ni et al. 2022, the -P and -V tasks of appendix E).
 
     Args:
         env: Its observations are one Box or MultiDiscrete of rank 1.
@@ -31,7 +31,7 @@ class Mask(Observer):
             where the environment has an attribute `velocities`: the indices of its observation that are.
 
     Raises:
-        UserError: No such entry, none left, no vector, or velocities unknown; names `wrap.mask`.
+        UserError: No such entry, no entry left, no vector, or unknown velocities. The message names `wrap.mask`.
     """
 
     keeps_observation = False
@@ -40,7 +40,7 @@ class Mask(Observer):
         super().__init__(env)
         space = take(env.observation_space(env.default_params), is_packed(env))
         if not isinstance(space, spaces.Box | spaces.MultiDiscrete) or len(space.shape) != 1:
-            raise UserError(f"wrap.mask: need a vector to hide entries of, {env.name} observes {space!r}")
+            raise UserError(f"wrap.mask: need an environment that observes a vector, {env.name} observes {space!r}")
         size = space.shape[0]
         indices = _named(env, hidden, size) if isinstance(hidden, str) else _plain(hidden)
         valid = isinstance(indices, Sequence) and all(type(index) is int and 0 <= index < size for index in indices)
@@ -60,7 +60,7 @@ class Mask(Observer):
         return Shown(obs[self.kept])
 
     def shown_space(self, space: Any) -> spaces.Space:
-        """The space of the others."""
+        """The space of the entries that are left."""
         if isinstance(space, spaces.MultiDiscrete):
             return spaces.MultiDiscrete([space.nvec[index] for index in self.kept])
         low, high = (jnp.broadcast_to(bound, space.shape)[self.kept] for bound in (space.low, space.high))
@@ -68,7 +68,7 @@ class Mask(Observer):
 
 
 def _plain(hidden: Any) -> Any:
-    """Arrays, and the integers of NumPy in a list, as Python's; all else as it is."""
+    """Arrays, and NumPy's integers in a list, as Python's. Other values stay as they are."""
     if isinstance(hidden, np.ndarray | jax.Array):
         return hidden.tolist()
     if isinstance(hidden, Sequence):
@@ -77,7 +77,7 @@ def _plain(hidden: Any) -> Any:
 
 
 def _named(env: Environment, word: str, size: int) -> list[int]:
-    """The indices that a word stands for, as the innermost environment with these observations declares them."""
+    """The indices that a word means, declared by the innermost environment that has these observations."""
     owner = env
     while not hasattr(owner, "velocities"):
         if not isinstance(owner, Wrapper) or not owner.keeps_observation:
@@ -89,14 +89,14 @@ def _named(env: Environment, word: str, size: int) -> list[int]:
 
 
 class Noise(Observer):
-    """Adds Gaussian noise to all real-valued parts of the observation, in their units; bounds become infinite.
+    """Adds Gaussian noise, in their units, to all real-valued parts of the observation. Bounds become infinite.
 
     Args:
         env: At least one part of its observation is a Box of floats.
         std: Standard deviation.
 
     Raises:
-        UserError: `std` is not positive, or everything is integers; names `wrap.noise`.
+        UserError: `std` is not positive, or all parts are integers. The message names `wrap.noise`.
     """
 
     random = True
@@ -158,7 +158,7 @@ def _blank_unless(seen: Bool[Array, ""], obs: Any, space: spaces.Space) -> Any:
 
 
 class Flicker(Observer):
-    """Blanks every observation, the first included, with a probability (Hausknecht & Stone 2015, section 5: 0.5).
+    """Blanks each observation, the first one too, with a probability (Hausknecht & Stone 2015, section 5: 0.5).
 
     A blank is 0 in a Box; of integers it is one more value, n in what becomes Discrete(n + 1).
 
@@ -168,7 +168,7 @@ class Flicker(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        UserError: `probability` is not above 0 and below 1; names `wrap.flicker`.
+        UserError: `probability` is not above 0 and below 1. The message names `wrap.flicker`.
     """
 
     random = True
@@ -192,7 +192,7 @@ class Flicker(Observer):
 
 
 class PeriodicObservation(Observer):
-    """Shows every k-th observation of an episode, the first included, and blanks (see `Flicker`) in between.
+    """Shows every k-th observation of an episode, beginning with the first, and blanks (see `Flicker`) in between.
 
     Args:
         env: Any environment.
@@ -200,7 +200,7 @@ class PeriodicObservation(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        UserError: `period` below 1; names `wrap.period`.
+        UserError: `period` below 1. The message names `wrap.period`.
     """
 
     def __init__(self, env: Environment, period: int, flag: bool = False):
@@ -215,7 +215,7 @@ class PeriodicObservation(Observer):
         return Shown(_blank_unless(seen, obs, space), jnp.zeros((), jnp.int32), seen)
 
     def next(self, key: Any, memory: Int32[Array, ""], obs: Any, space: spaces.Space) -> Shown:
-        """Show it if its turn has come. Memory: steps since the last that was shown."""
+        """Show it if its turn has come. Memory: steps since the last one shown."""
         age = (memory + 1) % self.period
         return Shown(_blank_unless(age == 0, obs, space), age, age == 0)
 
@@ -225,7 +225,7 @@ class PeriodicObservation(Observer):
 
 
 class FrameDrop(Observer):
-    """Loses observations with a probability: the agent then sees again what it saw last. The first always arrives.
+    """Loses observations with a probability. The agent then sees the last one again. The first one always arrives.
 
     Args:
         env: Any environment.
@@ -233,7 +233,7 @@ class FrameDrop(Observer):
         flag: Tell the agent, see `Observer`.
 
     Raises:
-        UserError: `probability` is not above 0 and below 1; names `wrap.frame_drop`.
+        UserError: `probability` is not above 0 and below 1. The message names `wrap.frame_drop`.
     """
 
     random = True
@@ -254,7 +254,7 @@ class FrameDrop(Observer):
 
 
 class Delay(Observer):
-    """Shows observations some steps late: at time t that of time max(0, t - d). Rewards and ends are not delayed.
+    """Shows observations d steps late: at time t, that of time max(0, t - d). Rewards and ends are not delayed.
 
     The final observation of an episode is the one shown at its end; what was still under way is lost.
 
@@ -263,7 +263,7 @@ class Delay(Observer):
         steps: d.
 
     Raises:
-        UserError: `steps` below 1; names `wrap.delay`.
+        UserError: `steps` below 1. The message names `wrap.delay`.
     """
 
     def __init__(self, env: Environment, steps: int):
@@ -273,7 +273,7 @@ class Delay(Observer):
         self.steps = steps
 
     def first(self, key: Any, obs: Any, space: spaces.Space) -> Shown:
-        """Show it, and until there is a later one. Memory: the observations to come, [d, ...]."""
+        """Show it until a later one is due. Memory: the observations to come, [d, ...]."""
         return Shown(obs, jax.tree.map(lambda x: jnp.broadcast_to(x, (self.steps, *jnp.shape(x))), obs))
 
     def next(self, key: Any, memory: Any, obs: Any, space: spaces.Space) -> Shown:

@@ -1,4 +1,4 @@
-"""Random projections: sensors and motors that nobody has seen before, in every trial (Lu et al. 2023, algorithm 1)."""
+"""Random projections: every trial has sensors and motors that the agent never saw (Lu et al. 2023, algorithm 1)."""
 
 from typing import Any, NamedTuple
 
@@ -14,12 +14,12 @@ from rlformers.envs.meta.task import sample_task
 from rlformers.errors import UserError
 
 DISTRIBUTIONS = ("orthogonal", "gaussian")
-# What a split by signs or sizes of M holds out comes back through the symmetries of the environment. Cart-pole is the
-# same in the mirror, (x, theta) -> (-x, -theta) with left for right: what the agent sees and earns under (M, p) is, to
-# the last bit, what it sees and earns under (-M, p with left for right).
+# A split by signs or sizes of M leaks through the symmetries of the environment. Cart-pole is the same in the mirror,
+# (x, theta) -> (-x, -theta) with left and right exchanged. So the agent sees and earns the same, to the last bit, under
+# (M, p) and under (-M, p with left and right exchanged).
 NO_SPLIT = (
-    "need all: projections are drawn from a continuum, so that those of an evaluation are unseen ones anyway, and a "
-    "projection held out can be one of training in the mirror"
+    "need all: projections are drawn from a continuum, so every evaluation plays unseen ones, and a held-out "
+    "projection can be one of training in the mirror"
 )
 
 
@@ -91,7 +91,7 @@ class RandomProjection(Wrapper):
 
         continuous = isinstance(self.inner_actions, spaces.Box) and project_actions
         if action_size is not None and not continuous:
-            raise UserError("env_kwargs.action_size: this environment has no continuous actions that are projected")
+            raise UserError("env_kwargs.action_size: this environment has no continuous actions to project")
         if continuous:
             shape, bounds = self.inner_actions.shape, (self.inner_actions.low, self.inner_actions.high)
             low, high = (np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in bounds)
@@ -133,14 +133,14 @@ class RandomProjection(Wrapper):
         return state.env_state if isinstance(state, ProjectedState) else state
 
     def task_of(self, state: Any, params: Any) -> Projection:
-        """The task that is played: `params` in a trial, else that of the episode."""
+        """The task in play: `params` in a trial, else the task of the episode."""
         if not isinstance(state, ProjectedState):
             return params
         projection = state.projection
         return projection._replace(task=params) if distribution_of(self.env) is None else projection
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Float32[Array, " O"], Any]:
-        """Start an episode of the task `params` or, if they are params, of a new one."""
+        """Start an episode of the task `params`, or of a new task if they are params."""
         if isinstance(params, Projection):
             obs, env_state = self.env.reset_env(key, params.task)
             return self._project(obs, params), env_state
@@ -181,7 +181,7 @@ class RandomProjection(Wrapper):
         return self.env.is_truncated(self.inner_state(state), self.task_of(state, params).task)
 
     def action_space(self, params: Any = None) -> spaces.Space:
-        """The wrapped environment's if discrete or left alone, else [-1, 1]^A."""
+        """The wrapped environment's, if actions are discrete or not projected; else [-1, 1]^A."""
         if isinstance(self.inner_actions, spaces.Box) and self.project_actions:
             return spaces.Box(-1.0, 1.0, (self.action_size,), jnp.float32)
         return self.inner_actions
@@ -192,7 +192,7 @@ class RandomProjection(Wrapper):
 
 
 def orthonormal_columns(key: PRNGKeyArray, num_rows: int, num_columns: int) -> Float32[Array, "rows columns"]:
-    """A uniformly distributed matrix with orthonormal columns, of which there are at most as many as rows.
+    """A uniformly distributed matrix with orthonormal columns, no more of them than rows.
 
     Gram-Schmidt on normal vectors: for the few columns of an observation cheaper than a QR decomposition per step and
     environment, which automatic resets would ask for.

@@ -13,10 +13,10 @@ __all__ = ["ActionRepeat", "RewardDelay", "RewardDelayState"]
 
 
 class ActionRepeat(Wrapper):
-    """Makes every action k times, or until the episode ends within; pays the sum of the rewards.
+    """Repeats every action k times, or until the episode ends, and pays the sum of the rewards.
 
-    Observation and `info` are those of the last step made. The wrapped environment counts its own steps: its time limit
-    holds in those, and is noticed at the step that reaches it.
+    Observation and `info` are those of the last step made. The wrapped environment counts its own steps, so its time
+    limit may end an episode in the middle of a repetition.
 
     Args:
         env: Any environment.

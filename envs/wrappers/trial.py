@@ -46,28 +46,28 @@ class TrialState(NamedTuple):
 
 
 class Trial(Wrapper):
-    """Plays episodes of one task until the trial ends; every trial has a task of its own (see `task.MetaEnvironment`).
+    """Plays episodes of one task until the trial ends. Every trial has its own task (see `task.MetaEnvironment`).
 
-    Observations become a dict of "observation" (what it was) and those of the following that `inputs` names, all about
-    the step before: "previous_action", "previous_reward" (float32 []), "episode_end" (float32 [], 1 if it ended an
+    Observations become a dict. "observation" is the environment's own. `inputs` chooses the rest, which is about the
+    step before: "previous_action", "previous_reward" (float32 []), "episode_end" (float32 [], 1 if it ended an
     episode), and "trial_start" (float32 [], 1 in the first observation, where the others are 0). After the end of an
-    episode, "observation" is the first one of the next episode; with one episode, its own last one.
+    episode, "observation" is the first one of the next episode; if the trial has one episode, its own last one.
 
-    `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial, and
-    `info["episode_attempt_count"]`, float32 [K], 1 for those and 0 for the others. K is `episodes`, or 10.
-    `info["episode_task"]`, float32 [n], has the numbers of the task one after the other, by which to tell trials apart;
-    not where the environment draws none.
+    `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial.
+    `info["episode_attempt_count"]`, float32 [K], is 1 for those and 0 for the others. K is `episodes`, or 10.
+    `info["episode_task"]`, float32 [n], has all numbers of the task, to tell trials apart; it is missing if the
+    environment draws no tasks.
 
     Args:
         env: What to play.
         episodes: Terminate the trial after this many episodes.
         steps: End the trial after this many steps, wherever its episode stands.
         truncate: `steps` truncates instead of terminating.
-        inner_reset: "resample" the first state of every episode, or let all of a trial start from the "same" one.
-        inputs: What the agent sees of the step before: any of `INPUTS`.
+        inner_reset: "resample" the first state of every episode, or start all episodes of a trial from the "same" one.
+        inputs: What the agent sees of the step before, any of `INPUTS`.
 
     Raises:
-        UserError: No end, an end below 1, or a name that is not allowed.
+        UserError: Neither `episodes` nor `steps`, one below 1, or an unknown name.
     """
 
     keeps_observation = True
@@ -166,7 +166,7 @@ class Trial(Wrapper):
     def _begin_again(
         self, key: PRNGKeyArray, end: Bool[Array, ""], state: TrialState, obs: Any, env_state: Any
     ) -> tuple[Any, Any]:
-        """The first observation and state of the next episode where one has ended, else those that are given."""
+        """The first observation and state of the next episode if one has ended, else those given."""
         if self.inner_reset == "same":
             return jax.tree.map(lambda new, old: jnp.where(end, new, old), state.first, (obs, env_state))
         lazily = not self.on_host and reset_is_dear(self.env, state.task)
@@ -198,7 +198,7 @@ class Trial(Wrapper):
 
     @property
     def never_truncates(self) -> bool:
-        """Whether all trials end by termination; how episodes inside them end does not matter."""
+        """Whether all trials end by termination, however the episodes inside them end."""
         return not self.truncate
 
 
@@ -209,7 +209,7 @@ def _numbers(task: Any) -> Float32[Array, " n"]:
 
 
 def in_trials(make: Callable[..., Environment]) -> Callable[..., Trial]:
-    """A constructor of trials of the environment that `make` makes. It takes the arguments of `make` and of `Trial`."""
+    """A constructor of trials of what `make` builds. It takes the arguments of `make` and of `Trial`."""
     trial = [parameter for name, parameter in inspect.signature(Trial).parameters.items() if name != "env"]
     names = {parameter.name for parameter in trial}
 

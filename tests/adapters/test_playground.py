@@ -217,7 +217,7 @@ def test_the_protocol_of_the_paper():
         ({"split": "test"}, r"env_kwargs\.split: need one of train, heldout, all, got 'test'"),
         (
             {"split": "heldout"},
-            r"env_kwargs\.split: need null, .* env_kwargs\.tasks, got 'heldout' and \['PointMass'\]",
+            r"env_kwargs\.split: cannot be combined with env_kwargs\.tasks, got 'heldout' and \['PointMass'\]",
         ),
         ({"tasks": ["CartPole"]}, r"env_kwargs\.tasks: need a list of ids .*\['CartPole'\]"),
         ({"tasks": []}, r"env_kwargs\.tasks"),

@@ -127,7 +127,7 @@ def test_impossible_rulesets_are_named(ruleset, word):
         ({"split": "test"}, "split: need one of all, train, heldout"),
         ({"max_steps": 0}, "max_steps: need at least 1"),
         ({"max_rules": 0, "num_distractors": 56}, "num_distractors: need at most 48 objects laid out in .*, got 58"),
-        ({"ruleset": HOLD, "split": "heldout"}, "split: need null, or null for env_kwargs.ruleset, got 'heldout'"),
+        ({"ruleset": HOLD, "split": "heldout"}, "split: cannot be combined with env_kwargs.ruleset, got 'heldout'"),
     ],
 )
 def test_impossible_arguments_are_named(kwargs, word):

@@ -129,7 +129,7 @@ def test_params_and_arguments_can_be_given_and_others_are_refused():
     for what, options, message in (
         ("memory/TMase", {}, "mean 'memory/TMaze'"),
         ("memory/TMaze", {"num_env": 3}, r"env_kwargs\.num_env: env 'memory/TMaze' has active"),
-        (Walk(), {"num_env": 3}, r"env_kwargs\.num_env: .*Walk is made already"),
+        (Walk(), {"num_env": 3}, r"env_kwargs\.num_env: .*Walk is already built"),
         (Walk(), {"num_envs": 0}, "num_envs: need at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -231,9 +231,7 @@ def test_same_key_same_episode_and_observations_in_their_space(name, raw):
 def test_the_same_cell_of_a_notebook_again(monkeypatch):
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     register_env("mine/Again", RepeatFirst, kwargs={"num_decks": 1})
-    with pytest.raises(
-        UserError, match="^env: 'mine/Again' is already registered; replace=True puts this one in its place$"
-    ):
+    with pytest.raises(UserError, match="^env: 'mine/Again' is already registered; replace it with replace=True$"):
         register_env("mine/Again", RepeatFirst)
     register_env("mine/Again", RepeatFirst, kwargs={"num_decks": 2}, replace=True)
     assert make_env("mine/Again", raw=True)[0].num_cards == 104
@@ -249,8 +247,8 @@ def test_a_plugin_that_repeats_an_id_is_said(monkeypatch, capsys):
     ]
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: points)
     lines = [
-        "env: 'memory/TMaze' from theirs:TMaze is ignored: it is the id of one from rlformers",
-        "env: 'theirs/Maze' from others:Maze is ignored: it is the id of one from theirs:Maze",
+        "env: 'memory/TMaze' from theirs:TMaze is ignored: rlformers has an environment of that id",
+        "env: 'theirs/Maze' from others:Maze is ignored: theirs:Maze has an environment of that id",
     ]
     assert registry.ignored_plugins() == lines
     assert registry.find("memory/TMaze").target == "rlformers.envs.memory.tmaze:TMaze"

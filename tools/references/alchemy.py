@@ -1,4 +1,4 @@
-"""What an attempt of Alchemy is worth to who knows the chemistry: the most that can be gained by finding it out."""
+"""The best return of an attempt of Alchemy with a known chemistry: the most that an agent can gain by finding it out."""
 
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def most_worth(stones: list[Options], potions: Int64[np.ndarray, "6"]) -> int:
 def alchemy_known_chemistry(env: Alchemy, num_attempts: int, seed: int = 0) -> Float64[np.ndarray, " N"]:
     """Optimal returns of N random attempts whose chemistries are known.
 
-    The maps of what is perceived do not matter, so that every split has the same.
+    The perceptual maps do not matter, so every split has the same optimum.
 
     Raises:
         UserError: Attempts in which there may be no time for all potions and stones.

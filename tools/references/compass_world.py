@@ -1,4 +1,4 @@
-"""Compass World for who knows the start, and for who finds out."""
+"""Compass World: the optimum with a known start, and a policy that finds the start out."""
 
 import numpy as np
 from jaxtyping import Int
@@ -23,7 +23,7 @@ def steps_if_known(size: int) -> Int[np.ndarray, "n n 4"]:
 
 
 def without_start(size: int) -> float:
-    """Mean fewest steps to the goal over the starts, for who knows the start: a bound for who does not."""
+    """Mean fewest steps to the goal if the start is known: a bound for agents that do not know it."""
     steps = steps_if_known(size)
     return float(steps.sum() / (steps.size - 1))
 

@@ -1,4 +1,4 @@
-"""What finite Markov decision processes are worth: to who knows them, to chance, and to posterior sampling."""
+"""Returns in finite Markov decision processes: of the optimum with a known process, chance, and posterior sampling."""
 
 from typing import NamedTuple
 

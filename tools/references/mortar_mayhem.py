@@ -1,4 +1,4 @@
-"""Mortar Mayhem for who remembers all commands."""
+"""Mortar Mayhem: a policy that remembers all commands."""
 
 import numpy as np
 from jaxtyping import Int32

@@ -1,4 +1,4 @@
-"""Mystery Path for who knows the path, and for who finds it out."""
+"""Mystery Path: policies that know the path, or find it out."""
 
 from collections.abc import Iterable
 

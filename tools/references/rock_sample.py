@@ -1,4 +1,4 @@
-"""RockSample for who knows the rocks, and for who visits them all."""
+"""RockSample: the optimum with known rocks, and a policy that visits them all."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,8 +10,8 @@ def mean_discounted_return(env: RockSample, discount: float) -> float:
     """Expected discounted return of the best policy that knows which rocks are good, over rocks and starts.
 
     Held & Karp's dynamic programme over (good rocks left, where the rover is), exact; 2^K K^2 steps. The first reward
-    is not discounted. Without a discount it is 10 + 5 K, if time allows, and who has to check gets as much: at a
-    rock a check is always right.
+    is not discounted. Without a discount it is 10 + 5 K, if time allows. A policy that has to check gets as much,
+    because a check at the rock's place is always right.
     """
     apart = np.abs(env.places[:, None] - env.places).sum(-1)  # [K, K] moves
     value = _from_rocks(env, apart, discount)  # [2^K, K] after the rock was sampled
@@ -41,7 +41,7 @@ def _from_rocks(env: RockSample, apart: Int[np.ndarray, "K K"], discount: float)
 
 
 def visit_all(env: RockSample, observations: list[Float[np.ndarray, " D"]], actions: list[int]) -> int:
-    """The next action of who goes to the nearest rock that was not checked, checks it there, and samples a good one.
+    """The next action of a policy that goes to the nearest unchecked rock, checks it there, and samples a good one.
 
     It reads what was observed and done in this episode alone. Return 10 + 10 for every good rock.
     """
