@@ -38,7 +38,7 @@ class MysteryPath(PlainEnvironment):
 
     Rules and numbers are those of Memory Gym's MysteryPath-Grid-v0, which shows pictures. Only the path differs: there
     an A* search among random walls and costs finds it. Here it starts in a random cell of a random side and goes
-    across. In every row but the last it first goes 0 or 1 cells sideways, never into a wall or back.
+    across. In every row but the last it first goes 0 or 1 cells sideways, never into a wall or beside where it came from.
 
     Args:
         size: n.

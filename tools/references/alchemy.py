@@ -1,4 +1,4 @@
-"""The best return of an attempt of Alchemy with a known chemistry: the most that an agent can gain by finding it out."""
+"""The best return of an attempt of Alchemy with a known chemistry: what an agent can gain by finding it out."""
 
 from typing import NamedTuple
 
