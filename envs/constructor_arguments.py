@@ -17,7 +17,8 @@ def check_arguments(
     `rlformers.value_types.convert` says what fits an annotation. The values are not changed.
 
     Args:
-        function: What will be called with them, a function or a class. One with `**kwargs` takes any name.
+        function: What will be called with them, a function or a class. One with `**kwargs` takes
+            any name.
         given: The arguments.
         key: The prefix of their names in messages, e.g. `env_kwargs`.
         lead: The words before the list of known names, e.g. `env 'memory/Copy' has`.

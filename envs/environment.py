@@ -1,9 +1,10 @@
 """The environment protocol: gymnax 1.x's own, and the base of our wrappers.
 
-`reset(key, params) -> obs, state` and `step(key, state, action, params) -> obs, state, reward, terminated, truncated,
-info`. `step` resets by itself and keeps the last observation of the episode in `info["final_observation"]`. Both come
-from `Environment`. An environment implements `reset_env` and `step_env` (five values, no reset). It implements
-`is_truncated` too if its time limit is not `state.time >= params.max_steps_in_episode`.
+`reset(key, params) -> obs, state` and `step(key, state, action, params) -> obs, state, reward,
+terminated, truncated, info`. `step` resets by itself and keeps the last observation of the episode
+in `info["final_observation"]`. Both come from `Environment`. An environment implements `reset_env`
+and `step_env` (five values, no reset). It implements `is_truncated` too if its time limit is not
+`state.time >= params.max_steps_in_episode`.
 """
 
 from typing import Any
@@ -85,9 +86,9 @@ def checked(params: Any) -> Any:
 def check_params(params: Any, env: Any = None) -> None:
     """Check params where a user gives them.
 
-    Params are pytrees. jax builds them from anything (differences, axes, booleans), so their constructors must check
-    nothing. Checks stand in a method `check()` of the params, or `check_params(params)` of the environment or a
-    wrapper.
+    Params are pytrees. jax builds them from anything (differences, axes, booleans), so their
+    constructors must check nothing. Checks stand in a method `check()` of the params, or
+    `check_params(params)` of the environment or a wrapper.
 
     Args:
         params: Of the environment. A time limit must be 1 or more in any case.
@@ -107,8 +108,8 @@ def check_params(params: Any, env: Any = None) -> None:
 class PlainEnvironment(Environment):
     """What most environments of this package share, so that each says only what is its own.
 
-    A subclass sets `default_params`, in its class or in its constructor, unless it has no params. It sets
-    `never_truncates = True` if its episodes end by termination only.
+    A subclass sets `default_params`, in its class or in its constructor, unless it has no params.
+    It sets `never_truncates = True` if its episodes end by termination only.
     """
 
     default_params: Any = NoParams()
@@ -128,10 +129,10 @@ class PlainEnvironment(Environment):
 class Wrapper(Environment):
     """An environment around another one, with the same params.
 
-    Wrappers transform `reset_env` and `step_env`, so they sit INSIDE the automatic reset of the outermost one. Nothing
-    that they add to an observation can be left over from the episode before. A wrapper with a memory of its own has a
-    NamedTuple as its state, whose field `env_state` is the state of the wrapped environment. A wrapper without one uses
-    the inner state itself.
+    Wrappers transform `reset_env` and `step_env`, so they sit INSIDE the automatic reset of the
+    outermost one. Nothing that they add to an observation can be left over from the episode before.
+    A wrapper with a memory of its own has a NamedTuple as its state, whose field `env_state` is the
+    state of the wrapped environment. A wrapper without one uses the inner state itself.
     """
 
     def __init__(self, env: Environment):
@@ -146,8 +147,8 @@ class Wrapper(Environment):
     ) -> tuple[Any, Any, Array, Array, Array, dict]:
         """A step, and a reset if it ended the episode. Returns what gymnax's own step returns, bit for bit.
 
-        A reset that costs more than a step is computed only where it is needed (`lazy_resets`). An environment on the
-        host is told which of its copies need one (`host_resets`).
+        A reset that costs more than a step is computed only where it is needed (`lazy_resets`). An
+        environment on the host is told which of its copies need one (`host_resets`).
         """
         params = self.default_params if params is None else params
         if self.on_host:

@@ -1,9 +1,10 @@
 """Resets that are computed only for the copies whose episode ended.
 
-A vmapped choice between a step and a reset computes both, for all copies and in every step. If a reset costs more than
-a step (a maze is carved, a task drawn), it dominates. Here the copies whose episode ended are gathered, and reset a few
-at a time until none is left. Every copy is reset with its own key, so its episodes are those of the plain choice, bit
-for bit: nothing is drawn in advance, shared or used twice.
+A vmapped choice between a step and a reset computes both, for all copies and in every step. If a
+reset costs more than a step (a maze is carved, a task drawn), it dominates. Here the copies whose
+episode ended are gathered, and reset a few at a time until none is left. Every copy is reset with
+its own key, so its episodes are those of the plain choice, bit for bit: nothing is drawn in
+advance, shared or used twice.
 """
 
 import math
@@ -43,12 +44,14 @@ def reset_where(
     """`reset(key, params)` where an episode is done, else `otherwise`, leaf by leaf.
 
     Args:
-        reset: Returns a pytree with the shapes and dtypes of `otherwise`. It may close over static values only.
+        reset: Returns a pytree with the shapes and dtypes of `otherwise`. It may close over static
+            values only.
         done: Whether the episode ended.
         key: Of this reset.
         params: All arrays that `reset` reads.
         otherwise: The pytree to keep.
-        lazily: Compute it only for the copies that are done, not for all (`reset_is_dear` says which is faster).
+        lazily: Compute it only for the copies that are done, not for all (`reset_is_dear` says
+            which is faster).
     """
     if not lazily or _everywhere.get():
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), reset(key, params), otherwise)

@@ -1,17 +1,17 @@
 """The environments by name. Importing this module imports neither jax nor gymnax, so that listing them is instant.
 
-Ids are `suite/Name`. Other packages add theirs with `register_env`, or without being imported through the entry-point
-group `rlformers.envs`, e.g. in their pyproject.toml
+Ids are `suite/Name`. Other packages add theirs with `register_env`, or without being imported
+through the entry-point group `rlformers.envs`, e.g. in their pyproject.toml
 
     [project.entry-points."rlformers.envs"]
     "mine/Maze" = "my_package.maze:Maze"
 
-where the object is a function or class that takes `env_kwargs` and returns an `Environment`. It may also be an `Entry`
-(`rlformers.envs.spec`), which says more: arguments, length, scores, what its truncations mean. The name of the entry
-point is the id.
+where the object is a function or class that takes `env_kwargs` and returns an `Environment`. It may
+also be an `Entry` (`rlformers.envs.spec`), which says more: arguments, length, scores, what its
+truncations mean. The name of the entry point is the id.
 
-An id that ends in `/*` stands for every id with that beginning: `suite/Any-Name` is built with `env_id="Any-Name"`, and
-the constructor knows the names.
+An id that ends in `/*` stands for every id with that beginning: `suite/Any-Name` is built with
+`env_id="Any-Name"`, and the constructor knows the names.
 """
 
 from __future__ import annotations
@@ -59,20 +59,24 @@ def register_env(
 
     Args:
         name: The id, `suite/Name`.
-        target: A constructor (a class, or a function that returns an `Environment`) or "module:constructor".
+        target: A constructor (a class, or a function that returns an `Environment`) or
+            "module:constructor".
         summary: One line for `rlformers list envs`.
         kwargs: Arguments that belong to the id; `env_kwargs` override them.
-        previous_action: Whether `make_env` adds the previous action and a start flag to its observations.
+        previous_action: Whether `make_env` adds the previous action and a start flag to its
+            observations.
         length: Steps of an episode, for the list.
         best: Words about the best return, for the list, where `scores` do not say it.
-        scores: What is known about returns, for reports: a function of the arguments and params on which they depend
-            (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
-        truncation: "terminates" if the last step of an episode is a finite horizon of the task, so that `make_env`
-            reports truncations as terminations; "bootstraps" if it is a mere time limit.
+        scores: What is known about returns, for reports: a function of the arguments and params on
+            which they depend (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
+        truncation: "terminates" if the last step of an episode is a finite horizon of the task, so
+            that `make_env` reports truncations as terminations; "bootstraps" if it is a mere time
+            limit.
         replace: Replace what was registered under this id, e.g. when a notebook's cell runs again.
 
     Raises:
-        UserError: The id is taken, or belongs to this package, or `truncation` is neither of the two.
+        UserError: The id is taken, or belongs to this package, or `truncation` is neither of the
+            two.
     """
     if truncation not in TRUNCATIONS:
         raise UserError(f"register_env: truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
@@ -124,23 +128,25 @@ def make_env(
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
 
-    Observations become what agents read: one float32 vector, an image, or a dict of both (see `flatten.Flatten`).
-    popgym's first get the previous action and a start flag (`wrappers.PreviousAction`), as in the paper. Where the
-    horizon belongs to the task (`Entry.truncation`), truncations are reported as terminations, unless `wrap` or `raw`
-    says otherwise.
+    Observations become what agents read: one float32 vector, an image, or a dict of both (see
+    `flatten.Flatten`). popgym's first get the previous action and a start flag
+    (`wrappers.PreviousAction`), as in the paper. Where the horizon belongs to the task
+    (`Entry.truncation`), truncations are reported as terminations, unless `wrap` or `raw` says
+    otherwise.
 
     Args:
         env_id: An id that `names` lists.
         raw: Leave observations and ends as the environment defines them.
-        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `keys.WrapConfig`.
-        trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`. Its `inputs` say what the agent is told
-            about the step before, for popgym's environments too.
+        wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see
+            `keys.WrapConfig`.
+        trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`. Its `inputs` say what
+            the agent is told about the step before, for popgym's environments too.
         ignore: Parts of the observations to leave out, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
-        UserError: An unknown id (the nearest is suggested), an unknown or impossible argument, or an environment that
-            cannot be loaded. One line names the key and what is allowed.
+        UserError: An unknown id (the nearest is suggested), an unknown or impossible argument, or
+            an environment that cannot be loaded. One line names the key and what is allowed.
     """
     from rlformers.envs.environment import check_params
 
@@ -207,7 +213,8 @@ def load(entry: Entry) -> Callable[..., Any]:
     """The constructor of an entry.
 
     Raises:
-        UserError: It cannot be imported. One line says why, or what to install if only a package is missing.
+        UserError: It cannot be imported. One line says why, or what to install if only a package is
+            missing.
     """
     return _imported(whole(entry))
 
@@ -272,8 +279,8 @@ def _construct(constructor: Callable[..., Any], entry: Entry, env_kwargs: dict[s
 def replace_params(params: Any, env: Environment | None = None, /, **changes: Any) -> Any:
     """Params with some fields changed, e.g. `replace_params(params, env, length=20)`.
 
-    A field keeps its type: an int takes an int, a float takes a float or an int, a bool takes a bool, an array takes
-    numbers of its shape. A time limit is 1 or more.
+    A field keeps its type: an int takes an int, a float takes a float or an int, a bool takes a
+    bool, an array takes numbers of its shape. A time limit is 1 or more.
 
     Args:
         params: The params to start from; they are not modified.
@@ -281,8 +288,8 @@ def replace_params(params: Any, env: Environment | None = None, /, **changes: An
         **changes: New values by field.
 
     Raises:
-        UserError: An unknown field, a wrong type or an impossible value. The message names `env_params.<field>` and
-            what is allowed.
+        UserError: An unknown field, a wrong type or an impossible value. The message names
+            `env_params.<field>` and what is allowed.
     """
     allowed = [field.name for field in dataclasses.fields(params)]
     for name in changes:

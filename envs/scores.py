@@ -1,7 +1,7 @@
 """What a return can be measured against: chance, agents without memory, the best policy, published scores.
 
-Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`, what chance earns in
-`random_returns.json` (`tools/random_returns.py` writes it).
+Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`, what chance earns
+in `random_returns.json` (`tools/random_returns.py` writes it).
 """
 
 import contextlib
@@ -32,8 +32,9 @@ def known_scores(
 ) -> Scores | None:
     """What is known about an environment in a configuration; None where nothing is.
 
-    A catalogue's `scores` is a function of the arguments and params on which the returns depend in a known way. There
-    are no scores for a configuration that changes another argument or param, or wraps the environment.
+    A catalogue's `scores` is a function of the arguments and params on which the returns depend in
+    a known way. There are no scores for a configuration that changes another argument or param, or
+    wraps the environment.
 
     Args:
         env: An id. An unregistered one has no scores.

@@ -1,7 +1,7 @@
 """One line of the registry of environments, and what is known about its returns.
 
-Imports neither jax nor gymnax, and no other file of `envs/`: the catalogues import this file, the registry imports the
-catalogues, and `scores`, which looks up what is known, imports the registry.
+Imports neither jax nor gymnax, and no other file of `envs/`: the catalogues import this file, the
+registry imports the catalogues, and `scores`, which looks up what is known, imports the registry.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Scores(NamedTuple):
     def best(self) -> float | None:
         """The best return that anyone is known to reach without knowing what is hidden; None if none is known.
 
-        The optimum if it is known. Else the largest return that was played here or published under the same rules, but
-        never more than a ceiling that nobody reached, because published scores are read from figures.
+        The optimum if it is known. Else the largest return that was played here or published under
+        the same rules, but never more than a ceiling that nobody reached, because published scores
+        are read from figures.
         """
         if self.ceiling is not None and self.ceiling_of == "optimum":
             return self.ceiling

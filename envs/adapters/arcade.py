@@ -1,7 +1,7 @@
 """Small arcade games in pixels, each fully or partially observable, from the package popgym-arcade (Wang et al. 2025).
 
-The package depends on stable-gymnax, whose files would replace those of gymnax 1.x, which we need. It uses only the
-spaces, and works with ours. So install it without its dependencies.
+The package depends on stable-gymnax, whose files would replace those of gymnax 1.x, which we need.
+It uses only the spaces, and works with ours. So install it without its dependencies.
 """
 
 import dataclasses
@@ -25,8 +25,9 @@ FOLDED = ("CartPole", "Breakout", "Tetris")
 class Arcade(LegacyGymnax):
     """A game of popgym-arcade by its id, as images uint8 [S, S, 3].
 
-    The package's info tells terminated and truncated apart, where both are set an episode counts as terminated; except
-    in CartPole, Breakout and Tetris, where the limit of steps sets both, and it counts as truncated.
+    The package's info tells terminated and truncated apart, where both are set an episode counts as
+    terminated; except in CartPole, Breakout and Tetris, where the limit of steps sets both, and it
+    counts as truncated.
 
     Args:
         env_id: As the package names it, e.g. "CountRecallEasy".

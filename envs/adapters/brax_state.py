@@ -1,8 +1,9 @@
 """Brax and the DeepMind control suite of MuJoCo Playground: simulators whose `reset` and `step` return a State.
 
-Both have no time limit inside: what they call `done` is the physics (a fall), hence a termination, as are numbers that
-are none, for which Brax does not look, and the limit of 1000 steps is a truncation in our params. Resets are theirs,
-drawn anew each time; they do not cache a first state as their training wrappers do.
+They have no time limit of their own. Their `done` comes from the physics (a fall), so it is a
+termination. Numbers that are not finite, which Brax does not check, terminate too. The limit of
+1000 steps is a truncation, in our params. Resets are theirs and drawn anew each time, not cached as
+in their training wrappers.
 """
 
 import inspect
@@ -52,7 +53,8 @@ class BraxState(PlainEnvironment):
     """A simulator with Brax's interface.
 
     Args:
-        simulator: `reset(key)` and `step(state, action)` return an object with `obs`, `reward` and `done`.
+        simulator: `reset(key)` and `step(state, action)` return an object with `obs`, `reward` and
+            `done`.
         name: The id.
         velocities: Entries of the observation that are velocities; None if that is not known.
     """
@@ -95,7 +97,8 @@ class BraxState(PlainEnvironment):
     ) -> tuple[Any, SimulatorState, Float32[Array, ""], Bool[Array, ""], dict]:
         """Make a step, without automatic reset.
 
-        A simulation that blows up terminates and pays 0. Numbers of its observation that are not finite are shown as 0.
+        A simulation that blows up terminates and pays 0. Numbers of its observation that are not
+        finite are shown as 0.
         """
         # Brax and Playground write their metrics into the dict that they are given: let it be a copy.
         copy = jax.tree.map(lambda x: x, state.simulator)
@@ -116,11 +119,12 @@ def make_brax(env_id: str, **kwargs: Any) -> BraxState:
 
     Args:
         env_id: As in `brax.envs`.
-        **kwargs: Of the task's constructor; `backend` is one of generalized, positional, spring, mjx.
+        **kwargs: Of the task's constructor; `backend` is one of generalized, positional, spring,
+            mjx.
 
     Raises:
-        UserError: An argument that the constructor does not have, a backend that it does not know, or `n_frames` that
-            make no step of the physics.
+        UserError: An argument that the constructor does not have, a backend that it does not know,
+            or `n_frames` that make no step of the physics.
     """
     envs = _import_brax()
     constructor = envs._envs[env_id]
@@ -160,7 +164,7 @@ def load_playground(env_id: str, **config: Any) -> Any:
         **config: Entries of its configuration, e.g. `ctrl_dt=0.02`.
 
     Raises:
-        UserError: An entry that its configuration does not have, or times that make no whole steps of the physics.
+        UserError: An unknown entry, or times that are not whole steps of the physics.
     """
     with warnings.catch_warnings():  # Playground's training wrapper imports Brax and with it jaxopt
         warnings.simplefilter("ignore")

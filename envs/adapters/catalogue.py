@@ -1,6 +1,7 @@
 """The environments of other packages in JAX: what their extras install, by id.
 
-Ids are those of the packages, under the name of the suite (navix without its prefix). Some are left out: left_out.py.
+Ids are those of the packages, under the name of the suite (navix without its prefix). Some are left
+out: left_out.py.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from rlformers.envs.adapters.legacy_gymnax import LegacyGymnax
 class Craftax(LegacyGymnax):
     """Craftax by its name.
 
-    Death, and in Craftax victory, terminates an episode; `max_timesteps` steps truncate it. The package folds both into
-    one. `info["episode_achievements"]` is the number of achievements unlocked so far.
+    Death, and in Craftax victory, terminates an episode; `max_timesteps` steps truncate it. The
+    package folds both into one. `info["episode_achievements"]` is the number of achievements
+    unlocked so far.
 
     Args:
         env_id: The package's name, without its "-v1".

@@ -1,7 +1,7 @@
 """Environments that return time steps, after dm_env: reward, discount, step type and observation in one object.
 
-Their packages say in one field what ends an episode and how. Here it becomes `terminated`, and a flag in the state for
-`is_truncated`. None of their automatic resets is used.
+Their packages tell in one field whether and how an episode ends. Here that becomes `terminated`,
+and a flag in the state for `is_truncated`. Their automatic resets are not used.
 """
 
 from typing import Any, NamedTuple

@@ -1,8 +1,8 @@
 """gymnax's built-in environments with outputs that a scan can carry.
 
-Many of them start with Python numbers in their state (weak types), step into other dtypes, or declare another dtype
-than their observations have, or bounds that these leave. Two also end by themselves but are truncated by an unrelated
-default limit, which is lifted here.
+Many of them start with Python numbers in their state (weak types) and step into other dtypes, or
+declare dtypes or bounds that their observations do not keep. Two end by themselves but are also
+truncated by an unrelated default limit, which is lifted here.
 """
 
 from typing import Any
@@ -87,7 +87,8 @@ def make_gymnax(env_id: str, **env_kwargs: Any) -> Environment:
     """Build and adapt a built-in environment of gymnax, e.g. `make_gymnax("DeepSea-bsuite", size=10)`.
 
     Raises:
-        UserError: An argument that its constructor does not take, or data that cannot be downloaded (MNISTBandit).
+        UserError: An argument that its constructor does not take, or data that cannot be downloaded
+            (MNISTBandit).
     """
     try:
         if env_kwargs:

@@ -20,11 +20,13 @@ CORRECTED = {"TSP-v1": {"position": Symbol(-1, 21)}}
 class Jumanji(TimeStepEnvironment):
     """An environment of jumanji by its id.
 
-    The last step of an episode terminates it with discount 0 and truncates it with discount 1, as the package sets it.
-    In version 1.1.2 all ends of the environments in our catalogue, time limits included, have discount 0.
+    The last step of an episode terminates it with discount 0 and truncates it with discount 1, as
+    the package sets it. In version 1.1.2 all ends of the environments in our catalogue, time limits
+    included, have discount 0.
 
-    Several choices whose mask is about their combinations, such as row and column, become one choice of a combination
-    (in row-major order), because a policy that draws them apart cannot keep to the mask.
+    If a mask is about combinations of several choices, such as row and column, they become one
+    choice of a combination (in row-major order), because a policy that draws them separately cannot
+    keep to the mask.
 
     Args:
         env_id: As the package registers it.

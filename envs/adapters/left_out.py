@@ -1,4 +1,4 @@
-"""What packages register and we do not, and why: the reasons that an unknown id is answered with. A `*` ends a name."""
+"""What packages register and we leave out, and why: the reasons are shown for an unknown id. A `*` ends a name."""
 
 from __future__ import annotations
 

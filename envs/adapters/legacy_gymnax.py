@@ -14,7 +14,8 @@ class LegacyGymnax(TimeStepEnvironment):
     """Subclasses tell the ends apart, in `ends`. Actions are discrete, observations one array.
 
     Args:
-        env: An environment of a package, with `reset_env`, `step_env` and spaces; its automatic reset is not used.
+        env: An environment of a package, with `reset_env`, `step_env` and spaces; its automatic
+            reset is not used.
     """
 
     def __init__(self, env: Any):

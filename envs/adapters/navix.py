@@ -21,14 +21,16 @@ LAYERS = {"tags": 11, "colors": 6, "states": 4}
 class Navix(TimeStepEnvironment):
     """An environment of navix by its id.
 
-    Actions: turn left, turn right, forward, pick up, drop, toggle, done. The package's step type says what ended an
-    episode: 1 is the limit of steps, a truncation, and 2 a termination, which comes first where both meet.
+    Actions: turn left, turn right, forward, pick up, drop, toggle, done. The package's step type
+    says what ended an episode: 1 is the limit of steps, a truncation, and 2 a termination, which
+    wins if both happen.
 
     Args:
         env_id: As the package registers it, without its "Navix-".
         max_steps: Of an episode; default: that of `navix.make`.
-        observation: "symbolic_first_person", the 7 x 7 cells before the agent (it looks through walls, and does not see
-            what it carries), or "symbolic", the package's default, the whole grid.
+        observation: "symbolic_first_person", the 7 x 7 cells before the agent (it looks through
+            walls, and does not see what it carries), or "symbolic", the package's default, the
+            whole grid.
 
     Raises:
         UserError: `max_steps` below 1, or an unknown observation.

@@ -1,11 +1,13 @@
 """The 12x2 protocol of Lu et al. 2023 (section 5 and algorithm 1): control tasks behind random projections.
 
-A trial is one episode of 1000 steps of a task that is drawn among several; what it observes is projected to 12 numbers
-and two actions are projected to its one or two by matrices drawn anew, and the agent sees the reward and the end of the
-step before. Tasks are those of the DeepMind control suite that observe at most 12 numbers and have at most 2 actions.
+A trial is one episode of 1000 steps of a random task. New random matrices project its observations
+to 12 numbers, and two actions of the agent to its one or two. The agent sees the reward and the end
+of the step before. Tasks are those of the DeepMind control suite with at most 12 observed numbers
+and 2 actions.
 
-One program holds all tasks: `lax.switch` over their simulators, whose states are packed into vectors of one length.
-Copies that are vmapped make every branch and choose, so a step costs as much as one of each task together.
+One program holds all tasks: `lax.switch` over their simulators, whose states are packed into
+vectors of one length. Vmapped copies compute every branch and choose one, so a step costs as much
+as a step of every task.
 """
 
 from collections.abc import Sequence
@@ -46,9 +48,10 @@ class MixtureState(NamedTuple):
 
 
 class Mixture(MetaEnvironment):
-    """Tasks of different observations and actions as one environment, the task to be drawn being which of them.
+    """Tasks with different observations and actions as one environment. Its task is which of them is played.
 
-    Observations of fewer than 12 numbers are filled up with zeros; a task with one action takes the first.
+    Observations of fewer than 12 numbers are filled up with zeros; a task with one action takes the
+    first.
 
     Args:
         tasks: Ids without `playground/`; all observe at most 12 numbers and have at most 2 actions.
@@ -135,11 +138,12 @@ def make_meta12x2(
     """Trials of one episode of a task behind a projection.
 
     Args:
-        split: "train", the six tasks that the paper trains on, "heldout", the five others, or "all". Default: "train",
-            if there are no `tasks`.
+        split: "train", the six tasks that the paper trains on, "heldout", the five others, or
+            "all". Default: "train", if there are no `tasks`.
         tasks: Others instead, e.g. ["CartpoleSwingup", "PointMass"].
         distribution: Of the projections, see `RandomProjection`; the paper names none.
-        inputs: What the agent sees of the step before, see `Trial`; by default what the paper appends.
+        inputs: What the agent sees of the step before, see `Trial`; by default what the paper
+            appends.
 
     Raises:
         UserError: An unknown split or task, a task that does not fit, or both a split and tasks.

@@ -1,9 +1,10 @@
 """dm_control's point_mass-hard, which MuJoCo Playground leaves out: PointMass with motors that push anywhere.
 
-dm_control 1.0 (suite/point_mass.py, `initialize_episode` with `randomize_gains`) draws two directions of length 1 per
-episode, not too parallel (the absolute value of their product is at most 0.9), as the coefficients of the two tendons
-that the motors pull: the force on the mass is 0.1 N (a_1 d_1 + a_2 d_2). What is paid does not change. Instead of
-drawing until they fit, the angle between them is drawn uniformly from those that do, which is the same distribution.
+dm_control 1.0 (suite/point_mass.py, `initialize_episode` with `randomize_gains`) draws two
+directions of length 1 per episode, not too parallel (the absolute value of their product is at most
+0.9), as the coefficients of the two tendons that the motors pull: the force on the mass is 0.1 N
+(a_1 d_1 + a_2 d_2). Rewards do not change. Instead of drawing until they fit, the angle between
+them is drawn uniformly from those that fit, which is the same distribution.
 """
 
 import math
@@ -34,8 +35,8 @@ def directions(key: PRNGKeyArray) -> Float32[Array, "2 2"]:
 class PointMassHard(PointMass):
     """Playground's PointMass with directions of its motors drawn at every reset, `state.info["directions"]`.
 
-    MJX holds the coefficients of tendons fixed. The motors of the model, which pull along x and y, get the sum of what
-    the two of the task would do, for which their limits of 1 are raised.
+    MJX holds the coefficients of tendons fixed. The motors of the model, which pull along x and y,
+    get the sum of what the two of the task would do, for which their limits of 1 are raised.
     """
 
     def __init__(self, config: Any, config_overrides: Any = None):

@@ -1,7 +1,8 @@
 """MiniGrid and XLand in JAX, from the package xminigrid (Nikulin et al. 2023).
 
-The agent sees the `view_size` x `view_size` cells before it, walls included (it looks through them), in the package's
-two layers: what is there and in which colour. What it carries is not in the view.
+The agent sees the `view_size` x `view_size` cells before it, walls included (it looks through
+them), in the package's two layers: what is there and in which colour. What it carries is not in the
+view.
 """
 
 import functools
@@ -29,13 +30,15 @@ from rlformers.errors import UserError
 class XMiniGrid(TimeStepEnvironment):
     """An environment of xminigrid by its id.
 
-    Actions: forward, turn right, turn left, pick up, put down, toggle. Reaching the goal terminates an episode and pays
-    1 - 0.9 t / max_steps; the limit of steps truncates it (discount 0 and 1 in the package).
+    Actions: forward, turn right, turn left, pick up, put down, toggle. Reaching the goal terminates
+    an episode and pays 1 - 0.9 t / max_steps; the limit of steps truncates it (discount 0 and 1 in
+    the package).
 
     Args:
         env_id: As the package registers it.
         max_steps: Default: the package's, which depends on the size.
-        direction: Show which way the agent faces, as MiniGrid does and the package's observation alone does not.
+        direction: Show which way the agent faces, as MiniGrid does and the package's observation
+            alone does not.
 
     Raises:
         UserError: `max_steps` below 1.
@@ -91,24 +94,24 @@ class XMiniGrid(TimeStepEnvironment):
 class XLand(XMiniGrid, MetaEnvironment):
     """Rooms with objects, where a hidden ruleset says what to reach and what objects turn into.
 
-    The task is a ruleset, drawn by `xland_rulesets.Rulesets` or from a file of the package's. Outside of a trial every
-    episode has one of its own.
+    The task is a ruleset, drawn by `xland_rulesets.Rulesets` or from a file of the package's.
+    Outside of a trial every episode has its own.
 
     Args:
         env_id: An id of the package that starts with "XLand".
         max_rules: See `Rulesets`.
         num_distractors: See `Rulesets`.
         split: See `Rulesets`. Default: "train", without a ruleset.
-        ruleset: Always this one instead, whatever `max_rules` and `num_distractors`: a mapping to the package's
-            encoding of "goal" [5], "rules" [n, 7] and "init_tiles" [m, 2].
-        benchmark: A file of the package's rulesets to draw from, see `xland_benchmark.Benchmark`, split by their
-            numbers, whatever `max_rules` and `num_distractors`.
+        ruleset: Always this one instead, whatever `max_rules` and `num_distractors`: a mapping to
+            the package's encoding of "goal" [5], "rules" [n, 7] and "init_tiles" [m, 2].
+        benchmark: A file of the package's rulesets to draw from, see `xland_benchmark.Benchmark`,
+            split by their numbers, whatever `max_rules` and `num_distractors`.
         max_steps: See `XMiniGrid`.
         direction: See `XMiniGrid`.
 
     Raises:
-        UserError: What `XMiniGrid`, `Rulesets`, `Benchmark` and `ruleset_of` do not take, more objects than there is
-            room for, or a ruleset with a split or a benchmark.
+        UserError: Arguments that `XMiniGrid`, `Rulesets`, `Benchmark` or `ruleset_of` refuses, more
+            objects than there is room for, or a ruleset together with a split or a benchmark.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class XLand(XMiniGrid, MetaEnvironment):
 
 @functools.cache
 def _free_cells(env_id: str) -> int:
-    """Cells for objects and the agent. Of what the package draws, doors, all are in walls: any key has as many."""
+    """Cells for objects and the agent. The package draws only doors, in walls, so every key gives the same number."""
     env, params = xminigrid.make(env_id)
     grid = jax.jit(lambda key: env.reset(params, key).state.grid)(jax.random.key(0))
     return int(jnp.isin(grid[..., 0], FREE_TO_PUT_DOWN).sum())

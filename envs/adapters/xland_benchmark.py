@@ -43,8 +43,8 @@ class Benchmark:
     A fixed quarter of them is held out, by their numbers in the file, spread evenly over it.
 
     Args:
-        file: A bz2-compressed pickle of "goals" [N, 5], "rules" [N, R, 7] and "init_tiles" [N, M, 2], of which the
-            last two are padded with zeros.
+        file: A bz2-compressed pickle of "goals" [N, 5], "rules" [N, R, 7] and "init_tiles" [N, M,
+            2], of which the last two are padded with zeros.
         split: "train", "heldout" or "all".
 
     Raises:

@@ -1,9 +1,9 @@
 """Rulesets for XLand, drawn on the spot: a goal, and the rules by which the objects that it needs come about.
 
-The package's benchmarks are files of millions of rulesets to download; these are drawn by key inside jit, in its
-encoding, after the same idea (production rules that lead from the objects laid out to those of the goal, and objects
-that lead nowhere). What the benchmarks also have, rules and goals about directions and rules that lead nowhere, is
-left out. Every ruleset drawn can be solved.
+The package's benchmarks are files of millions of rulesets to download; these are drawn by key
+inside jit, in its encoding, after the same idea (production rules that lead from the objects laid
+out to those of the goal, and objects that lead nowhere). What the benchmarks also have, rules and
+goals about directions and rules that lead nowhere, is left out. Every ruleset drawn can be solved.
 """
 
 from collections.abc import Mapping
@@ -43,15 +43,16 @@ POSITIONS = {5: slice(3, 5), 6: slice(1, 3)}
 class Rulesets:
     """A distribution of rulesets, all of the same shapes.
 
-    The goal is to hold object 0, to be next to it, or to put it next to its partner. There are 0 to `max_rules` rules.
-    The first makes object 0 out of object 1 (and its partner), the next one makes object 1 out of object 2, and so on.
-    The last object, the partners and the distractors are laid out. All objects differ in kind or colour.
+    The goal is to hold object 0, to be next to it, or to put it next to its partner. There are 0 to
+    `max_rules` rules. The first makes object 0 out of object 1 (and its partner), the next one
+    makes object 1 out of object 2, and so on. The last object, the partners and the distractors are
+    laid out. All objects differ in kind or colour.
 
     Args:
         max_rules: Most rules of a ruleset.
         num_distractors: Objects laid out that lead nowhere.
-        split: "heldout": rulesets whose goals are about a quarter of the objects; "train": those whose goals are about
-            the others; or "all". Rules are about all objects in all of them.
+        split: "heldout": rulesets whose goals are about a quarter of the objects; "train": those
+            whose goals are about the others; or "all". Rules are about all objects in all of them.
 
     Raises:
         UserError: A number below 0, more objects than there are, or an unknown split.
@@ -121,7 +122,8 @@ def ruleset_of(given: Any) -> RuleSet:
     """A ruleset out of the lists of a config.
 
     Raises:
-        UserError: Something is missing or too much, has the wrong shape, or names what the package does not have.
+        UserError: Something is missing or too much, has the wrong shape, or names what the package
+            does not have.
     """
     shapes = {"goal": (MAX_GOAL_ENCODING_LEN,), "rules": (None, MAX_RULE_ENCODING_LEN), "init_tiles": (None, 2)}
     most = {"goal": NUM_GOALS, "rules": NUM_RULES, "init_tiles": NUM_TILES}

@@ -33,10 +33,10 @@ def check(
 ) -> Report:
     """Check that an environment keeps the protocol of `rlformers.envs.environment`.
 
-    First it checks types, without running anything. Then it plays copies at random, in scans, until an episode ends. If
-    the params or the constructor have a time limit, it plays again with a limit of 7. Last, it makes some single steps.
-    It compiles three programs: a reset, a scan and a step. A time limit of the constructor needs another reset and
-    scan.
+    First it checks types, without running anything. Then it plays copies at random, in scans, until
+    an episode ends. If the params or the constructor have a time limit, it plays again with a limit
+    of 7. Last, it makes some single steps. It compiles three programs: a reset, a scan and a step.
+    A time limit of the constructor needs another reset and scan.
 
     Args:
         env: An id, or an environment. Wrappers around it are checked with it.
@@ -44,16 +44,18 @@ def check(
         num_envs: Copies.
         num_steps: Steps of a scan, 8 or more. With `quick`, any number; with 0, nothing is run.
         seed: Of the random play.
-        quick: After the types, only play one short scan without resets, and check that its numbers are finite and in
-            their spaces. This compiles one small program.
+        quick: After the types, only play one short scan without resets, and check that its numbers
+            are finite and in their spaces. This compiles one small program.
         **env_kwargs: Arguments of the constructor of an id, as `make_env` takes them.
 
     Returns:
-        A report. Print it, `assert` it, read `report.ok` or `report.failures` (a line for each point that does not
-        hold), or call `report.raise_for_failures()`. It ends early if the remaining points cannot be checked.
+        A report. Print it, `assert` it, read `report.ok` or `report.failures` (a line for each
+        point that does not hold), or call `report.raise_for_failures()`. It ends early if the
+        remaining points cannot be checked.
 
     Raises:
-        UserError: An id or arguments that `make_env` refuses, arguments without an id, or less than one copy.
+        UserError: An id or arguments that `make_env` refuses, arguments without an id, or less than
+            one copy.
         TypeError: Neither an id nor an environment.
     """
     need_at_least("num_envs", num_envs, 1)

@@ -49,7 +49,7 @@ def play(rollouts: Rollouts, key: Any, params: Any, short: Shortened | None = No
         rollouts: Of the environment.
         key: Of the play.
         params: Of the environment.
-        short: What has the short limit, where it is none of the params.
+        short: The environment with the short limit, if the params have none.
     """
     env = rollouts.env.env
     limited = _with_limit(params)
@@ -65,7 +65,7 @@ def play(rollouts: Rollouts, key: Any, params: Any, short: Shortened | None = No
 
 
 def _play(rollouts: Rollouts, key: Any, params: Any, most: int) -> tuple[Any, Step]:
-    """First observations and steps of scans until an episode ends, `most` scans at most."""
+    """First observations, and the steps of scans until an episode ends; at most `most` scans."""
     carry = rollouts.start(key, params)
     first, scans = jax.tree.map(to_numpy, carry[0]), []
     for number in range(most):
@@ -163,7 +163,8 @@ def _compare(space: spaces.Space, values: Any, place: str) -> None:
 def check_single_steps(runs: list[Run], key: Any) -> list[Point]:
     """`env.step`, its own reset included, does alone what the vmapped scan around `step_env` did.
 
-    An environment on the host cannot go back to a state: it plays its episodes again, from the key of their reset.
+    An environment on the host cannot go back to a state. It plays its episodes again, from the key
+    of their reset.
     """
     env = runs[0].env
     step = jax.jit(env.step, compiler_options=IN_A_HURRY)

@@ -43,7 +43,8 @@ class Report:
         """Do nothing if every point holds.
 
         Raises:
-            AssertionError: A point does not hold. The message is the id and a line for each such point.
+            AssertionError: A point does not hold. The message is the id and a line for each such
+                point.
         """
         if self.failures:
             raise AssertionError("\n".join([self.env, *(f"  {failure}" for failure in self.failures)]))

@@ -40,7 +40,8 @@ class Rollouts:
     Two programs are compiled, of reset and of a scan, and used for all params and keys.
 
     Args:
-        env: Any environment; it resets by `Environment.step` around `step_env`, whatever its own `step` does.
+        env: Any environment. It is reset by `Environment.step` around `step_env`, whatever its own
+            `step` does.
         num_envs: B.
         num_steps: T, of a scan.
     """
@@ -84,7 +85,7 @@ class Rollouts:
 
 
 def random_action(key: PRNGKeyArray, space: spaces.Space, obs: Any) -> Any:
-    """An action drawn uniformly, among the legal ones where the observation has an "action_mask" (one per logit)."""
+    """A uniformly random action; a legal one if the observation has an "action_mask" (one per logit)."""
     mask = obs.get("action_mask") if isinstance(obs, Mapping) else None
     if mask is None:
         return spaces.sample(space, key)
@@ -102,7 +103,7 @@ def to_numpy(x: Array) -> Any:
 
 
 def nudged(tree: Any) -> Any:
-    """Floating-point numbers changed in the last digit, up or down; those that are integers have none."""
+    """Floating-point numbers changed in the last digit, up or down; whole numbers are left alone."""
     rng = np.random.default_rng(0)
 
     def nudge(x: Any) -> Any:
@@ -132,7 +133,7 @@ def first_difference(left: Any, right: Any, slack: Any = None, exact: bool = Fal
 
     Args:
         left: A tree.
-        right: What it is compared with.
+        right: The tree to compare it with.
         slack: How much rounding changes each leaf, see `moved`; ten times as much is allowed.
         exact: Whether every bit counts.
     """

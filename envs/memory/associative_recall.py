@@ -24,11 +24,12 @@ class State(NamedTuple):
 class AssociativeRecall(Probe):
     """K keys, each followed by its value; then every key again, in another order, and the agent names its value.
 
-    Keys are distinct, their order and that of the questions are random; values are independent and uniform. An
-    observation is one token, MultiDiscrete(num_keys + num_values, 2): a key or num_keys + a value, and whether it is a
-    question. Actions are Discrete(num_values). Episodes have 3 K steps; a right answer earns 1/K: the optimal return is
-    1, without memory 1/num_values. Against the paper: values may repeat (so that what was asked already tells nothing
-    about what is left), questions follow each other without noise between them and carry a mark.
+    Keys are distinct, their order and that of the questions are random; values are independent and
+    uniform. An observation is one token, MultiDiscrete(num_keys + num_values, 2): a key or num_keys
+    + a value, and whether it is a question. Actions are Discrete(num_values). Episodes have 3 K
+    steps; a right answer earns 1/K: the optimal return is 1, without memory 1/num_values. Against
+    the paper: values may repeat (so that what was asked already tells nothing about what is left),
+    questions follow each other without noise between them and carry a mark.
 
     Args:
         num_pairs: K.

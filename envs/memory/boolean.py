@@ -1,8 +1,10 @@
-"""Boolean functions in context (Bhattamishra et al. 2024, Understanding in-context learning in transformers and LLMs by
-learning to learn discrete functions; the classes of their `bool_tasks.py`).
+"""Boolean functions in context (Bhattamishra et al. 2024, Understanding in-context learning in
+transformers and LLMs by learning to learn discrete functions; the classes of their
+`bool_tasks.py`).
 
-n inputs are the low bits of one uint32, a term is a uint32 of the inputs that it reads and a uint32 of the values that
-satisfy them: to draw and to evaluate a function then costs a few instructions, though every step does it.
+n inputs are the low bits of one uint32, a term is a uint32 of the inputs that it reads and a uint32
+of the values that satisfy them: to draw and to evaluate a function then costs a few instructions,
+though every step does it.
 """
 
 from typing import Any, NamedTuple
@@ -57,14 +59,16 @@ class Params:
 class BooleanTask(Probe):
     """The agent labels inputs x ∈ {-1, 1}ⁿ by an unknown function, and is told the right label after each answer.
 
-    The observation, float32 [n + 1], is the input x_t and the label y_(t-1) ∈ {-1, 1} of the input before (0 at the
-    first). As in the paper, a label comes one token after its input. Action 1 says positive, action 0 negative. Every
-    episode draws a new function and has T steps; a right answer earns 1/T. The first answers are guesses, so the
-    optimal return, that of Bayes' rule, is below 1.
+    The observation, float32 [n + 1], is the input x_t and the label y_(t-1) ∈ {-1, 1} of the input
+    before (0 at the first). As in the paper, a label comes one token after its input. Action 1 says
+    positive, action 0 negative. Every episode draws a new function and has T steps; a right answer
+    earns 1/T. The first answers are guesses, so the optimal return, that of Bayes' rule, is below
+    1.
 
-    Each term reads `relevant` inputs, any of them equally likely, and wants each to be 1 or -1 with equal probability.
-    In the paper every input is read with probability 0.3 (0.2 in a DNF), n = 28; here the number is fixed, so that it
-    can be swept, no term is empty and Bayes' rule can be computed.
+    Each term reads `relevant` inputs, any of them equally likely, and wants each to be 1 or -1 with
+    equal probability. In the paper every input is read with probability 0.3 (0.2 in a DNF), n = 28;
+    here the number is fixed, so that it can be swept, no term is empty and Bayes' rule can be
+    computed.
 
     Args:
         n: Number of inputs.
@@ -138,11 +142,13 @@ class BooleanTask(Probe):
 class BooleanDNF(BooleanTask):
     """y = 1 if all literals of any of the terms are true.
 
-    Half of the examples are positive: a term is picked and its literals are made true, the other inputs are uniform;
-    the other half is uniform over the negative inputs (looked for among 16; functions with hardly any negative input,
-    of many terms of one literal, have more positive examples). Without memory the return is 0.5: each input looks the
-    same under all functions together, and labels are independent coin flips. (In the paper 35 % of the examples are
-    made positive, all by the same term, and the rest is uniform: there a constant answer is right more often.)
+    Half of the examples are positive: a term is picked and its literals are made true, the other
+    inputs are uniform; the other half is uniform over the negative inputs (looked for among 16;
+    functions with hardly any negative input, of many terms of one literal, have more positive
+    examples). Without memory the return is 0.5: each input looks the same under all functions
+    together, and labels are independent coin flips. (In the paper 35 % of the examples are made
+    positive, all by the same term, and the rest is uniform: there a constant answer is right more
+    often.)
     """
 
     def __init__(self, n: int = 10, relevant: int = 2, terms: int = 3):
@@ -168,7 +174,8 @@ class BooleanConjunction(BooleanDNF):
 class BooleanSparseParity(BooleanTask):
     """y = 1 if an odd number of the relevant inputs is 1. Inputs are uniform, half of the labels are positive.
 
-    Without memory there is but what the number of ones says about parities: 0.555 with 2 of 10 inputs.
+    Without memory there is but what the number of ones says about parities: 0.555 with 2 of 10
+    inputs.
     """
 
     def __init__(self, n: int = 10, relevant: int = 2):

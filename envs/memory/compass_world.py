@@ -27,12 +27,14 @@ class State(NamedTuple):
 class CompassWorld(PlainEnvironment):
     """A room whose walls differ in colour, which an agent sees only with its nose to them; the goal is the green cell.
 
-    Actions: 0 forward, 1 turn right, 2 turn left. Observes Discrete(6): 0 nothing, else the colour of the wall right
-    ahead, orange (north), yellow (east), red (south), blue (west), or green, the westernmost cell of the first row,
-    facing west. To face green pays 1 and terminates the episode; it starts anywhere else, facing any way.
+    Actions: 0 forward, 1 turn right, 2 turn left. Observes Discrete(6): 0 nothing, else the colour
+    of the wall right ahead, orange (north), yellow (east), red (south), blue (west), or green, the
+    westernmost cell of the first row, facing west. To face green pays 1 and terminates the episode;
+    it starts anywhere else, facing any way.
 
-    A room of n x n cells is POBAX's of size n + 2, which counts the walls. Its limit is 1000 steps, within which chance
-    finds the goal, too, so that only a discount tells agents apart; here it is 50.
+    A room of n x n cells is POBAX's of size n + 2, which counts the walls. Its limit is 1000 steps,
+    within which chance finds the goal, too, so that only a discount tells agents apart; here it is
+    50.
 
     Args:
         size: n.

@@ -38,9 +38,10 @@ class Params:
 class Copy(Probe):
     """N random symbols are shown, D blanks follow, then the agent repeats the symbols in order, one per step.
 
-    Observations are Discrete(V + 2): a symbol, the blank V, or the sign V + 1 that asks for the next symbol; it stays
-    the same, the agent has to know how far it is. Actions are Discrete(V). Episodes have 2 N + D steps. A right answer
-    earns 1/N: the optimal return is 1, without memory 1/V.
+    Observations are Discrete(V + 2): a symbol, the blank V, or the sign V + 1 that asks for the
+    next symbol; it stays the same, the agent has to know how far it is. Actions are Discrete(V).
+    Episodes have 2 N + D steps. A right answer earns 1/N: the optimal return is 1, without memory
+    1/V.
 
     Args:
         num_symbols: V.

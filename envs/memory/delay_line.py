@@ -38,10 +38,11 @@ class Params:
 class DelayLine(Probe):
     """A stream of independent random symbols; the agent repeats it k steps late.
 
-    Observations and actions are Discrete(V). The answer after the observation o_t is o_(t-k); before t = k nothing is
-    asked. Episodes have k + N steps; a right answer earns 1/N: the optimal return is 1, without memory 1/V. Unlike the
-    cards of popgym/RepeatPrevious, symbols that were shown tell nothing about those to come, k may be any number, and
-    the number of answers does not shrink with it.
+    Observations and actions are Discrete(V). The answer after the observation o_t is o_(t-k);
+    before t = k nothing is asked. Episodes have k + N steps; a right answer earns 1/N: the optimal
+    return is 1, without memory 1/V. Unlike the cards of popgym/RepeatPrevious, symbols that were
+    shown tell nothing about those to come, k may be any number, and the number of answers does not
+    shrink with it.
 
     Args:
         num_symbols: V.

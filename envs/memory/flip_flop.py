@@ -48,14 +48,15 @@ class Params:
 class FlipFlop(Probe):
     """A stream of instructions to write, to ignore, or to read a bit; at every read the agent names the bit written.
 
-    Observations are Discrete(5): write 0, write 1, ignore 0, ignore 1, read. Bits are fair coins. The first instruction
-    writes and the last reads. The other R - 1 reads stand at random places between them. Every other instruction writes
-    with probability `write_rate`. Actions are Discrete(2). Episodes have T steps, and a right answer earns 1/R: the
-    optimal return is 1, without memory 0.5. In the paper an instruction writes with probability 0.1 and reads with
+    Observations are Discrete(5): write 0, write 1, ignore 0, ignore 1, read. Bits are fair coins.
+    The first instruction writes and the last reads. The other R - 1 reads stand at random places
+    between them. Every other instruction writes with probability `write_rate`. Actions are
+    Discrete(2). Episodes have T steps, and a right answer earns 1/R: the optimal return is 1,
+    without memory 0.5. In the paper an instruction writes with probability 0.1 and reads with
     probability 0.1. Here the number of reads is fixed, so that every episode counts the same.
 
-    The bit has to survive what looks like it (ignored bits) and be replaced at once: gates do both, attention has to
-    find the last write among all.
+    The bit has to survive what looks like it (ignored bits) and be replaced at once: gates do both,
+    attention has to find the last write among all.
     """
 
     default_params = Params()

@@ -41,14 +41,16 @@ class Scene(NamedTuple):
 class KeyToDoor(ThreePhases):
     """Take the key in the first room. Then the door in the last room opens and pays `final_reward`, once.
 
-    The key lies anywhere in the 10 cells at the northern end of the first room; the player starts anywhere in the 10
-    cells at the southern end. A lamp confirms for one step that the key is taken. The door stands two cells north of
-    the entrance of the last room. Without the key it is a wall. By default the phases have 15, 60 and 10 steps (Ni et
-    al. lengthen the second up to 500), an apple pays 1 and the door pays 5.
+    The key lies anywhere in the 10 cells at the northern end of the first room; the player starts
+    anywhere in the 10 cells at the southern end. A lamp confirms for one step that the key is
+    taken. The door stands two cells north of the entrance of the last room. Without the key it is a
+    wall. By default the phases have 15, 60 and 10 steps (Ni et al. lengthen the second up to 500),
+    an apple pays 1 and the door pays 5.
 
-    The difficulty is credit, not memory. The reward for the key comes a phase later, under the noise of the apples, but
-    it is right to walk to the door with or without memory of the key. With `apple_reward=0` the optimal return is
-    `final_reward`. By default it is that plus as many apples as one can gather.
+    The difficulty is credit, not memory. The reward for the key comes a phase later, under the
+    noise of the apples, but it is right to walk to the door with or without memory of the key. With
+    `apple_reward=0` the optimal return is `final_reward`. By default it is that plus as many apples
+    as one can gather.
     """
 
     default_params = Params()

@@ -39,18 +39,21 @@ class Params:
 class Localisation(Probe):
     """A walker is moved about and sees only its odometry; it says in which direction from the start it is.
 
-    Every step turns the walker by ω, uniform in [-π, π), then takes it forward by v, uniform in [0, 1):
-    θ' = θ + ω, p' = p + v (cos θ', sin θ'). The observation, float32 [3], is (v, cos ω, sin ω) of the last move, the
-    first one included. The answer is the sector of p, counted against the clock from the heading at the start, in
-    which atan2(p) ∈ [2π a/S, 2π (a + 1)/S); at every step, from the first move on. Episodes have T steps; a right
-    answer earns 1/T: the optimal return is 1, up to rounding at the borders of sectors.
+    Every step turns the walker by ω, uniform in [-π, π), then takes it forward by v, uniform in [0,
+    1): θ' = θ + ω, p' = p + v (cos θ', sin θ'). The observation, float32 [3], is (v, cos ω, sin ω)
+    of the last move, the first one included. The answer is the sector of p, counted against the
+    clock from the heading at the start, in which atan2(p) ∈ [2π a/S, 2π (a + 1)/S); at every step,
+    from the first move on. Episodes have T steps; a right answer earns 1/T: the optimal return is
+    1, up to rounding at the borders of sectors.
 
-    Without memory it is 1/S except after the first move, where ω tells it: (1 + (T - 1)/S)/T. That is exact, because
-    the heading is uniform and independent of all moves from the second on; hence the turns over the full circle.
+    Without memory it is 1/S except after the first move, where ω tells it: (1 + (T - 1)/S)/T. That
+    is exact, because the heading is uniform and independent of all moves from the second on; hence
+    the turns over the full circle.
 
-    The sector and not the position itself is asked for, because the noise by which an agent of continuous actions
-    explores would count as error of its memory, and because the space of answers and the value of guessing would depend
-    on how far T steps lead. To know the sector takes the whole position: moves add up in both coordinates.
+    The sector and not the position itself is asked for, because the noise by which an agent of
+    continuous actions explores would count as error of its memory, and because the space of answers
+    and the value of guessing would depend on how far T steps lead. To know the sector takes the
+    whole position: moves add up in both coordinates.
 
     Args:
         num_sectors: S.

@@ -38,13 +38,15 @@ class Params:
 class MemoryChain(Probe):
     """Bits are shown at the start. L steps later the agent names the bit that the query points to.
 
-    The observation made at time t, float32 [2 + num_bits], is (1 - t/L, the query's index if t = L - 1 else 0, the bits
-    as -1 or 1 if t = 0 else zeros). As in bsuite, step n returns the observation of time n - 1: the bits are seen both
-    after the reset and after the first step, and an episode has L + 1 steps. The last step earns 1 if the action equals
-    the bit, else -1; all other steps earn 0.
+    The observation made at time t, float32 [2 + num_bits], is (1 - t/L, the query's index if t = L
+    - 1 else 0, the bits as -1 or 1 if t = 0 else zeros). As in bsuite, step n returns the
+    observation of time n - 1: the bits are seen both after the reset and after the first step, and
+    an episode has L + 1 steps. The last step earns 1 if the action equals the bit, else -1; all
+    other steps earn 0.
 
-    Episodes terminate then and are never truncated: gymnax's port has a time limit of 1000 steps beside the length,
-    which cuts longer chains off before they pay. Optimal return 1, without memory 0 (1 if L = 1, see above).
+    Episodes terminate then and are never truncated: gymnax's port has a time limit of 1000 steps
+    beside the length, which cuts longer chains off before they pay. Optimal return 1, without
+    memory 0 (1 if L = 1, see above).
 
     Args:
         num_bits: Number of bits. One of them is asked for.

@@ -28,16 +28,17 @@ class State(NamedTuple):
 class MortarMayhem(PlainEnvironment):
     """N commands are shown one after the other, while the agent cannot move. Then it has to carry each out in time.
 
-    Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. Each command (right, down, left, up, stay) leads from one
-    cell to the next, never into a wall. It is shown for `show_duration` steps, followed by `show_delay` steps that show
-    nothing. Then the agent has `explosion_delay` + 1 moves to reach the cell of the first command. All other cells
-    explode for `explosion_duration` steps, and standing in one of them ends the episode. After that the next command is
-    due: the agent can move for `explosion_delay` steps after the last explosion, and in the step in which it stops.
+    Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. Each command (right, down, left, up,
+    stay) leads from one cell to the next, never into a wall. It is shown for `show_duration` steps,
+    followed by `show_delay` steps that show nothing. Then the agent has `explosion_delay` + 1 moves
+    to reach the cell of the first command. All other cells explode for `explosion_duration` steps,
+    and standing in one of them ends the episode. After that the next command is due: the agent can
+    move for `explosion_delay` steps after the last explosion, and in the step in which it stops.
     Every command that is carried out pays 1/N. The episode terminates after the last one.
 
-    Observes MultiDiscrete(size, size, 4, 6, 2): x, y, the direction (north, west, south, east), the command shown
-    (0: none), and whether cells explode. These are the rules and numbers of Memory Gym's MortarMayhem-Grid-v0, which
-    shows pictures; its reward of 0.1 is 1/N.
+    Observes MultiDiscrete(size, size, 4, 6, 2): x, y, the direction (north, west, south, east), the
+    command shown (0: none), and whether cells explode. These are the rules and numbers of Memory
+    Gym's MortarMayhem-Grid-v0, which shows pictures; its reward of 0.1 is 1/N.
 
     Args:
         num_commands: N.

@@ -29,16 +29,18 @@ class State(NamedTuple):
 class MysteryPath(PlainEnvironment):
     """An invisible path leads across n x n cells. Whoever leaves it has to begin again.
 
-    Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. A step off the path is seen, and the next step leads back to
-    the start, whatever the action. The goal at the end of the path pays 1 and terminates the episode. The episode also
-    terminates after `max_steps` steps. Each new cell of the path pays `progress`, except for start and goal.
+    Actions: 0 stay, 1 turn left, 2 turn right, 3 forward. A step off the path is seen, and the next
+    step leads back to the start, whatever the action. The goal at the end of the path pays 1 and
+    terminates the episode. The episode also terminates after `max_steps` steps. Each new cell of
+    the path pays `progress`, except for start and goal.
 
-    Observes MultiDiscrete(n, n, 4, 2, n, n, n, n): x, y, the direction (north, west, south, east), whether the agent
-    just fell, start and goal.
+    Observes MultiDiscrete(n, n, 4, 2, n, n, n, n): x, y, the direction (north, west, south, east),
+    whether the agent just fell, start and goal.
 
-    Rules and numbers are those of Memory Gym's MysteryPath-Grid-v0, which shows pictures. Only the path differs: there
-    an A* search among random walls and costs finds it. Here it starts in a random cell of a random side and goes
-    across. In every row but the last it first goes 0 or 1 cells sideways, never into a wall or beside where it came from.
+    Rules and numbers are those of Memory Gym's MysteryPath-Grid-v0, which shows pictures. Only the
+    path differs: there an A* search among random walls and costs finds it. Here it starts in a
+    random cell of a random side and goes across. In every row but the last it first goes 0 or 1
+    cells sideways, never into a wall or beside an earlier cell.
 
     Args:
         size: n.

@@ -37,10 +37,10 @@ class Params:
 class Parity(Probe):
     """A stream of fair bits; at every step the agent says whether the number of ones so far is odd.
 
-    Observations and actions are Discrete(2). Episodes have T steps; a right answer earns 1/T: the optimal return is 1.
-    Without memory the answer is a coin flip except at the first step, where it is the bit itself: (T + 1)/(2 T).
-    Nothing may be forgotten and every bit flips the answer: linear recurrences with decays in (0, 1) and attention
-    find no way that holds at all lengths.
+    Observations and actions are Discrete(2). Episodes have T steps; a right answer earns 1/T: the
+    optimal return is 1. Without memory the answer is a coin flip except at the first step, where it
+    is the bit itself: (T + 1)/(2 T). Nothing may be forgotten and every bit flips the answer:
+    linear recurrences with decays in (0, 1) and attention find no way that holds at all lengths.
     """
 
     default_params = Params()

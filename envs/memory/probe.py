@@ -1,8 +1,9 @@
 """What the probes of memory share: questions with a right answer, and symbols that are never stored.
 
-A probe shows a stream of observations and asks for something that was shown before. The return of an episode is the
-fraction of right answers, so that 1 is perfect, whatever the length. Answers to what has not been asked yet are
-ignored. Observations are discrete where they can be: the wrapper `Flatten` makes one-hot vectors of them.
+A probe shows a stream of observations and asks for something that was shown before. The return of
+an episode is the fraction of right answers, so 1 is perfect at any length. Answers are ignored
+while nothing is asked. Observations are discrete where possible; the wrapper `Flatten` turns them
+into one-hot vectors.
 """
 
 from typing import Any
@@ -45,9 +46,9 @@ def draw_seed(key: PRNGKeyArray) -> UInt32[Array, "2"]:
 def symbol(seed: UInt32[Array, "2"], index: Any, num_symbols: int) -> Int32[Array, ""]:
     """Symbol number `index` >= 0 of an episode, independent and uniform in {0, ..., num_symbols - 1}.
 
-    A symbol is a hash of (seed, index): the state of an environment need not hold the sequence, which may then be as
-    long as one likes, and a reset, which happens inside every step, need not draw it. The remainder's bias is below
-    num_symbols / 2³².
+    A symbol is a hash of (seed, index). So the state does not hold the sequence, which may be as
+    long as one likes, and a reset, which happens inside every step, does not draw it. The
+    remainder's bias is below num_symbols / 2³².
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(seed, impl="threefry2x32"), jnp.maximum(index, 0))
     return (jax.random.bits(key, (), jnp.uint32) % num_symbols).astype(jnp.int32)

@@ -29,15 +29,16 @@ class State(NamedTuple):
 class RockSample(PlainEnvironment):
     """A rover on n x n cells samples rocks that pay 10 if they are good and -10 if not, and leaves by the east for 10.
 
-    Actions: 0 north, 1 east, 2 south, 3 west, 4 sample the rock here, 5 + i check rock i. A check tells whether the
-    rock is good, and is right with probability (1 + 2^(-d / 20)) / 2 at the Euclidean distance d. A sampled rock is bad
-    from then on. Rocks lie at the same places for ever, drawn from `layout`; half of them are good, independently. The
-    episode terminates on arrival in the last column. Observes, float32 [2 n + K], one-hot row and column of the rover,
-    and for every rock 1 (good), -1 (bad) if it was just checked, and else 0.
+    Actions: 0 north, 1 east, 2 south, 3 west, 4 sample the rock here, 5 + i check rock i. A check
+    tells whether the rock is good, and is right with probability (1 + 2^(-d / 20)) / 2 at the
+    Euclidean distance d. A sampled rock is bad from then on. Rocks lie at the same places for ever,
+    drawn from `layout`; half of them are good, independently. The episode terminates on arrival in
+    the last column. Observes, float32 [2 n + K], one-hot row and column of the rover, and for every
+    rock 1 (good), -1 (bad) if it was just checked, and else 0.
 
-    These are POBAX's rules, sizes and rewards; Smith & Simmons' rover moves beyond the eastern edge to leave, starts in
-    the west, and has a discount of 0.95. As in POBAX it starts anywhere but in the last column. Nothing moves beyond
-    other edges.
+    These are POBAX's rules, sizes and rewards; Smith & Simmons' rover moves beyond the eastern edge
+    to leave, starts in the west, and has a discount of 0.95. As in POBAX it starts anywhere but in
+    the last column. Nothing moves beyond other edges.
 
     Args:
         size: n.

@@ -29,7 +29,8 @@ def random_tmaze(length: int, detour: int) -> float:
 
     Args:
         length: L.
-        detour: 1 for the active maze, whose junction is one further and whose episode two steps longer.
+        detour: 1 for the active maze, whose junction is one further and whose episode two steps
+            longer.
     """
     corridor = np.zeros(length + detour + 1)  # chance to be at x = 0 ... junction, y = 0
     corridor[detour] = 1.0
@@ -165,10 +166,11 @@ def visual_match(
 def most_apples(steps: int, num_apples: int, respawn_steps: int) -> int:
     """A bound on the apples that can be collected in the second phase of `three_phases`.
 
-    Apples lie like the black squares of a chess board, and so does the start: there are two steps from it to an apple,
-    at least, and from one apple to the next. One that was collected can be collected again respawn_steps + 2 steps
-    later. So an apple that is collected k times is collected first by step steps - (k - 1) (respawn_steps + 2), and
-    until then there was time for half as many apples as steps.
+    Apples lie like the black squares of a chess board, and so does the start: there are two steps
+    from it to an apple, at least, and from one apple to the next. One that was collected can be
+    collected again respawn_steps + 2 steps later. So an apple that is collected k times is
+    collected first by step steps - (k - 1) (respawn_steps + 2), and until then there was time for
+    half as many apples as steps.
     """
     total, left = 0, steps
     while left >= 2:

@@ -41,10 +41,11 @@ class Params:
 class SelectiveCopy(Probe):
     """N symbols stand at random places of a stream of L; after it the agent repeats them in order, one per step.
 
-    Any N of the L places are equally likely. Observations are Discrete(V + 2): a symbol, the blank V, or the sign V + 1
-    that asks for the next symbol. Actions are Discrete(V). Episodes have L + N steps. A right answer earns 1/N: the
-    optimal return is 1, without memory 1/V. In the paper L = 4096, N = 16, V = 16. A core that forgets with time alone
-    fails, however long its memory: it has to choose what to keep.
+    Any N of the L places are equally likely. Observations are Discrete(V + 2): a symbol, the blank
+    V, or the sign V + 1 that asks for the next symbol. Actions are Discrete(V). Episodes have L + N
+    steps. A right answer earns 1/N: the optimal return is 1, without memory 1/V. In the paper L =
+    4096, N = 16, V = 16. A core that forgets with time alone fails, however long its memory: it has
+    to choose what to keep.
 
     Args:
         num_symbols: V.

@@ -1,8 +1,9 @@
 """Grid worlds of three phases: learn something, collect apples for a long time, use what was learnt.
 
-Hung et al. 2019 (temporal value transport; `tvt/pycolab` of deepmind-research, Apache-2.0) in the configuration of Ni
-et al. 2023 (Memory-RL, `envs/key_to_door` and `configs/envs`, MIT). The rules are those of the games as pycolab 1.2
-runs them, quirks included: `tests/envs/test_three_phases.py` replays episodes of the originals.
+Hung et al. 2019 (temporal value transport; `tvt/pycolab` of deepmind-research, Apache-2.0) in the
+configuration of Ni et al. 2023 (Memory-RL, `envs/key_to_door` and `configs/envs`, MIT). The rules
+are those of the games as pycolab 1.2 runs them, quirks included: `tests/envs/test_three_phases.py`
+replays episodes of the originals.
 """
 
 from typing import Any, NamedTuple
@@ -86,7 +87,8 @@ class State(NamedTuple):
 class Params:
     """Steps of the phases, apples in the second, and rewards.
 
-    An apple that was collected in step n of the phase is back after step n + respawn_steps + 1; 0: never.
+    An apple that was collected in step n of the phase is back after step n + respawn_steps + 1; 0:
+    never.
     """
 
     explore_steps: Number = 15
@@ -113,10 +115,10 @@ class Params:
 class ThreePhases(PlainEnvironment):
     """The common rules; a game adds its rooms and its scene.
 
-    The player sees the 5 x 5 cells around it, uint8 [5, 5, 3] in RGB, and moves north, south, west or east (actions 0
-    to 3), unless something is in the way. In the second phase `num_apples` of 22 places in an orchard hold apples, each
-    worth `apple_reward`. Phases have fixed lengths; the step that ends one shows the first view of the next. The
-    episode terminates with the last phase.
+    The player sees the 5 x 5 cells around it, uint8 [5, 5, 3] in RGB, and moves north, south, west
+    or east (actions 0 to 3), unless something is in the way. In the second phase `num_apples` of 22
+    places in an orchard hold apples, each worth `apple_reward`. Phases have fixed lengths; the step
+    that ends one shows the first view of the next. The episode terminates with the last phase.
 
     Args:
         explore: Drawing of the first room, see `parse`.

@@ -44,14 +44,16 @@ class Params:
 class TMaze(PlainEnvironment):
     """Walk to the junction and turn to the side that the oracle showed once.
 
-    Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing. Observations, float32 [2], hide the place
-    in the corridor: (0, goal_y) on the first visit to the oracle and (0, 0) on later ones, (0, 0) in the corridor,
-    (1, y) in the junction's column. The episode terminates after exactly L + 1 (passive) or L + 3 (active) steps, the
-    fewest in which an agent that heard the oracle can reach the goal. The last step earns 1 on the goal, else 0. Every
-    earlier step earns -1/L if the agent is behind schedule: x < t after t steps, in the active maze x < t - 1, because
-    of the detour to the oracle.
+    Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing. Observations, float32
+    [2], hide the place in the corridor: (0, goal_y) on the first visit to the oracle and (0, 0) on
+    later ones, (0, 0) in the corridor, (1, y) in the junction's column. The episode terminates
+    after exactly L + 1 (passive) or L + 3 (active) steps, the fewest in which an agent that heard
+    the oracle can reach the goal. The last step earns 1 on the goal, else 0. Every earlier step
+    earns -1/L if the agent is behind schedule: x < t after t steps, in the active maze x < t - 1,
+    because of the detour to the oracle.
 
-    The optimal return is 1. Without memory of the cue it is at most 0.5 (a coin flip at the junction).
+    The optimal return is 1. Without memory of the cue it is at most 0.5 (a coin flip at the
+    junction).
 
     Args:
         active: The agent starts one step right of the oracle and must go left first to see the cue.

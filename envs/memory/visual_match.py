@@ -41,14 +41,16 @@ class Scene(NamedTuple):
 class VisualMatch(ThreePhases):
     """See a colour in the first room. In the last room go to the panel of that colour, which pays `final_reward`.
 
-    In the first room the player is walled in. One of the 8 cells around it is red, green or blue instead of black. In
-    the last room a red, a green and a blue panel stand at the northern wall, from west to east. The first panel that is
-    touched counts, and all disappear. (The original draws the order of the colours once for each environment object,
-    not for each episode; here it is always this one.) By default the phases have 15, 60 and 15 steps (Ni et al.
-    lengthen the second up to 1000), an apple pays 1 and the panel pays 5.
+    In the first room the player is walled in. One of the 8 cells around it is red, green or blue
+    instead of black. In the last room a red, a green and a blue panel stand at the northern wall,
+    from west to east. The first panel that is touched counts, and all disappear. (The original
+    draws the order of the colours once for each environment object, not for each episode; here it
+    is always this one.) By default the phases have 15, 60 and 15 steps (Ni et al. lengthen the
+    second up to 1000), an apple pays 1 and the panel pays 5.
 
-    The colour has to be kept through the second phase. With `apple_reward=0` the optimal return is `final_reward`, and
-    a third of it without memory. By default it is that plus as many apples as one can gather.
+    The colour has to be kept through the second phase. With `apple_reward=0` the optimal return is
+    `final_reward`, and a third of it without memory. By default it is that plus as many apples as
+    one can gather.
     """
 
     default_params = Params(reward_steps=15)

@@ -1,11 +1,13 @@
 """Symbolic Alchemy: discover how potions change stones (Wang et al. 2021; rules of dm_alchemy, Apache-2.0).
 
-Stones are corners of a cube, coordinates ±1, worth the sum of their coordinates, (1, 1, 1) another 12: -3, -1, 1, 15.
-A potion moves a stone along one axis in one direction, if the edge is there. What the agent sees is another cube:
+Stones are corners of a cube, coordinates ±1, worth the sum of their coordinates, (1, 1, 1) another
+12: -3, -1, 1, 15. A potion moves a stone along one axis in one direction, if the edge is there.
+What the agent sees is another cube:
 
     perceived stone = R⁻¹ (m ⊙ stone)        colour of a potion = its axis permuted, its direction flipped or not
 
-Edges, m, R and the map of potions make up a chemistry, which is the task: 109 x 8 x 4 x 48 = 167,424 of them.
+Edges, m, R and the map of potions make up a chemistry, which is the task: 109 x 8 x 4 x 48 =
+167,424 of them.
 """
 
 import itertools
@@ -61,21 +63,22 @@ class State(NamedTuple):
 class Alchemy(FixedLengthEnvironment):
     """Three random stones and twelve random potions per episode, 20 steps to improve and to cash them in.
 
-    Action 0 does nothing. Action 1 + 13 s puts stone s into the cauldron, which pays its worth and uses it up. Action
-    2 + 13 s + p dips stone s into potion p, which uses up the potion, even if the stone does not move. A used stone or
-    potion has no effect.
+    Action 0 does nothing. Action 1 + 13 s puts stone s into the cauldron, which pays its worth and
+    uses it up. Action 2 + 13 s + p dips stone s into potion p, which uses up the potion, even if
+    the stone does not move. A used stone or potion has no effect.
 
-    Observes 3 stones and 12 potions, float32 [39]. A stone shows its perceived coordinates, the sum of its coordinates
-    / 3, and 0; a used one shows (2, 2, 2, 2, 1). A potion shows its perceived colour / 3 - 1, and 0; a used one shows
-    (1, 1). Episodes are truncated after `episode_length` steps. dm_alchemy calls our episodes trials, ten to an
-    episode, and this level "perceptual_mapping_randomized_with_rotation_and_random_bottleneck".
+    Observes 3 stones and 12 potions, float32 [39]. A stone shows its perceived coordinates, the sum
+    of its coordinates / 3, and 0; a used one shows (2, 2, 2, 2, 1). A potion shows its perceived
+    colour / 3 - 1, and 0; a used one shows (1, 1). Episodes are truncated after `episode_length`
+    steps. dm_alchemy calls our episodes trials, ten to an episode, and this level
+    "perceptual_mapping_randomized_with_rotation_and_random_bottleneck".
 
     Args:
         episode_length: Steps of an episode.
         rotation: Let three quarters of the chemistries rotate what is perceived.
         bottleneck: Let three quarters of the chemistries lack edges.
-        split: "train" or "heldout" chemistries, with three quarters and one quarter of the perceptual maps (the
-            combinations of m, R and map of potions) and any edges, or "all".
+        split: "train" or "heldout" chemistries, with three quarters and one quarter of the
+            perceptual maps (the combinations of m, R and map of potions) and any edges, or "all".
 
     Raises:
         UserError: A length below 1, or an unknown split.
@@ -165,8 +168,8 @@ class Alchemy(FixedLengthEnvironment):
 def possible_graphs() -> tuple[Bool[np.ndarray, "109 3 8"], Int32[np.ndarray, "109"]]:
     """All connected cubes, and the number of constraints of each.
 
-    A constraint demands one value of one other coordinate of the stones that may move along an axis; there are up to
-    two for every axis.
+    A constraint demands one value of one other coordinate of the stones that may move along an
+    axis; there are up to two for every axis.
     """
     graphs, num_constraints = [], []
     for demands in itertools.product((0, -1, 1), repeat=6):

@@ -1,13 +1,15 @@
 """Procedural Markov decision processes in the manner of AnyMDP (Wang et al. 2025, xenoverse's `task_sampler.py`).
 
-Taken: a number of states that differs from task to task, under names in random order; states in a row, with moves to a
-window of near ones, whose probability the actions share out by how near each one's centre is; starts at the front;
-pitfalls that end an episode; a goal at the end that does, or rewards in the second half that do not; costs on the way;
-and nearly all distributions of these numbers.
+Taken: a number of states that differs from task to task, under names in random order; states in a
+row, with moves to a window of near ones, whose probability the actions share out by how near each
+one's centre is; starts at the front; pitfalls that end an episode; a goal at the end that does, or
+rewards in the second half that do not; costs on the way; and nearly all distributions of these
+numbers.
 
-Left out: potential-based rewards, rewards of single actions, the rejection of processes that are too easy by their
-value functions, bandits and Garnets in between, its horizons of hundreds of steps, and a scale of rewards that differs
-from task to task, exponentially, so that few make up the mean. Start weights are uniform, not clipped normal ones.
+Left out: potential-based rewards, rewards of single actions, the rejection of processes that are
+too easy by their value functions, bandits and Garnets in between, its horizons of hundreds of
+steps, and a scale of rewards that differs from task to task, exponentially, so that few make up the
+mean. Start weights are uniform, not clipped normal ones.
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +28,7 @@ NUM_STARTS = 3  # among the first states
 
 
 class Task(NamedTuple):
-    """What is hidden. States by the names that are seen; those that the process lacks are never reached."""
+    """What is hidden. States go by their visible names; names that the process lacks are never reached."""
 
     transitions: Float32[Array, "S A S"]
     rewards: Float32[Array, " S"]  # expected, on arrival
@@ -36,18 +38,19 @@ class Task(NamedTuple):
 
 
 class AnyMDP(FiniteMDP):
-    """A random process whose states stand in a row that the agent does not know: go far, and do not fall.
+    """A random process whose states form a row unknown to the agent: go far, and do not fall.
 
-    See the module for what is AnyMDP's. There are no held-out tasks: processes are drawn from a continuum.
+    The docstring of this module says what is taken from AnyMDP. There are no held-out tasks:
+    processes are drawn from a continuum.
 
     Args:
         num_states: S, the most states.
-        min_states: The fewest. Each task has a number of them between the two.
+        min_states: The fewest states. Each task draws a number between the two.
         actions: A.
         episode_length: Most steps of an episode.
 
     Raises:
-        UserError: Less than 8 states, fewer at most than at least, or another number below 1.
+        UserError: Less than 8 states, `min_states` above `num_states`, or another number below 1.
     """
 
     def __init__(self, num_states: int = 16, min_states: int = 8, actions: int = 5, episode_length: int = 32):
@@ -83,7 +86,7 @@ class AnyMDP(FiniteMDP):
     def _draw_moves(
         self, key: PRNGKeyArray, number: Int32[Array, ""], ends: Bool[Array, " S"], pays: Bool[Array, " S"]
     ) -> Float32[Array, "S A S"]:
-        """Chances of moves: those of a state to a window around it, shared out between the actions."""
+        """Chances of moves. A state leads to a window around it, which the actions share."""
         key_most, key_back, key_leap, key_weights, key_centres, key_widths = jax.random.split(key, 6)
         key_most_leap, key_most_back = jax.random.split(key_most)
         most_leap = jax.random.randint(key_most_leap, (), 2, jnp.minimum(number // 4, 6) + 1)

@@ -1,4 +1,4 @@
-"""Bandits: pull the arms of one machine for a while, knowing nothing about them (Duan et al. 2016, section 3.1)."""
+"""Bandits: pull unknown arms for a while (Duan et al. 2016, section 3.1)."""
 
 from typing import Any, NamedTuple
 
@@ -26,10 +26,11 @@ class Task(NamedTuple):
 
 
 class Bandit(MetaEnvironment):
-    """K arms, `pulls` pulls. Observes the fraction of the pulls made, float32 [1]; rewards are a trial's to show.
+    """K arms, `pulls` pulls. Observes the fraction of the pulls made, float32 [1]. `Trial` shows the rewards.
 
-    The episode terminates with the last pull. The arms are exchangeable; "train" tasks are those whose best arm has an
-    even number, "heldout" those where it has an odd one (the shift of Laskin et al. 2022, there in 95 % of the tasks).
+    The episode terminates with the last pull. The arms are exchangeable. In "train" tasks the best
+    arm has an even number, in "heldout" tasks an odd one (the shift of Laskin et al. 2022, there in
+    95 % of the tasks).
 
     Args:
         num_arms: K.

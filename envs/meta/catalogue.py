@@ -77,7 +77,7 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         "meta/ProjectedCartPolePopjaxrl",
-        "that of the paper's code: attempts of a trial start alike, actions stay, no reward is seen",
+        "the protocol of the paper's code: attempts of a trial start alike, plain actions, rewards unseen",
         f"{_META}.projected_cartpole:make_projected_cartpole",
         {
             "episodes": 16,

@@ -14,9 +14,10 @@ from rlformers.errors import UserError
 
 
 class ChangingBandit(MetaEnvironment):
-    """K arms, `pulls` pulls. Observes the fraction of the pulls made, float32 [1]; rewards are a trial's to show.
+    """K arms, `pulls` pulls. Observes the fraction of the pulls made, float32 [1]. `Trial` shows the rewards.
 
-    The episode terminates with the last pull. There are no held-out tasks: the arms are drawn from a continuum.
+    The episode terminates with the last pull. There are no held-out tasks: the arms are drawn from
+    a continuum.
 
     Args:
         num_arms: K.
@@ -62,9 +63,10 @@ class Start(NamedTuple):
 class NonStationaryBandit(ChangingBandit):
     """Arms pay 1 with chances that jump and drift, and else 0; see `ChangingBandit`.
 
-    Chances are uniform in [0, 1] at first. After every pull, with probability `jump_rate`, all of them are drawn anew
-    (the abrupt changes of Garivier & Moulines 2011, whose times are fixed; here nobody knows them); then each makes a
-    normal step of deviation `drift`, and is reflected at 0 and 1 (the restless arms of Daw et al. 2006).
+    Chances are uniform in [0, 1] at first. After every pull, with probability `jump_rate`, all of
+    them are drawn anew. These are the abrupt changes of Garivier & Moulines 2011, but at random
+    times instead of fixed ones. Then each chance makes a normal step of deviation `drift` and is
+    reflected at 0 and 1, as the restless arms of Daw et al. 2006.
 
     Args:
         num_arms: K.
@@ -128,11 +130,12 @@ class Plan(NamedTuple):
 
 
 class AdversarialBandit(ChangingBandit):
-    """Arms pay what an adversary planned who does not see the agent's pulls (Auer et al. 2002); see `ChangingBandit`.
+    """Arms pay what an adversary planned in advance (Auer et al. 2002); see `ChangingBandit`.
 
-    There are S segments of random lengths. As long as one lasts an arm pays the same, without noise: a number that is
-    uniform in [0, 1], but the arm that has paid most in all pulls so far, pulled or not, pays 0. To follow the leader
-    earns nothing from the second segment on, while the best arm of the whole episode is not bad.
+    There are S segments of random lengths. During a segment every arm pays a constant, uniform in
+    [0, 1], without noise. Only the arm that would have paid most so far pays 0. So following the
+    leader earns nothing from the second segment on, while the best arm of the whole episode is not
+    bad.
 
     Args:
         num_arms: K.

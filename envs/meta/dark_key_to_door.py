@@ -29,16 +29,19 @@ class Task(NamedTuple):
 class DarkKeyToDoor(Room):
     """A `Room` of Dark Room. Stepping on the key pays 1, once, and then stepping on the door pays 1.
 
-    Episodes start on a random cell. The door, opened, terminates them (so that trials of a number of steps hold the
-    more episodes the faster they are, as in AMAGO, Grigsby et al. 2024), and `episode_length` steps truncate them. Key
-    and door may be any two cells, the same one included: 9^4 = 6561 tasks. The most an episode pays is 2.
+    Episodes start on a random cell. Opening the door terminates an episode, so a trial with a fixed
+    number of steps holds more episodes the faster they are (as in AMAGO, Grigsby et al. 2024).
+    `episode_length` steps truncate it. Key and door may be any two cells, or the same one: 9^4 =
+    6561 tasks. An episode pays at most 2.
 
-    A start on the key takes it with the first step that ends there, and the step that takes the key opens no door.
+    An agent that starts on the key takes it with the first step that ends there. The step that
+    takes the key never opens the door.
 
     Args:
         size: Cells along a side.
         episode_length: Most steps of an episode.
-        split: "train" or "heldout" pairs of key and door, three quarters and one quarter of them, or "all".
+        split: "train" or "heldout" pairs of key and door, three quarters and one quarter of them,
+            or "all".
 
     Raises:
         ValueError: A size below 2, a length below 1, or an unknown split.

@@ -19,7 +19,8 @@ MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.int32)
 class Room(FixedLengthEnvironment):
     """A square room in which the agent sees only where it stands, (x, y), for a number of steps.
 
-    Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Episodes are truncated after `episode_length` steps.
+    Actions: 0 stay, 1 right, 2 left, 3 up, 4 down; walls hold. Episodes are truncated after
+    `episode_length` steps.
 
     Raises:
         UserError: A size below 2 or a length below 1.
@@ -61,8 +62,8 @@ class Task(NamedTuple):
 class DarkRoom(Room):
     """A `Room` that the agent crosses from the centre.
 
-    Every step that ends on the goal pays 1, with `once` only the first of the episode. All cells but the centre can be
-    the goal.
+    Every step that ends on the goal pays 1, with `once` only the first of the episode. All cells
+    but the centre can be the goal.
 
     Args:
         size: Cells along a side, odd.

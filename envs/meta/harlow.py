@@ -28,10 +28,11 @@ class Task(NamedTuple):
 class Harlow(MetaEnvironment):
     """One choice between two new objects, side by side in random order. The right one pays 1.
 
-    Objects are random directions in D dimensions, instead of the pictures of Wang et al. 2018 or the things of Harlow.
-    Observes both, float32 [2, D]: left, right. Actions: 0 left, 1 right. A choice is an episode, so a trial of six
-    choices, as in Harlow's experiment, reports the return of the k-th as that of attempt k. The first is chance. An
-    agent that has learnt how to learn earns 1 from the second on.
+    Objects are random directions in D dimensions, instead of the pictures of Wang et al. 2018 or
+    the things of Harlow. Observes both, float32 [2, D]: left, right. Actions: 0 left, 1 right. A
+    choice is an episode, so a trial of six choices, as in Harlow's experiment, reports the return
+    of the k-th as that of attempt k. The first is chance. An agent that has learnt how to learn
+    earns 1 from the second on.
 
     Args:
         dimensions: D.

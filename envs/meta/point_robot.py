@@ -33,9 +33,9 @@ class Task(NamedTuple):
 class PointRobot(FixedLengthEnvironment):
     """A point in the plane that starts in the origin; goals lie on the upper half of the unit circle.
 
-    Observes its position, float32 [2]; actions in [-1, 1]², times 0.1, are added to it. With d the distance to the goal
-    after the step, the reward is 1 - d within 0.2 of it and else 0, or -d if `dense`. Episodes are truncated after
-    `episode_length` steps.
+    Observes its position, float32 [2]; actions in [-1, 1]², times 0.1, are added to it. With d the
+    distance to the goal after the step, the reward is 1 - d within 0.2 of it and else 0, or -d if
+    `dense`. Episodes are truncated after `episode_length` steps.
 
     Args:
         episode_length: Steps of an episode.

@@ -13,7 +13,7 @@ from rlformers.envs.wrappers.trial import in_trials
 
 
 class Rescale(Wrapper):
-    """Divides the observations of a Box by its upper bounds, so that those of a symmetric one lie in [-1, 1]."""
+    """Divides the observations of a Box by its upper bounds, which brings symmetric ones into [-1, 1]."""
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Float32[Array, " n"], Any]:
         """Start an episode."""
@@ -45,12 +45,14 @@ def projected_cartpole(
 
     Args:
         max_steps_in_episode: Most steps of an episode.
-        rescale: Bring position and angle to the same scale before they are projected. Their bounds, 4.8 m and 0.42 rad,
-            differ so much that otherwise every output shows little but the position.
-        observation_size: Outputs of the projection, see there, as for the other arguments.
-        project_actions: Let left and right change places in half of the tasks.
+        rescale: Bring position and angle to the same scale before they are projected. Their bounds,
+            4.8 m and 0.42 rad, differ so much that otherwise every output shows little but the
+            position.
+        observation_size: Outputs of the projection. `RandomProjection` explains this and the
+            arguments below.
+        project_actions: Exchange left and right in half of the tasks.
         distribution: "orthogonal" or "gaussian".
-        split: "all": projections have no split, `RandomProjection` says why.
+        split: "all": projections have no split; `RandomProjection` says why.
 
     Raises:
         ValueError: As `RandomProjection` and `PositionOnlyCartPole`.

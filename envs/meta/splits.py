@@ -1,8 +1,8 @@
 """Whether an evaluation on held-out tasks is one: the split that environments are built with.
 
 An environment has a split if its constructor has an argument `split` (docs/meta-rl.md has the table
-of them). If that is None, the tasks are those of another argument, `tasks` or `ruleset`, and without
-it those of `DEFAULT_SPLIT`.
+of them). If that is None, the tasks are those of another argument, `tasks` or `ruleset`, and
+without it those of `DEFAULT_SPLIT`.
 """
 
 import inspect

@@ -73,8 +73,8 @@ class Task(NamedTuple):
 class TabularMDP(FiniteMDP):
     """Next states follow flat Dirichlet distributions; the reward of an action in a state is normal around its mean.
 
-    Means are normal around 1, and all deviations are 1; every episode starts in state 0 and has 10 steps, as in RL².
-    There are no held-out tasks: processes are drawn from a continuum.
+    Means are normal around 1, and all deviations are 1; every episode starts in state 0 and has 10
+    steps, as in RL². There are no held-out tasks: processes are drawn from a continuum.
 
     Args:
         num_states: S.

@@ -21,9 +21,10 @@ DEFAULT_SPLIT = "train"
 class MetaEnvironment(PlainEnvironment):
     """An environment with a distribution of tasks.
 
-    `params` describe the distribution; `sample_task(key, params)` draws a task from it, any pytree of arrays; and
-    `reset_env`, `step_env` and `is_truncated` take the task where a plain environment takes its params. Spaces are the
-    same for all tasks, and are asked for with params or a task. What draws tasks when is `trial.Trial`.
+    `params` describe the distribution. `sample_task(key, params)` draws a task from it, any pytree
+    of arrays. `reset_env`, `step_env` and `is_truncated` take the task in the place of params.
+    Spaces are the same for all tasks, and take params or a task. `trial.Trial` decides when tasks
+    are drawn.
     """
 
     def sample_task(self, key: PRNGKeyArray, params: Any) -> Any:
@@ -32,7 +33,7 @@ class MetaEnvironment(PlainEnvironment):
 
 
 class FixedLengthEnvironment(MetaEnvironment):
-    """One whose episodes are truncated after `episode_length` steps.
+    """A `MetaEnvironment` whose episodes are truncated after `episode_length` steps.
 
     Raises:
         UserError: A length below 1.
@@ -48,7 +49,7 @@ class FixedLengthEnvironment(MetaEnvironment):
 
 
 class Tasks(Wrapper):
-    """Makes a plain environment one with tasks: its params are the task, e.g. poles of different lengths:
+    """Gives a plain environment tasks: its params are the task, e.g. poles of different lengths:
 
         Tasks(CartPole(), lambda key, params: params.replace(length=jax.random.uniform(key)))
 
@@ -76,9 +77,9 @@ def distribution(env: Environment) -> Callable[[PRNGKeyArray, Any], Any] | None:
 
 
 def split_tasks(num_tasks: int, split: str) -> Int32[np.ndarray, " n"]:
-    """The tasks among 0 .. num_tasks - 1 that a split has: a fixed quarter is held out, spread evenly over them.
+    """The tasks of a split, out of 0 .. num_tasks - 1. A fixed quarter is held out, spread evenly over them.
 
-    Knuth's multiplicative hash ranks the tasks, which is the same in every version of everything.
+    Knuth's multiplicative hash ranks the tasks; it never changes with a version.
 
     Raises:
         UserError: `split` is none of `SPLITS`.

@@ -32,23 +32,25 @@ class Task(NamedTuple):
 class TwoStep(MetaEnvironment):
     """Rounds of two steps: a choice leads to one of two places, and leaving that place pays 1 or 0.
 
-    Choice a ends in place a with probability `common`, else in the other one; any action leaves a place. The good place
-    pays with probability `reward_chance`, the other one with 1 - `reward_chance`; before every round but the first they
-    change roles with probability `reversal_rate`. Observes where the agent is: Discrete(3), 0 the choice, 1 and 2 the
-    places. The episode terminates after `rounds` rounds, 2 `rounds` steps.
+    Choice a leads to place a with probability `common`, else to the other one. Any action leaves a
+    place. The good place pays with probability `reward_chance`, the other one with 1 -
+    `reward_chance`. Before every round but the first they exchange roles with probability
+    `reversal_rate`. Observes where the agent is, Discrete(3): 0 at the choice, 1 and 2 at the
+    places. The episode terminates after `rounds` rounds, or 2 `rounds` steps.
 
-    This is the version of Wang et al. 2018 (simulation 4): the numbers are theirs, and there is nothing to choose in
-    the second step. In that of Daw et al. 2011 the common transition has probability .7, each place has two arms, and
-    their chances drift.
+    This is the version of Wang et al. 2018 (simulation 4): the numbers are theirs, and the second
+    step offers no choice. In the version of Daw et al. 2011 the common transition has probability
+    .7, each place has two arms, and their chances drift.
 
     Args:
         rounds: Rounds of an episode.
-        common: Probability that a choice ends where it mostly ends.
+        common: Probability of the usual transition after a choice.
         reward_chance: Probability that the good place pays.
         reversal_rate: Probability of a reversal before a round.
 
     Raises:
-        UserError: No rounds, `common` or `reward_chance` outside of [0.5, 1], or a rate outside of [0, 1].
+        UserError: No rounds, `common` or `reward_chance` outside of [0.5, 1], or a rate outside of
+            [0, 1].
     """
 
     never_truncates = True

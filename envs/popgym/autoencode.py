@@ -25,11 +25,12 @@ class State(NamedTuple):
 class Autoencode(CardGame):
     """The agent is shown the N cards of `num_decks` decks, then names their suits from the last to the first.
 
-    Observations are (mode, suit), mode 1 while cards are shown (watch) and 0 while the agent recites (play). The step
-    that shows the last card already says play: the answer to it is that very card, the next answers are the cards
-    before. While playing, the suit shown is 0 and says nothing. Each answer earns ±1/N, watching earns 0, so that
-    returns lie in [-1, 1]; the N-th answer terminates the episode of 2N - 1 steps. popgym's Easy, Medium, Hard are 1,
-    2, 3 decks.
+    Observations are (mode, suit), mode 1 while cards are shown (watch) and 0 while the agent
+    recites (play). The step that shows the last card already says play: the first answer is that
+    very card, and the next answers are the cards before. While playing, the suit shown is 0 and
+    says nothing. Each answer earns ±1/N and watching earns 0, so returns lie in [-1, 1]. The N-th
+    answer terminates the episode, after 2N - 1 steps. popgym's Easy, Medium, Hard are 1, 2, 3
+    decks.
     """
 
     def __init__(self, num_decks: int = 1):

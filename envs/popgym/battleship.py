@@ -33,7 +33,7 @@ class Battleship(BoardGame):
         ship_sizes: Tiles of each ship. Ships do not overlap, but may touch.
 
     Raises:
-        UserError: A board above 31 x 31, or ships that may leave no place for the next one.
+        UserError: A board above 31 x 31, or ships that may leave no room for the next one.
     """
 
     def __init__(self, board_size: int = 8, ship_sizes: Sequence[int] = (2, 3, 3, 4)):
@@ -54,7 +54,7 @@ class Battleship(BoardGame):
                 )
 
     def reset_env(self, key: PRNGKeyArray, params: NoParams) -> tuple[Int32[Array, ""], State]:
-        """Place the ships one after the other, each uniformly over the places that are left, and show a 0."""
+        """Place the ships one by one, each uniformly over the places that are left, and show a 0."""
         lines = jnp.zeros((2, self.board_size), jnp.int32)
         draws = jax.random.bits(key, (len(self.ship_sizes), 2), jnp.uint32)
         for size, bits in zip(self.ship_sizes, draws, strict=True):
@@ -66,7 +66,8 @@ class Battleship(BoardGame):
     def _place(self, bits: UInt32[Array, "2"], lines: Int32[Array, "2 n"], size: int) -> Int32[Array, "2 n"]:
         """Add a ship. Line [0, r] has bit c set, and line [1, c] has bit r, if the tile (r, c) is taken.
 
-        popgym draws an end and a direction until the ship fits, which makes all places that are left equally likely.
+        popgym draws an end and a direction until the ship fits, which makes all places that are
+        left equally likely.
         """
         tiles = jnp.arange(self.board_size, dtype=jnp.int32)
         taken = lines

@@ -12,8 +12,8 @@ from rlformers.envs.spaces import MultiDiscrete
 class BoardGame(PlainEnvironment):
     """A game on `board_size` x `board_size` tiles. Actions are (row, column), MultiDiscrete, int32 [2].
 
-    Observations do not tell which tile they speak of: it is the previous action, without which the games cannot be
-    played well. `make_env` adds it.
+    Observations do not say which tile they are about. The previous action does, so the games cannot
+    be played well without it. `make_env` adds it.
 
     Args:
         board_size: Tiles along one side, n.

@@ -37,11 +37,11 @@ class Params(TimedParams):
 
 
 class CartPole(PlainEnvironment):
-    """Cart-pole of which a subclass shows a part, float32 [2]; actions push left (0) or right (1).
+    """Cart-pole. A subclass shows a part of the state, float32 [2]. Actions push left (0) or right (1).
 
-    Reward 1/T at every step, the failing one included (popgym's -1 for a failure cannot occur), so that returns lie in
-    [0, 1]. Falling or leaving the track terminates, the T-th step truncates; a fall at step T is both. popgym's Easy,
-    Medium, Hard are T = 200, 400, 600.
+    Every step pays 1/T, even the step that fails (popgym's -1 for a failure cannot occur), so
+    returns lie in [0, 1]. Falling or leaving the track terminates, the T-th step truncates; a fall
+    at step T does both. popgym's Easy, Medium, Hard are T = 200, 400, 600.
 
     Args:
         max_steps_in_episode: T of `default_params`.

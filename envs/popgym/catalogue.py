@@ -20,7 +20,8 @@ def _levels(
 ) -> list[Entry]:
     """Easy, Medium and Hard of one family.
 
-    `arguments` of its constructor take `values`; `summary` has fields for what is `shown`, by default the same.
+    `arguments` of its constructor take `values`; `summary` has fields for what is `shown`, by
+    default the same.
     """
     target = f"rlformers.envs.popgym.{module}:{family}"
     levels = zip(("Easy", "Medium", "Hard"), values, lengths, shown or values, strict=True)

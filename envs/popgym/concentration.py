@@ -16,8 +16,8 @@ UNSEEN = -1
 class State(NamedTuple):
     """State of the game.
 
-    Which card lies at a place is decided when it is first turned, as one of those not seen yet: the layout has the
-    distribution of a shuffled deck, and neither a reset nor a step has to shuffle one.
+    The card at a place is drawn when it is first turned, from those not seen yet. The layout then
+    has the distribution of a shuffled deck, and nothing has to be shuffled.
     """
 
     table: Int32[Array, " N"]  # kind of the card at each place, UNSEEN before it is first turned
@@ -28,22 +28,24 @@ class State(NamedTuple):
 
 
 class Concentration(PlainEnvironment):
-    """N = 52·`num_decks` cards lie face down; each step turns one of them, Discrete(N), and each two steps are a try.
+    """N = 52·`num_decks` cards lie face down; each step turns one, Discrete(N), and two steps are a try.
 
-    The observation has the kind of each card that is face up and, where a card is face down, the number of kinds:
-    MultiDiscrete, int32 [N]. It shows the card just turned and the first card of the try, equal or not; unequal ones
-    are face down again in the next observation. Two equal cards (colours or ranks, by `deck_type`) at different places
-    stay up and earn 2/N. Else the second card of a try costs 2/T. Turning a card that is up already ends the try and
-    costs 1/T as its first step, 2/T as its second; the first card of the try then turns down again. The last pair
-    terminates the episode, step T = ceil(2N - N/(2N - 1)) truncates it, and may do both. popgym's Easy, Medium, Hard
-    are (num_decks, deck_type) = (1, colors), (2, colors), (1, ranks).
+    The observation has the kind of each card that is face up and, where a card is face down, the
+    number of kinds: MultiDiscrete, int32 [N]. It shows the card just turned and the first card of
+    the try, equal or not. Unequal cards are face down again in the next observation. Two equal
+    cards (colours or ranks, by `deck_type`) at different places stay up and earn 2/N. Else the
+    second card of a try costs 2/T. Turning a card that is already up ends the try and costs 1/T in
+    its first step, 2/T in its second; the first card of the try then turns down again. The last
+    pair terminates the episode, and step T = ceil(2N - N/(2N - 1)) truncates it; one step may do
+    both. popgym's Easy, Medium, Hard are (num_decks, deck_type) = (1, colors), (2, colors), (1,
+    ranks).
 
-    A perfect memory that turns an unknown card when it knows no pair earns 0.816, 0.815, 0.698. Which card was turned
-    is seen in the observation, unless it was face up.
+    A perfect memory that turns an unknown card when it knows no pair earns 0.816, 0.815, 0.698.
+    Which card was turned is seen in the observation, unless it was face up.
 
     Raises:
-        ValueError: `num_decks` below 1, or a `deck_type` that is neither colors nor ranks (13 cards of a suit make no
-            pairs).
+        ValueError: `num_decks` below 1, or a `deck_type` that is neither colors nor ranks (13 cards
+            of a suit make no pairs).
     """
 
     def __init__(self, num_decks: int = 1, deck_type: str = "ranks"):

@@ -22,14 +22,15 @@ class State(NamedTuple):
 class CountRecall(CardGame):
     """At every step a card and a query are dealt; the agent says how often the queried kind has been shown so far.
 
-    Observations are (card, query), kinds by `deck_type`, each from its own shuffled deck of N = 52·`num_decks` cards.
-    The right count includes the card of the same observation. Reward ±1/(N - 1), so that returns lie in [-1, 1]; the
-    episode terminates with the step that deals the last card, whose query is never asked. popgym's Easy, Medium, Hard
-    are (num_decks, deck_type) = (1, colors), (2, suits), (4, ranks).
+    Observations are (card, query), kinds by `deck_type`, each from its own shuffled deck of N =
+    52·`num_decks` cards. The right count includes the card of the same observation. The reward is
+    ±1/(N - 1), so returns lie in [-1, 1]. The episode terminates with the step that deals the last
+    card, whose query is never asked. popgym's Easy, Medium, Hard are (num_decks, deck_type) = (1,
+    colors), (2, suits), (4, ranks).
 
-    Actions are counts from 0 to N over the number of kinds, as since popgym 1.0.7. Before, the largest count could not
-    be answered: the optima of that time are 0.962, 0.944, 0.891 instead of 1. popgym's `error_clamp` has no
-    effect there and does not exist here.
+    Actions are counts from 0 to N over the number of kinds, as since popgym 1.0.7. Before, the
+    largest count could not be answered, and the optima were 0.962, 0.944, 0.891 instead of 1.
+    popgym's `error_clamp` has no effect there and does not exist here.
 
     Raises:
         ValueError: `num_decks` below 1, or an unknown `deck_type`.

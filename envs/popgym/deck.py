@@ -1,8 +1,8 @@
 """Shuffled decks of cards, dealt one card at a time, and what the card games share.
 
-A deck is the number of cards left of each kind, and the next card is one of the cards left, each as likely as any
-other. The sequence of kinds has exactly the distribution of a deck shuffled in advance, without the sort of up to 832
-random numbers that shuffling costs at every step of an environment that resets itself.
+A deck is the number of cards left of each kind. The next card is any of the cards left, all equally
+likely. The sequence of kinds has exactly the distribution of a deck shuffled in advance, but costs
+no sort of up to 832 random numbers in every step.
 """
 
 import jax
@@ -43,9 +43,9 @@ def take(remaining: Int32[Array, " kinds"], kind: Int32[Array, ""]) -> Int32[Arr
 class CardGame(PlainEnvironment):
     """A game in which the cards of `num_decks` shuffled decks of 52 are shown one by one.
 
-    Of a card only its kind counts, an integer: by `deck_type`, its colour (of 2), suit (of 4) or rank (of 13). Unless a
-    game says otherwise, observations and actions are kinds. The end of the game is a termination, as in popgym, never a
-    truncation.
+    Only the kind of a card counts, an integer: its colour (of 2), suit (of 4) or rank (of 13), by
+    `deck_type`. Observations and actions are kinds, unless a game says otherwise. The end of the
+    game is a termination, as in popgym, never a truncation.
 
     Raises:
         UserError: `num_decks` below 1, or an unknown `deck_type`.

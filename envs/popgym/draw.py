@@ -1,4 +1,4 @@
-"""Drawing one thing of a few, where `jax.random.choice` would cost more than a step of the environment."""
+"""Draws one thing out of a few, where `jax.random.choice` would cost more than a step of the environment."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int32, UInt32

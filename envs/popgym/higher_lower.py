@@ -22,9 +22,10 @@ class State(NamedTuple):
 class HigherLower(CardGame):
     """The agent is shown the N cards of `num_decks` decks and bets whether the next rank is higher (0) or lower (1).
 
-    Reward ±1/N, and 0 for an equal rank; the episode terminates with the step that deals the last card. popgym's Easy,
-    Medium, Hard are 1, 2, 3 decks. Counting cards helps little: a bet on the larger side of the ranks, without memory,
-    earns 0.494, 0.498, 0.497 against 0.527, 0.519, 0.509 for card counting.
+    The reward is ±1/N, or 0 for an equal rank. The episode terminates with the step that deals the
+    last card. popgym's Easy, Medium, Hard are 1, 2, 3 decks. Counting cards helps little: a bet on
+    the larger side of the ranks, without memory, earns 0.494, 0.498, 0.497 against 0.527, 0.519,
+    0.509 for card counting.
     """
 
     def __init__(self, num_decks: int = 1):

@@ -1,4 +1,4 @@
-"""What both Labyrinths share: walking in a maze and seeing the 3 x 3 squares around (popgym 1.0.7 `core/maze.py`)."""
+"""What both Labyrinths share: walking in a maze and seeing 3 x 3 squares (popgym 1.0.7 `core/maze.py`)."""
 
 from typing import Any
 
@@ -19,13 +19,15 @@ MOVES = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, up, down
 class Labyrinth(PlainEnvironment):
     """A maze of (`maze_size` + 1)² squares, h x h; actions are left, right, up, down, Discrete(4).
 
-    A move into an obstacle or off the maze does nothing. Observations, MultiDiscrete, int32 [10], are the 3 x 3 squares
-    around the agent, row by row, and the last action (4 at first). Squares: 0 free, 1 obstacle, 2 start, 3 goal. The
-    view has its corner, not its centre, on the agent where it stands in the first row or column: it then shows the
-    first two, and obstacles as the third. popgym's Easy, Medium, Hard are mazes of 10, 14, 18.
+    A move into an obstacle or off the maze does nothing. Observations, MultiDiscrete, int32 [10],
+    are the 3 x 3 squares around the agent, row by row, and the last action (4 at first). Squares: 0
+    free, 1 obstacle, 2 start, 3 goal. In the first row or column the view has its corner on the
+    agent, not its centre: it then shows the first two rows or columns, and obstacles as the third.
+    popgym's Easy, Medium, Hard are mazes of 10, 14, 18.
 
-    The time limit comes one step early: the episode is truncated after T - 1 = 1023 steps, and that step may terminate
-    it as well. popgym's authors advise against these two as tests of memory: networks without memory do well.
+    The time limit comes one step early: the episode is truncated after T - 1 = 1023 steps, and that
+    step may terminate it too. popgym's authors advise against these two as tests of memory:
+    networks without memory do well.
 
     Mazes and entrances have the distribution of the original (see `maze.hunt_and_kill`).
 

@@ -20,8 +20,8 @@ class State(NamedTuple):
 class LabyrinthEscape(Labyrinth):
     """Walk from the entrance to the exit, which is a gap in the opposite wall. See `Labyrinth` for what the agent sees.
 
-    Every step costs 1/T, and the step to the exit earns 1 besides and terminates the episode, so that returns lie in
-    [-1, 1]. In rare mazes there is no way to the exit, as in the original.
+    Every step costs 1/T. The step to the exit also earns 1 and terminates the episode, so returns
+    lie in [-1, 1]. In rare mazes there is no way to the exit, as in the original.
     """
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, "10"], State]:

@@ -21,8 +21,9 @@ class State(NamedTuple):
 class LabyrinthExplore(Labyrinth):
     """Visit all N free squares of a maze that has an entrance and no exit. See `Labyrinth` for what the agent sees.
 
-    A step to a square not visited before earns 1/N, any other costs 1/T; the start counts as visited and not among the
-    N. The last new square terminates the episode. In rare mazes not all squares can be reached, as in the original.
+    A step to a new square earns 1/N, any other step costs 1/T. The start counts as visited and is
+    not one of the N. The last new square terminates the episode. In rare mazes not all squares can
+    be reached, as in the original.
     """
 
     def reset_env(self, key: PRNGKeyArray, params: TimedParams) -> tuple[Int32[Array, "10"], State]:

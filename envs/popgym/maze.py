@@ -1,8 +1,9 @@
 """Random mazes by Hunt-and-Kill with random hunts, as mazelib 0.9 makes them (its `generate/HuntAndKill.py`).
 
-A walk carves passages to random uncarved neighbours until there is none; then a hunt draws cells until one is carved
-and has uncarved neighbours, where the next walk starts. Here the draws that lead nowhere are not made but counted, by a
-geometric variable, so that a maze of n x n cells takes n² - 1 rounds of a few operations on rows of bits.
+A walk carves passages to random uncarved neighbours until there is none. Then a hunt draws cells
+until one is carved and has uncarved neighbours; the next walk starts there. Draws that lead nowhere
+are not made here but counted, by a geometric variable, so a maze of n x n cells takes n² - 1 rounds
+of a few operations on rows of bits.
 """
 
 from typing import NamedTuple
@@ -26,8 +27,9 @@ class Walker(NamedTuple):
 def hunt_and_kill(key: PRNGKeyArray, num_cells: int) -> Bool[Array, "h h"]:
     """Where a maze of `num_cells` x `num_cells` cells is free; h = 2 * num_cells + 1, and the border is all wall.
 
-    The free places form a tree. After h² draws mazelib gives up hunting, so that in rare mazes some cells stay walls;
-    so do ours. The distribution is mazelib's, to the precision of float32 random numbers.
+    The free places form a tree. mazelib gives up hunting after h² draws, so some cells stay walls
+    in rare mazes; so do ours. The distribution is mazelib's, to the precision of float32 random
+    numbers.
     """
     height = 2 * num_cells + 1
     places = jnp.arange(height, dtype=jnp.int32)

@@ -24,14 +24,15 @@ class State(NamedTuple):
 class MineSweeper(BoardGame):
     """The agent clicks one tile (row, column) per step and sees how many mines are on it and its 8 neighbours.
 
-    The clicked tile counts itself: the number under a mine is at least 1. Observations are Discrete(m + 1) with m
-    mines, but at most Discrete(10); the first one is 0. The time limit is the number of free tiles, T = n² - m: winning
-    takes all of it, and a wasted step makes winning impossible.
+    The clicked tile counts itself: the number under a mine is at least 1. Observations are
+    Discrete(m + 1) with m mines, but at most Discrete(10); the first one is 0. The time limit is
+    the number of free tiles, T = n² - m. Winning takes all of it, so one wasted step makes it
+    impossible.
 
-    A free tile earns 1/T, a tile viewed before -0.5/(T - 2), a mine -0.5 - 1/T. A mine and the last free tile terminate
-    the episode; step T truncates it unless it terminates. popgym's Easy, Medium, Hard have m = 2, 6, 10 mines on 4 x 4,
-    6 x 6, 8 x 8 tiles. The first click may be a mine. Scores in the literature are of earlier versions of popgym, which
-    allowed one step more.
+    A free tile earns 1/T, a tile clicked before -0.5/(T - 2), a mine -0.5 - 1/T. A mine and the
+    last free tile terminate the episode; step T truncates it unless it terminates. popgym's Easy,
+    Medium, Hard have m = 2, 6, 10 mines on 4 x 4, 6 x 6, 8 x 8 tiles. The first click may be a
+    mine. Scores in the literature are of earlier versions of popgym, which allowed one step more.
 
     Args:
         board_size: n.

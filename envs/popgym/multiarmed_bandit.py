@@ -19,12 +19,12 @@ class State(NamedTuple):
 
 
 class MultiarmedBandit(PlainEnvironment):
-    """K arms, each of which pays with its own hidden chance, uniform in [0, 1), for the whole episode.
+    """K arms. Each pays with its own hidden chance, uniform in [0, 1), for the whole episode.
 
-    The observation is whether the pulled arm paid, Discrete(2), and 0 at the reset. Reward 1/T if it paid, else -1/T,
-    so that returns lie in [-1, 1]. Episodes never terminate: the T-th step truncates. What was pulled must be
-    remembered, or seen as the previous action. popgym's Easy, Medium, Hard are (K, T) = (10, 200), (20, 400),
-    (30, 600).
+    The observation is whether the pulled arm paid, Discrete(2), and 0 at the reset. The reward is
+    1/T if it paid, else -1/T, so returns lie in [-1, 1]. Episodes never terminate: the T-th step
+    truncates. The agent must remember what it pulled, or see its previous action. popgym's Easy,
+    Medium, Hard are (K, T) = (10, 200), (20, 400), (30, 600).
 
     Args:
         num_bandits: K.

@@ -1,6 +1,7 @@
 """NoisyPositionOnlyCartPole and NoisyPositionOnlyPendulum: also the positions are uncertain (Morad et al. 2023).
 
-popgym 1.0.7 `noisy_position_only_cartpole.py` and `noisy_position_only_pendulum.py`, MIT; NoisyStateless* in the paper.
+popgym 1.0.7 `noisy_position_only_cartpole.py` and `noisy_position_only_pendulum.py`, MIT;
+NoisyStateless* in the paper.
 """
 
 import math

@@ -1,6 +1,7 @@
 """PositionOnlyPendulum: swing up without seeing the velocity (Morad et al. 2023, where it is StatelessPendulum).
 
-popgym 1.0.7 `position_only_pendulum.py`, over gymnasium 1.x `classic_control/pendulum.py`, both MIT.
+popgym 1.0.7 `position_only_pendulum.py`, over gymnasium 1.x `classic_control/pendulum.py`, both
+MIT.
 """
 
 import math
@@ -41,8 +42,9 @@ class Params(TimedParams):
 class PositionOnlyPendulum(PlainEnvironment):
     """Pendulum whose observation is (cos θ, sin θ), float32 [2]; the action is a torque in N·m, float32 [1], clipped.
 
-    Reward (1 - 2·cost/16.27)/T of the state before the step, so that returns lie in [-1, 1]. Episodes never terminate:
-    the T-th step truncates. popgym's Easy, Medium, Hard are T = 200, 150, 100.
+    Reward (1 - 2·cost/16.27)/T of the state before the step, so that returns lie in [-1, 1].
+    Episodes never terminate: the T-th step truncates. popgym's Easy, Medium, Hard are T = 200, 150,
+    100.
 
     Args:
         max_steps_in_episode: T of `default_params`.

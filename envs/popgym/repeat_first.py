@@ -19,8 +19,9 @@ class State(NamedTuple):
 class RepeatFirst(CardGame):
     """The agent is shown the N cards of `num_decks` decks and names the suit of the first at each of the N - 1 steps.
 
-    Reward ±1/(N - 1), so that returns lie in [-1, 1]; the episode terminates with the step that deals the last card.
-    popgym's Easy, Medium, Hard are 1, 8, 16 decks. Nothing marks the first card but the start flag of the wrappers.
+    Reward ±1/(N - 1), so that returns lie in [-1, 1]; the episode terminates with the step that
+    deals the last card. popgym's Easy, Medium, Hard are 1, 8, 16 decks. Nothing marks the first
+    card but the start flag of the wrappers.
     """
 
     def __init__(self, num_decks: int = 1):

@@ -20,10 +20,11 @@ class State(NamedTuple):
 class RepeatPrevious(CardGame):
     """The agent is shown the N cards of `num_decks` decks and names the k-th last suit, the shown card counting as one.
 
-    The lag is thus k - 1: with the observations o_0, o_1, ..., the answer after o_t is o_(t-k+1). So popgym's code has
-    it, though its text speaks of k steps ago; ports to JAX that lag by k are harder. Reward ±1/(N - k), 0 while fewer
-    than k cards have been shown, so that returns lie in [-1, 1]; the episode terminates with the step that deals the
-    last card. popgym's Easy, Medium, Hard are (num_decks, k) = (1, 4), (2, 32), (3, 64).
+    The lag is thus k - 1: with the observations o_0, o_1, ..., the answer after o_t is o_(t-k+1).
+    So popgym's code has it, though its text speaks of k steps ago; ports to JAX that lag by k are
+    harder. Reward ±1/(N - k), 0 while fewer than k cards have been shown, so that returns lie in
+    [-1, 1]; the episode terminates with the step that deals the last card. popgym's Easy, Medium,
+    Hard are (num_decks, k) = (1, 4), (2, 32), (3, 64).
 
     Raises:
         UserError: `num_decks` below 1, or `k` outside 1 ... N - 1.

@@ -1,9 +1,10 @@
 """What is known about returns in POPGym: ceilings, and published scores.
 
-Sources of the published scores: the GRU and the best of 13 models of Morad et al. 2023 (POPGym: MMER, the largest mean
-return of an epoch, mean of 3 trials of 15 million steps) and the off-policy Transformer of Grigsby et al. 2024 (AMAGO:
-best within 15 million steps), all read from the vector figure of the latter, within 0.005. VelocityOnlyCartPole is
-younger, and the labyrinths were left out. Random returns are measured by `tools/random_returns.py`.
+Sources of the published scores: the GRU and the best of 13 models of Morad et al. 2023 (POPGym:
+MMER, the largest mean return of an epoch, mean of 3 trials of 15 million steps) and the off-policy
+Transformer of Grigsby et al. 2024 (AMAGO: best within 15 million steps), all read from the vector
+figure of the latter, within 0.005. VelocityOnlyCartPole is younger, and the labyrinths were left
+out. Random returns are measured by `tools/random_returns.py`.
 """
 
 from rlformers.envs.spec import Played, Published, Scores

@@ -15,7 +15,8 @@ from rlformers.envs.spaces import Box
 class VelocityOnlyCartPole(CartPole):
     """`CartPole` whose observation is (ẋ, θ̇), in m/s and rad/s, after the first, which is (x, θ), in m and rad.
 
-    That popgym shows positions at the reset may be an oversight, but it is what makes θ known at all later.
+    That popgym shows positions at the reset may be an oversight, but it is what makes θ known at
+    all later.
     """
 
     def observe(self, key: PRNGKeyArray, state: State, action: Any, params: Params) -> Float32[Array, "2"]:

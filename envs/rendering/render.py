@@ -59,22 +59,22 @@ PAINTERS = {
 def render(env: Environment, state: Any, params: Any, obs: Any = None, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:
     """Draw a state, of one environment (not of a batch).
 
-    An environment that is not known here draws itself by a method `render(state, params)`. If it has none, the
-    observation is drawn: an image as it is, else its numbers as bars.
+    Another environment draws itself with a method `render(state, params)`. If it has none, its
+    observation is drawn: an image as it is, other numbers as bars.
 
     Args:
-        env: An environment, with whatever wrappers around it.
+        env: An environment, wrapped or not.
         state: Its state.
         params: Its params.
-        obs: Its observation, for environments that nobody draws; default: what gymnax's `observe` says, or else the
-            numbers in the state.
+        obs: Its observation, for environments that nobody draws; default: what gymnax's `observe`
+            says, or else the numbers in the state.
         size: Pixels along a side of what is drawn here.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        UserError: The environment's own `render` gives something else.
+        UserError: The environment's own `render` returns something else.
     """
     env, state, params = innermost(env, state, params)
     canvas = Canvas(size)

@@ -20,11 +20,12 @@ class EpisodeStatisticsState(NamedTuple):
 class EpisodeStatistics(Wrapper):
     """Adds to `info` the totals of the running episode, this step included.
 
-    `info["episode_return"]` (float32, undiscounted) and `info["episode_length"]` (int32) are those of the whole episode
-    at steps where it terminated or was truncated.
+    `info["episode_return"]` (float32, undiscounted) and `info["episode_length"]` (int32) are those
+    of the whole episode at steps where it terminated or was truncated.
 
     Raises:
-        UserError: The environment reports a name of `reserved.RESERVED`, when a step is traced.
+        UserError: The environment reports a name of `reserved.RESERVED`. Raised when a step is
+            traced.
     """
 
     reports = ("episode_return", "episode_length")

@@ -22,15 +22,17 @@ def wrap(
 ) -> Environment:
     """Put wrappers around an environment, in the order of the fields of `WrapConfig`, `action_repeat` innermost.
 
-    A wrapper whose key has its default is not added. A sensor first sees less (mask, noise), then is late (delay), then
-    loses or blanks what it sends. All of them count the agent's steps, not those that an action is repeated for. What
-    the agent is told about the step before is never blank or late. Trials go around the wrappers up to `reward_delay`,
-    so that an episode is an attempt; `truncation` and the keys after it are about the trial.
+    A wrapper whose key has its default is not added. A sensor first sees less (mask, noise), then
+    is late (delay), then loses or blanks what it sends. All of them count the agent's steps, not
+    those that an action is repeated for. What the agent is told about the step before is never
+    blank or late. Trials go around the wrappers up to `reward_delay`, so that an episode is an
+    attempt; `truncation` and the keys after it are about the trial.
 
     Args:
         env: Any environment.
         around: What comes between `reward_delay` and `truncation`, see `in_trials`.
-        **keys: Fields of `WrapConfig`; `projection` is a mapping of the fields of `ProjectionConfig`.
+        **keys: Fields of `WrapConfig`; `projection` is a mapping of the fields of
+            `ProjectionConfig`.
 
     Raises:
         UserError: One line that names `wrap.<key>`, what is allowed and what was given.
@@ -87,8 +89,8 @@ def in_trials(env: Environment, keys: Mapping[str, Any]) -> tuple[Callable[[Envi
         keys: Arguments of `Trial`; without `episodes` and `steps` there are no trials.
 
     Raises:
-        UserError: One line that names `trial.<argument>`: it does not fit, there is nothing to which it applies, or the
-            environment plays trials by itself.
+        UserError: One line that names `trial.<argument>`: it does not fit, there is nothing to
+            which it applies, or the environment plays trials by itself.
     """
     check_arguments(Trial, keys, "trial", "need one of", taken={"env"})
     meant = asdict(TrialConfig())

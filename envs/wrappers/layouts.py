@@ -1,4 +1,4 @@
-"""Which arrays are images, and how their axes are brought into the order [H, W, C] that encoders read."""
+"""Tells which arrays are images, and brings their axes into the order [H, W, C] that encoders read."""
 
 import math
 from typing import Any, NamedTuple
@@ -23,22 +23,23 @@ class Layout(NamedTuple):
     shape: tuple[int, int, int]  # [H, W, C]
 
     def apply(self, x: Any) -> Any:
-        """The image of an array, or its bounds; without a copy where it is one already."""
+        """The array (or a bound of it) as an image; not copied if it is one already."""
         return jnp.transpose(x, self.axes).reshape(self.shape)
 
 
 def layout_of(space: spaces.Box, place: str) -> Layout | None:
     """How a Box is read as an image; None: it is a vector, a number, or a small table of numbers.
 
-    Two neighbouring axes are rows and columns, all others channels. Frames of a stack become channels. An array
-    [a, b, c] is [C, H, W] if a is smaller than b and c, and these are equal or at least twice as large.
+    Two neighbouring axes are rows and columns, all others channels. Frames of a stack become
+    channels. An array [a, b, c] is [C, H, W] if a is smaller than b and c, and these are equal or
+    at least twice as large.
 
     Args:
         space: Of the array.
         place: Where it stands, for the message.
 
     Raises:
-        UserError: It is no image that can be told.
+        UserError: It looks like an image, but its axes cannot be told apart.
     """
     shape = tuple(space.shape)
     if len(shape) < 2 or (len(shape) == 2 and min(shape) < SMALLEST):

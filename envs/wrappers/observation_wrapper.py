@@ -33,8 +33,8 @@ class Shown(NamedTuple):
 class Observer(Wrapper):
     """Base of the wrappers that change observations: `first` at a reset, `next` after a step.
 
-    With `flag`, the observation becomes a dict of "observation" and "seen", float32 []: 1 if the observation is whole
-    and of this step, 0 if it is blank or old. Nested wrappers share one flag.
+    With `flag`, the observation becomes a dict of "observation" and "seen", float32 []: 1 if the
+    observation is whole and of this step, 0 if it is blank or old. Nested wrappers share one flag.
     """
 
     random = False  # whether `first` and `next` need a key; if not, episodes are those of the wrapped environment

@@ -1,8 +1,9 @@
 """Wrappers that make any environment partially observable: masks, noise, and late, lost or blank observations.
 
-They act on all that the environment shows, goals included, and on nothing that `PreviousAction`, `EpisodeStart` and
-others put beside it; a mask of actions is left alone as well. All sit inside the automatic
-reset: no observation, seen or held back, outlives its episode, and the final one is treated like any other.
+They act on all that the environment shows, goals included, and on nothing that `PreviousAction`,
+`EpisodeStart` and others put beside it; a mask of actions is left alone as well. All sit inside the
+automatic reset: no observation, seen or held back, outlives its episode, and the final one is
+treated like any other.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,13 @@ class Mask(Observer):
 
     Args:
         env: Its observations are one Box or MultiDiscrete of rank 1.
-        hidden: Indices, a list or an array of integers, or "velocities" or "positions" (all that are not velocities)
-            where the environment has an attribute `velocities`: the indices of its observation that are.
+        hidden: Indices, a list or an array of integers, or "velocities" or "positions" (all that
+            are not velocities) where the environment has an attribute `velocities`: the indices of
+            its observation that are.
 
     Raises:
-        UserError: No such entry, no entry left, no vector, or unknown velocities. The message names `wrap.mask`.
+        UserError: No such entry, no entry left, no vector, or unknown velocities. The message names
+            `wrap.mask`.
     """
 
     keeps_observation = False
@@ -256,7 +259,8 @@ class FrameDrop(Observer):
 class Delay(Observer):
     """Shows observations d steps late: at time t, that of time max(0, t - d). Rewards and ends are not delayed.
 
-    The final observation of an episode is the one shown at its end; what was still under way is lost.
+    The final observation of an episode is the one shown at its end; what was still under way is
+    lost.
 
     Args:
         env: Any environment.

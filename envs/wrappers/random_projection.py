@@ -41,16 +41,18 @@ class ProjectedState(NamedTuple):
 class RandomProjection(Wrapper):
     """Projects the flattened observation o [E] to M o [O], and permutes or projects the actions.
 
-    The projection is part of the task: in a `trial.Trial` one is drawn per trial. Outside of a trial, with params in
-    place of a task, every episode draws one (and the task of the wrapped environment) and keeps it in its state.
+    The projection is part of the task: in a `trial.Trial` one is drawn per trial. Outside of a
+    trial, with params in place of a task, every episode draws one (and the task of the wrapped
+    environment) and keeps it in its state.
 
-    Continuous actions a [A] in [-1, 1] become the environment's clip(W a, -1, 1), stretched to the bounds of its Box
-    [E_a]; the values of discrete actions change places. With `distribution`
+    Continuous actions a [A] in [-1, 1] become the environment's clip(W a, -1, 1), stretched to the
+    bounds of its Box [E_a]; the values of discrete actions change places. With `distribution`
 
     * "orthogonal", M has orthonormal columns times sqrt(2), W orthonormal rows;
     * "gaussian", the entries of M and W are normal with variance 1 / E and 1 / A.
 
-    The paper names no distribution; its published code draws M as here by default and leaves actions alone.
+    The paper names no distribution; its published code draws M as here by default and leaves
+    actions alone.
 
     Args:
         env: An environment; its tasks, if it has any, are drawn along with the projection.
@@ -61,8 +63,8 @@ class RandomProjection(Wrapper):
         split: "all"; projections have no split, see `NO_SPLIT`.
 
     Raises:
-        UserError: A size that loses information, actions that cannot be projected, a mask of them, an unknown name, or
-            a split.
+        UserError: A size that loses information, actions that cannot be projected, a mask of them,
+            an unknown name, or a split.
     """
 
     def __init__(
@@ -194,8 +196,8 @@ class RandomProjection(Wrapper):
 def orthonormal_columns(key: PRNGKeyArray, num_rows: int, num_columns: int) -> Float32[Array, "rows columns"]:
     """A uniformly distributed matrix with orthonormal columns, no more of them than rows.
 
-    Gram-Schmidt on normal vectors: for the few columns of an observation cheaper than a QR decomposition per step and
-    environment, which automatic resets would ask for.
+    Gram-Schmidt on normal vectors: for the few columns of an observation cheaper than a QR
+    decomposition per step and environment, which automatic resets would ask for.
     """
     vectors = jax.random.normal(key, (num_columns, num_rows))
 

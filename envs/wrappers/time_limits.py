@@ -56,9 +56,8 @@ class TimeLimit(Wrapper):
 class TruncationTerminates(Wrapper):
     """Reports every truncation as a termination: the value is cut there instead of bootstrapped.
 
-    For limits that belong to the task, where what is earned until then is all that counts. Whether a limit does is a
-    question of the task, and environments answer it differently: POPGym, for one, says `truncated` of finite horizons
-    too.
+    For limits that belong to the task, so that only what is earned until then counts. Environments
+    do not agree on this: POPGym, for one, reports finite horizons as `truncated` too.
     """
 
     never_truncates = True

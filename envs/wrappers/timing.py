@@ -15,15 +15,15 @@ __all__ = ["ActionRepeat", "RewardDelay", "RewardDelayState"]
 class ActionRepeat(Wrapper):
     """Repeats every action k times, or until the episode ends, and pays the sum of the rewards.
 
-    Observation and `info` are those of the last step made. The wrapped environment counts its own steps, so its time
-    limit may end an episode in the middle of a repetition.
+    Observation and `info` are those of the last step made. The wrapped environment counts its own
+    steps, so its time limit may end an episode in the middle of a repetition.
 
     Args:
         env: Any environment.
         repeats: k.
 
     Raises:
-        UserError: `repeats` below 1; names `wrap.action_repeat`.
+        UserError: `repeats` below 1. The message names `wrap.action_repeat`.
     """
 
     def __init__(self, env: Environment, repeats: int):
@@ -58,17 +58,17 @@ class RewardDelayState(NamedTuple):
 
 
 class RewardDelay(Wrapper):
-    """Pays every reward d steps later; the end of the episode pays the rest, so that returns are what they were.
+    """Pays every reward d steps later. The last step pays the rest, so returns do not change.
 
-    A time limit must stand inside, for this wrapper to see that the episode ends. With a d above the longest episode
-    everything is paid at the end.
+    Put time limits inside, so that this wrapper sees the end of the episode. If d is larger than
+    any episode, everything is paid at the end.
 
     Args:
         env: Any environment.
         steps: d.
 
     Raises:
-        UserError: `steps` below 1; names `wrap.reward_delay`.
+        UserError: `steps` below 1. The message names `wrap.reward_delay`.
     """
 
     def __init__(self, env: Environment, steps: int):

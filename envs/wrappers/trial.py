@@ -7,7 +7,8 @@ Three ends, kept apart:
 * the trial **terminates**: after `episodes` episodes or `steps` steps. The memory starts afresh, the value is cut.
 * the trial is **truncated**: after `steps` steps with `truncate`. The memory starts afresh, the value is bootstrapped.
 
-To learners a trial is an episode like any other, inside the automatic reset, which also draws the next task.
+To learners a trial is an episode like any other, inside the automatic reset, which also draws the
+next task.
 """
 
 import copy
@@ -48,22 +49,24 @@ class TrialState(NamedTuple):
 class Trial(Wrapper):
     """Plays episodes of one task until the trial ends. Every trial has its own task (see `task.MetaEnvironment`).
 
-    Observations become a dict. "observation" is the environment's own. `inputs` chooses the rest, which is about the
-    step before: "previous_action", "previous_reward" (float32 []), "episode_end" (float32 [], 1 if it ended an
-    episode), and "trial_start" (float32 [], 1 in the first observation, where the others are 0). After the end of an
-    episode, "observation" is the first one of the next episode; if the trial has one episode, its own last one.
+    Observations become a dict. "observation" is the environment's own. `inputs` chooses the rest,
+    which is about the step before: "previous_action", "previous_reward" (float32 []), "episode_end"
+    (float32 [], 1 if it ended an episode), and "trial_start" (float32 [], 1 in the first
+    observation, where the others are 0). After the end of an episode, "observation" is the first
+    one of the next episode; if the trial has one episode, its own last one.
 
-    `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far in this trial.
-    `info["episode_attempt_count"]`, float32 [K], is 1 for those and 0 for the others. K is `episodes`, or 10.
-    `info["episode_task"]`, float32 [n], has all numbers of the task, to tell trials apart; it is missing if the
-    environment draws no tasks.
+    `info["episode_attempt_return"]`, float32 [K], has the returns of the episodes completed so far
+    in this trial. `info["episode_attempt_count"]`, float32 [K], is 1 for those and 0 for the
+    others. K is `episodes`, or 10. `info["episode_task"]`, float32 [n], has all numbers of the
+    task, to tell trials apart; it is missing if the environment draws no tasks.
 
     Args:
         env: What to play.
         episodes: Terminate the trial after this many episodes.
         steps: End the trial after this many steps, wherever its episode stands.
         truncate: `steps` truncates instead of terminating.
-        inner_reset: "resample" the first state of every episode, or start all episodes of a trial from the "same" one.
+        inner_reset: "resample" the first state of every episode, or start all episodes of a trial
+            from the "same" one.
         inputs: What the agent sees of the step before, any of `INPUTS`.
 
     Raises:

@@ -1,6 +1,7 @@
 """Policies for bandits that know the prior and the number of pulls: references for what an agent can reach.
 
-The priors are those of the environments: Beta(1, 1) for chances, and a standard normal with unit noise for means.
+The priors are those of the environments: Beta(1, 1) for chances, and a standard normal with unit
+noise for means.
 """
 
 from collections.abc import Callable
@@ -62,8 +63,9 @@ def bayes_ucb(env: Bandit, bonus: float | None = None) -> Scores:
 def gittins(env: Bandit) -> Scores:
     """The Gittins index for a finite horizon (Kaufmann 2018, "On Bayesian index policies", section 4).
 
-    The index of an arm with h pulls left is the sure payment per pull for which one would give it up at once. It is
-    the optimum for a discounted bandit without end; here it is very good, and not exactly the optimum.
+    The index of an arm with h pulls left is the sure payment per pull for which one would give it
+    up at once. It is the optimum for a discounted bandit without end; here it is very good, and not
+    exactly the optimum.
     """
     if isinstance(env, BernoulliBandit):
         table = jnp.asarray(bernoulli_indices(env.pulls))
@@ -86,7 +88,8 @@ def gittins(env: Bandit) -> Scores:
 def bernoulli_indices(pulls: int, num_payments: int = 256) -> np.ndarray:
     """Indices of an arm that paid s times in n pulls, with h pulls left: float32 [h, n, s], 0 where n + h > `pulls`.
 
-    Dynamic programming for a grid of sure payments; between two of them the advantage of going on is interpolated.
+    Dynamic programming for a grid of sure payments; between two of them the advantage of going on
+    is interpolated.
     """
     payment = np.linspace(0, 1, num_payments)[:, None, None]
     n, s = np.arange(pulls + 1)[:, None], np.arange(pulls + 1)[None, :]
@@ -110,8 +113,9 @@ def bernoulli_indices(pulls: int, num_payments: int = 256) -> np.ndarray:
 def gaussian_extras(pulls: int, num_points: int = 601, num_nodes: int = 121) -> np.ndarray:
     """How far the index of an arm lies above its posterior mean, after n pulls, with h left: float32 [h, n].
 
-    With d = mean - payment, the value of going on over the payment depends on d, n and h alone. d is on a grid in units
-    of the posterior's deviation; the expectation is a midpoint rule, which kinks do not hurt.
+    With d = mean - payment, the value of going on over the payment depends on d, n and h alone. d
+    is on a grid in units of the posterior's deviation; the expectation is a midpoint rule, which
+    kinks do not hurt.
     """
     grid = np.linspace(-6, 6, num_points)
     nodes = np.linspace(-5, 5, num_nodes)
@@ -138,8 +142,8 @@ def bandit_returns(
 ) -> tuple[Float32[Array, " N"], Float32[Array, " N"]]:
     """Returns of a policy in N trials, and what the best arm of each is expected to return.
 
-    The difference varies less than the return. The mean of the second is known for whole distributions of tasks: 100
-    pulls of the best of 10 uniform arms return 1000 / 11.
+    The difference varies less than the return. The mean of the second is known for whole
+    distributions of tasks: 100 pulls of the best of 10 uniform arms return 1000 / 11.
     """
 
     def trial(key: PRNGKeyArray) -> tuple[Array, Array]:

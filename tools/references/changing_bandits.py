@@ -25,7 +25,8 @@ class Policy(NamedTuple):
 def sliding_window_ucb(env: ChangingBandit, window: int = 60, bonus: float = 0.5) -> Policy:
     """Garivier & Moulines 2011, section 3.2: mean of the last pulls + bonus * sqrt(log(min(t, window)) / count).
 
-    Their bonus is sqrt(.6), and their window grows with the horizon; these were best of a grid with 2,000 trials each.
+    Their bonus is sqrt(.6), and their window grows with the horizon; these were best of a grid with
+    2,000 trials each.
     """
 
     def score(key: PRNGKeyArray, memory: tuple, time: Array) -> Array:
@@ -57,8 +58,8 @@ def discounted_thompson(env: ChangingBandit, discount: float = 0.97) -> Policy:
 def change_point_ucb(env: NonStationaryBandit, bonus: float = 1.2) -> Policy:
     """An upper bound of the exact posterior, given the rate of the jumps (without drift): mean + bonus * deviation.
 
-    The posterior is a mixture over the number of pulls since the last jump (Adams & MacKay 2007; for bandits Mellor &
-    Shapiro 2013): with that known, chances are Beta distributed.
+    The posterior is a mixture over the number of pulls since the last jump (Adams & MacKay 2007;
+    for bandits Mellor & Shapiro 2013): with that known, chances are Beta distributed.
     """
 
     def moments(memory: tuple) -> tuple[Array, Array]:
@@ -87,7 +88,8 @@ def change_point_ucb(env: NonStationaryBandit, bonus: float = 1.2) -> Policy:
 def exp3(env: ChangingBandit, explore: float | None = None, share: float = 0.0) -> Policy:
     """Exp3 of Auer et al. 2002 for rewards in [0, 1], with `share` Exp3.S: weights flow to arms that may become good.
 
-    `explore` is their gamma; by default that of their corollary 3.2 for gains of at most the number of pulls.
+    `explore` is their gamma; by default that of their corollary 3.2 for gains of at most the number
+    of pulls.
     """
     arms = env.num_arms
     gamma = min(1.0, float(np.sqrt(arms * np.log(arms) / ((np.e - 1) * env.pulls)))) if explore is None else explore

@@ -31,8 +31,8 @@ def without_start(size: int) -> float:
 class Walker:
     """A policy that finds the goal from what it sees: to a wall, then along the walls to the corner of green.
 
-    It walks ahead until it sees a colour, by which it knows which way it faces; turns until it faces north and goes to
-    that wall; then west to that one.
+    It walks ahead until it sees a colour, by which it knows which way it faces; turns until it
+    faces north and goes to that wall; then west to that one.
     """
 
     def __init__(self) -> None:

@@ -70,7 +70,8 @@ def posterior_sampling(
 ) -> Float32[Array, "N K"]:
     """Returns of K episodes in each of N trials of PSRL (Strens 2000; Osband et al. 2013).
 
-    Before every episode it draws a process from the posterior, and then does what is best in that one.
+    Before every episode it draws a process from the posterior, and then does what is best in that
+    one.
     """
     prior = prior or (TABULAR if isinstance(env, TabularMDP) else ROUGH)
     size = (env.num_states, env.actions)

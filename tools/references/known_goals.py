@@ -22,8 +22,8 @@ def dark_room_known_goal(env: DarkRoom) -> float:
 def dark_key_to_door_known_task(env: DarkKeyToDoor, steps: int) -> float:
     """Mean return of trials of a number of steps that walk straight to the key and then to the door.
 
-    With t steps left an attempt of a steps to the key and b to the door pays 1 if a <= t, and 1 more and what t - a - b
-    steps pay if a + b <= t. a is as random as the start.
+    With t steps left an attempt of a steps to the key and b to the door pays 1 if a <= t, and 1
+    more and what t - a - b steps pay if a + b <= t. a is as random as the start.
     """
     rooms = cells(env.size)
     # The key is taken, and the door opened, by a step that ends there, even on the cell where the agent is.

@@ -13,7 +13,8 @@ Cell = tuple[int, int]
 class Walker:
     """A policy that goes from known cells of the path to the unknown one next to them that is nearest to the goal.
 
-    It never enters a cell again that it fell off, and sees observations alone. Told the path, it only walks it.
+    It never enters a cell again that it fell off, and sees observations alone. Told the path, it
+    only walks it.
 
     Args:
         size: Cells along a side.

@@ -9,9 +9,9 @@ from rlformers.envs.memory.rock_sample import MOVES, REWARD, SAMPLE, RockSample
 def mean_discounted_return(env: RockSample, discount: float) -> float:
     """Expected discounted return of the best policy that knows which rocks are good, over rocks and starts.
 
-    Held & Karp's dynamic programme over (good rocks left, where the rover is), exact; 2^K K^2 steps. The first reward
-    is not discounted. Without a discount it is 10 + 5 K, if time allows. A policy that has to check gets as much,
-    because a check at the rock's place is always right.
+    Held & Karp's dynamic programme over (good rocks left, where the rover is), exact; 2^K K^2
+    steps. The first reward is not discounted. Without a discount it is 10 + 5 K, if time allows. A
+    policy that has to check gets as much, because a check at the rock's place is always right.
     """
     apart = np.abs(env.places[:, None] - env.places).sum(-1)  # [K, K] moves
     value = _from_rocks(env, apart, discount)  # [2^K, K] after the rock was sampled

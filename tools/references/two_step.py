@@ -30,7 +30,8 @@ class Rounds(NamedTuple):
 def model_based(env: TwoStep) -> Policy:
     """Bayes' rule for which place is good, given all rates, and the choice that mostly ends there.
 
-    This is optimal: both places tell as much about which one is good, so that no choice is worth more later.
+    This is optimal: both places tell as much about which one is good, so that no choice is worth
+    more later.
     """
 
     def score(right: Array) -> Array:
@@ -80,9 +81,10 @@ def play(env: TwoStep, policy: Policy, key: PRNGKeyArray, num_episodes: int, sof
 def stay_table(rounds: Rounds) -> Float[np.ndarray, "2 2"]:
     """How often the choice of one round is made again in the next, by [rewarded?, common transition?].
 
-    After a reward, who plans repeats the choice if the transition was common, and not if it was rare; who repeats what
-    was rewarded does not tell them apart (Daw et al. 2011, figure 2). The first row says less: no reward after a common
-    transition speaks for a bad choice by itself (Akam et al. 2015). NaN where a case did not happen.
+    After a reward, who plans repeats the choice if the transition was common, and not if it was
+    rare; who repeats what was rewarded does not tell them apart (Daw et al. 2011, figure 2). The
+    first row says less: no reward after a common transition speaks for a bad choice by itself (Akam
+    et al. 2015). NaN where a case did not happen.
     """
     stays = np.asarray(rounds.choices[:, 1:] == rounds.choices[:, :-1])
     rewarded, common = np.asarray(rounds.rewards[:, :-1]) > 0, np.asarray(rounds.common[:, :-1])

@@ -12,7 +12,8 @@ MOST = 128  # bars in a picture
 def numbers(canvas: Canvas, values: Any) -> None:
     """Bars up and down from the middle; above 128 numbers, means of neighbours.
 
-    The scale is linear up to about 1 and logarithmic beyond (asinh), and ends at 1 or at the largest number.
+    The scale is linear up to about 1 and logarithmic beyond (asinh), and ends at 1 or at the
+    largest number.
     """
     values = np.nan_to_num(np.asarray(values, float).ravel(), posinf=0.0, neginf=0.0)
     if not len(values):
