@@ -16,8 +16,8 @@ from rlformers.config import WrapConfig
 from rlformers.config.compose import compose
 from rlformers.config.schema import ProjectionConfig
 from rlformers.envs import spaces
-from rlformers.envs.environment import Environment, Wrapper, never_truncates
-from rlformers.envs.registry import BUILT_IN, make_env, replace_params
+from rlformers.envs.environment import Environment, never_truncates
+from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
 from rlformers.envs.wrappers.flatten import Flatten
 from rlformers.envs.wrappers.keywords import wrap
@@ -282,60 +282,11 @@ def test_the_learner_sees_no_truncation_where_a_time_limit_terminates():
     assert terminated.tolist() == [False, False, True] * 2 and not truncated.any()
 
 
-TRUNCATING = {name: entry for name, entry in BUILT_IN.items() if not entry.extra and "MNIST" not in name}
-
-
-@pytest.mark.parametrize("name", [name for name, entry in TRUNCATING.items() if entry.truncation == "terminates"])
-def test_finite_horizons_terminate_unless_something_else_is_said(name):
-    """Those that are listed do truncate by themselves: else there would be nothing to list."""
-    (raw, params), (env, _) = make_env(name, raw=True), make_env(name)
-    told, _ = make_env(name, wrap={"truncation": "bootstraps", "reward_input": True})
-    auto, _ = make_env(name, wrap={"truncation": None, "reward_input": True})
-    assert never_truncates(env) and never_truncates(auto)
-    assert not never_truncates(raw) and not never_truncates(told)
-    last = jax.tree.map(jnp.asarray, raw.reset(jax.random.key(0), params)[1])
-    steps = (getattr(raw, "max_steps", None) or params.max_steps_in_episode) - 1
-    last = (
-        last._replace(time=jnp.full_like(last.time, steps))
-        if hasattr(last, "_replace")
-        else last.replace(time=jnp.full_like(last.time, steps))
-    )
-    actions = [environment.action_space(params).sample(jax.random.key(1)) for environment in (raw, env)]
-    *_, terminated, truncated, _ = raw.step(jax.random.key(2), last, actions[0], params)
-    assert truncated and not terminated
-    inner = env
-    while isinstance(inner, Wrapper) and not isinstance(inner, TruncationTerminates):
-        inner = inner.env
-    *_, terminated, truncated, _ = inner.step(jax.random.key(2), last, actions[0], params)
-    assert terminated and not truncated
-
-
-def test_which_horizons_are_finite_is_what_the_docs_say():
-    docs = (Path(__file__).parents[2] / "docs/envs/popgym.md").read_text()
-    rows = dict(re.findall(r"^\| ([\w, ]+) \|.*\| (finite horizon|time limit|-) \|", docs, re.M))
-    stated = {family: kind for families, kind in rows.items() for family in families.split(", ")}
-    ours = {name.removeprefix("popgym/"): entry for name, entry in BUILT_IN.items() if name.startswith("popgym/")}
-    assert len(stated) == 16 and len(ours) == 48
-    for name, entry in ours.items():
-        kind = stated[re.sub("(Easy|Medium|Hard)$", "", name)]
-        assert (entry.truncation == "terminates") == (kind == "finite horizon"), name
-        assert never_truncates(make_env(f"popgym/{name}")[0]) == (kind != "time limit"), name
-    for name in ("gymnax/CartPole-v1", "gymnax/Pendulum-v1", "memory/RockSample-11-11", "memory/CompassWorld"):
-        assert not never_truncates(make_env(name)[0]), name
-
-
 def test_a_limit_of_the_users_own_is_a_limit_also_of_a_finite_horizon():
     env, params = make_env("popgym/MultiarmedBanditEasy")
     limited = TimeLimit(env, 3)
     _, _, terminated, truncated, _ = walk(limited, [0] * 6, params)
     assert truncated.tolist() == [False, False, True] * 2 and not terminated.any()
-
-
-def test_what_the_learner_makes_of_ends_changes_no_scores():
-    from rlformers.experiment.reports.groups import _wrapped
-
-    assert _wrapped({"truncation": "bootstraps", "noise": 0.0, "projection.project_actions": True}, {}) == {}
-    assert _wrapped({"time_limit": 5}, {"episodes": 2}) == {"time_limit": 5, "episodes": 2}
 
 
 def test_what_the_agent_is_told_of_the_step_before():
