@@ -38,6 +38,7 @@ def wrap(
         UserError: One line that names `wrap.<key>`, what is allowed and what was given.
     """
     check_arguments(WrapConfig, keys, "wrap", "need one of")
+    projection = keys.pop("projection", None) or {}
     given = WrapConfig(**keys)
     if given.flag and not given.frame_drop and not given.flicker and given.period == 1:
         raise UserError("wrap.flag: there is nothing to tell without wrap.frame_drop, wrap.flicker or wrap.period")
@@ -54,7 +55,7 @@ def wrap(
         env = TimeLimit(env, given.time_limit)
     if given.mask is not None:
         env = Mask(env, given.mask)
-    env = _projected(env, keys.get("projection") or {})
+    env = _projected(env, projection)
     if given.noise:
         env = Noise(env, given.noise)
     if given.delay:
