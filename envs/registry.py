@@ -133,7 +133,8 @@ def make_env(
 
     entry = find(env_id)
     constructor = load(entry)
-    check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken=set(entry.kwargs) & {"env_id"})
+    taken = set(entry.kwargs) & {"env_id"}
+    env_kwargs = check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken)
     with _saying_what_to_install(entry), naming("env_kwargs", env_kwargs):
         env = _construct(constructor, entry, env_kwargs)
         params = env.default_params
@@ -141,8 +142,7 @@ def make_env(
     if wrap:
         from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
-        check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"})
-        env = wrap_env(env, **wrap)
+        env = wrap_env(env, **check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"}))
         params = env.default_params
     if not raw:
         from rlformers.envs.wrappers import PreviousAction
@@ -267,6 +267,7 @@ def _like(name: str, present: Any, value: Any) -> Any:
     if isinstance(present, bool):
         wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(present, int):
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as `wandb agent` writes it
         wanted, fits = "an int below 2^31", number and isinstance(value, int) and abs(value) < 2**31
     elif isinstance(present, float):
         wanted, fits = "a float", number

@@ -77,7 +77,7 @@ class Flatten(Wrapper):
         super().__init__(env)
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         space = env.observation_space(env.default_params)
-        names = {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
+        names = part_names(space)
         for name in self.ignore:
             if name not in names:
                 has = ", ".join(sorted(names)) or "one part without a name"
@@ -136,6 +136,11 @@ class Flatten(Wrapper):
         images = {path: _image_space(leaf, layout) for path, (leaf, layout, _) in parts.images.items()}
         joined = _join(images, vector, {key: space.spaces[key] for key in parts.mask})
         return spaces.Dict(joined) if isinstance(joined, dict) else joined
+
+
+def part_names(space: spaces.Space) -> set[str]:
+    """The names of the parts of a space, and their paths "a/b"."""
+    return {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
 
 
 def _is_vector(env: Environment) -> bool:

@@ -217,8 +217,16 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     )
     bench.add_argument("--json", metavar="FILE", help="write the numbers with all digits")
     words(bench, "KEY=VALUE", "the keys of train; several values make several lines", completers.train)
-    check = add("check", lists.check, "ENV", "say point by point whether an environment keeps the protocol")
-    words(check, "ENV", "the id of an environment", completers.envs)
+    check = add(
+        "check", lists.check, "ENV [KEY=VALUE ...]", "say point by point whether an environment keeps the protocol"
+    )
+    words(
+        check,
+        "WORD",
+        "the id of an environment; ignore=[mission] leaves parts of its observations out, and env_kwargs.* are "
+        "arguments of its constructor",
+        completers.envs,
+    )
     return parser, found
 
 

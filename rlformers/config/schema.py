@@ -4,6 +4,7 @@ Importing this module imports neither jax nor Hydra. Values are checked here whe
 where several do, and by the environment and the core where they do.
 """
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,16 +19,26 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 # Keys that say how a run is run rather than what it computes.
-RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
+RUN_KEYS = (
+    "run_dir",
+    "seeds_at_a_time",
+    "chunk_seconds",
+    "stop",
+    "retry",
+    "debug",
+    "checkpoint",
+    "tensorboard",
+    "wandb",
+)
 
 
 def _require_seed(seed: int) -> None:
     require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
 
 
-def _require_checkpoint(which: str) -> None:
+def _require_checkpoint(which: str, key: str = "checkpoint") -> None:
     known = which in ("last", "best") or which.isdecimal()
-    require(known, "checkpoint", "last, best or the number of an update", which)
+    require(known, key, "last, best or the number of an update", which)
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,14 @@ class InspectConfig(WatchConfig):
 
 
 @dataclass(frozen=True)
+class CheckConfig:
+    """What of an environment is checked."""
+
+    ignore: list[str] = field(default_factory=list)  # parts of the observation that agents are not shown
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One run: one environment, one core, some seeds."""
 
@@ -233,6 +252,11 @@ class ExperimentConfig:
     seeds: int = 1  # seed .. seed + seeds - 1, in one program
     seeds_at_a_time: int = 0  # so many are computed together, the others after them; 0: all that memory has room for
     total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
+    stop: dict[str, Any] = field(default_factory=dict)  # return=0.95: end at that mean return over all seeds
+    init_from: str | None = None  # a run directory: begin with the parameters of its agents
+    init_checkpoint: str = "last"  # of that run: last, best, or the number of an update
+    init_heads: bool = True  # false: actor and critic begin anew; only encoder, core and norms are taken
+    init_seed: int | None = None  # all take that of this training seed; default: i-th of i-th, or all of the first
     chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
     retry: str | None = None  # failed: train the seeds again that met what is no number; not kept in config.yaml
@@ -246,6 +270,14 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
             object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", os.path.expanduser(self.init_from))
+        _require_checkpoint(self.init_checkpoint, "init_checkpoint")
+        for name in self.stop:
+            require(name == "return", f"stop.{name}", "stop.return", name)
+        goal = self.stop.get("return")
+        number = isinstance(goal, int | float) and not isinstance(goal, bool) and math.isfinite(goal)
+        require(goal is None or number, "stop.return", "a finite number", goal)
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
             raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
@@ -271,6 +303,12 @@ class ExperimentConfig:
     def num_updates(self) -> int:
         """Iterations of acting and learning."""
         return int(self.total_steps) // self.batch_size
+
+    @property
+    def stop_return(self) -> float | None:
+        """The mean return at which the run ends early; None: it does not."""
+        goal = self.stop.get("return")
+        return None if goal is None else float(goal)
 
     @property
     def updates_per_log_point(self) -> int:

@@ -339,7 +339,7 @@ _TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the reward that is seen is 0", "obs = self._see(obs, previous, reward,", "obs = self._see(obs, previous, 0 * reward,"),
     ],
     "rlformers/experiment/training/episode_sums.py": [
-        ("the last tenth begins early", "update > self.final_from:", "update > self.final_from - 1:"),
+        ("the last tenth begins early", "final = update > self.final_from\n", "final = update > self.final_from - 1\n"),
         ("means are sums", "float(total / n) if n else None", "float(total) if n else None"),
         ("windows are never emptied", "window, self.window = self.window, self.nothing", "window = self.window"),
         ("lengths are returns", '("return", "length"))\n        return [', '("return", "return"))\n        return ['),

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rlformers.errors import FileError
+from rlformers.errors import FileError, UserError
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
 from rlformers.experiment.run_files.file_lock import fsync_path
@@ -196,6 +196,26 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
             yield Checkpoint(path, update, _meta(path))
         elif path.exists():  # else a running training has deleted it in the meantime
             report(f"checkpoint: {damage}; looking for an older one")
+
+
+def choose(directory: Path, which: str) -> Checkpoint:
+    """The checkpoint that an option names: last, best or the number of an update.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    good = good_checkpoints(directory)
+    if which == "last":
+        found = next(good, None)
+    else:
+        by_update = {checkpoint.update: checkpoint for checkpoint in good}
+        best = best_of({update: checkpoint.meta for update, checkpoint in by_update.items()})
+        found = by_update.get(best if which == "best" else int(which))  # type: ignore[arg-type]
+        if found is None and by_update:
+            raise UserError(f"checkpoint: {which!r} is none of last, best, {', '.join(map(str, sorted(by_update)))}")
+    if found is None:
+        raise UserError(f"checkpoint: none in {directory}")
+    return found
 
 
 def newest_meta(directory: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +21,8 @@ from rlformers.envs.spaces import bounds as space_bounds
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
-from rlformers.experiment.program.episode_names import check_episode_names
-from rlformers.experiment.program.traced import check_observations, explained, trace_steps
+from rlformers.experiment.checkpoints.other_run import check_source, has_begun
+from rlformers.experiment.program.traced import check_types, explained, trace_steps
 from rlformers.experiment.tracking.tensorboard import require_tensorboard
 
 
@@ -65,7 +66,6 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
-    check_episode_names(config.env, env.env, params)
     # Vectors that the learner normalises have left their bounds when the encoder sees them.
     bounds = space_bounds(env.observation_space(params), vectors=not config.ppo.normalize_observations)
 
@@ -98,8 +98,13 @@ def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
     return wrapped
 
 
-def check(config: ExperimentConfig) -> None:
+def check(config: ExperimentConfig, run_dir: Path | None = None) -> None:
     """Build everything and trace an update, abstractly, so that whatever cannot work is said before anything compiles.
+
+    Args:
+        config: Of the experiment.
+        run_dir: Where it is, or is to be; default: as the configuration says. A run that has begun takes nothing from
+            that of `init_from` any more.
 
     Raises:
         UserError: As in `build`; nothing can be learned with these settings; or an environment or a core breaks its
@@ -114,7 +119,10 @@ def check(config: ExperimentConfig) -> None:
         built = build(config, made)
         state = jax.eval_shape(built.learner.init, jax.random.key(0))
         jax.eval_shape(built.learner.update, state)
-    check_observations(config, *made)
+    place = run_dir or (Path(config.run_dir) if config.run_dir else None)
+    if config.init_from is not None and not (place and has_begun(place)):
+        check_source(config, state)
+    check_types(config, *made)
     if config.eval.every:
         try:
             made = make_environment(config.evaluated)

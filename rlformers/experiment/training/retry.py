@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from rlformers.config import ExperimentConfig
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import free_name
+from rlformers.experiment.checkpoints.other_run import source
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointStore, good_checkpoints, read
 from rlformers.experiment.program.build import build
 from rlformers.experiment.run_files.run_dir import create_run_dir, write_json, write_whole
@@ -42,13 +44,23 @@ def retry_failed(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the same command goes on.
+        UserError: The run ended early.
         OSError: A file cannot be written or read.
     """
+    if summary.get("stopped_early"):
+        step = summary["stopped_early"]["step"]
+        raise UserError(
+            f"retry: {run_dir} ended early, after {step:,} steps, as stop.return says; a seed that is trained again "
+            "would end elsewhere: begin a new run with seed=N seeds=1"
+        )
     for failed in summary["failed"]:
         place = run_dir / "retry" / f"seed-{failed['seed']}"
         print(f"training seed {failed['seed']} again in {place}")
         quiet = replace(config.wandb, mode="disabled")
         alone = replace(config, seed=failed["seed"], seeds=1, run_dir=str(place), wandb=quiet, tensorboard=False)
+        if config.init_from is not None:  # what it began with in its run
+            taken = source(config).taken
+            alone = replace(alone, init_seed=taken[summary["seeds"].index(failed["seed"])])
         create_run_dir(alone)
         try:
             own = train(replace(alone, retry="failed"), place)

@@ -1,0 +1,166 @@
+"""`stop.return`: a run that is good enough ends, says so, and goes on if more is asked for."""
+
+import json
+
+import pytest
+
+from rlformers.command.main import main
+from rlformers.config.compose import compose
+from rlformers.experiment.reports.runs import Found, read
+from rlformers.experiment.run_files.summary import goal_of
+from rlformers.experiment.training.episode_sums import EpisodeSums
+
+# Episodes of CartPole that end early are short: returns grow from interval to interval.
+SMALL = ["env=gymnax/CartPole-v1", "core=mlp", "model.width=16", "ppo.num_envs=4", "ppo.num_steps=16", "seeds=2"]
+SMALL += ["ppo.num_minibatches=2", "ppo.lr=0.01", "wandb.mode=disabled", "total_steps=1280", "log_every=2"]
+BATCH = 64
+
+
+def rows(run_dir):
+    lines = map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
+    return [{key: value for key, value in row.items() if not key.startswith("perf/")} for row in lines]
+
+
+def summary(run_dir):
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run to its end, and the mean return of each log interval by its step."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    assert main(["train", *SMALL, f"run_dir={run_dir}"]) == 0
+    means = {}
+    for row in rows(run_dir):
+        means.setdefault(row["step"], []).append(row["episode/return"])
+    return run_dir, {step: sum(found) / len(found) for step, found in means.items() if None not in found}
+
+
+def first_at(means, goal):
+    return min(step for step, mean in means.items() if mean >= goal)
+
+
+def two_goals(means):
+    """Returns that are reached one after the other."""
+    best, goals = float("-inf"), []
+    for step in sorted(means):
+        if means[step] > best:
+            best = means[step]
+            goals.append(best)
+    assert len(goals) >= 2
+    return goals[0], goals[1]
+
+
+def test_a_run_ends_at_its_return_and_goes_on_if_more_is_asked_for(whole, tmp_path, capsys):
+    run, (_, means) = tmp_path / "run", whole
+    low, high = two_goals(means)
+    words = [*SMALL, f"run_dir={run}"]
+    assert main(["train", *words, f"stop.return={low}"]) == 0
+    first = first_at(means, low)
+    found = summary(run)
+    assert found["completed"] and found["total_steps"] == first < 1280
+    assert found["stopped_early"] == {"step": first, "return": pytest.approx(means[first], rel=1e-12)}
+    assert found["final_return"]["mean"] is not None
+    assert rows(run) == [row for row in rows(whole[0]) if row["step"] <= first]
+    assert read(Found(run, None)).finished
+
+    capsys.readouterr()
+    assert main(["train", *words, f"stop.return={low}"]) == 0  # the same command
+    assert f"{run} is finished early, after {first:,} steps" in capsys.readouterr().out
+    assert main(["list", "runs", str(run)]) == 0
+    assert "finished" in capsys.readouterr().out
+
+    assert main(["train", f"resume={run}", f"stop.return={high}"]) == 0
+    second = first_at(means, high)
+    assert summary(run)["stopped_early"]["step"] == second > first
+    assert rows(run) == [row for row in rows(whole[0]) if row["step"] <= second]
+
+    assert main(["train", f"resume={run}", "stop.return=null"]) == 0
+    assert summary(run)["stopped_early"] is None and summary(run)["total_steps"] == 1280
+    assert rows(run) == rows(whole[0])
+
+
+def test_what_is_never_reached_changes_nothing(whole, tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", *SMALL, f"run_dir={run}", "stop.return=99"]) == 0
+    assert rows(run) == rows(whole[0]) and summary(run)["stopped_early"] is None
+    assert summary(run)["final_return"] == summary(whole[0])["final_return"]
+
+
+def test_evaluations_decide_where_there_are_some(tmp_path):
+    words = [*SMALL, f"run_dir={tmp_path / 'run'}", "eval.every=256", "eval.episodes=4", "stop.return=-99"]
+    assert main(["train", *words]) == 0
+    found = summary(tmp_path / "run")
+    assert found["stopped_early"]["step"] == found["evaluation"]["step"] == found["total_steps"] == 2 * BATCH
+    assert found["stopped_early"]["return"] == pytest.approx(found["evaluation"]["return"]["mean"])
+
+
+def test_a_process_that_dies_before_its_summary_ends_at_the_same_step(whole, tmp_path):
+    run, (_, means) = tmp_path / "run", whole
+    low, _ = two_goals(means)
+    words = ["train", *SMALL, f"run_dir={run}", f"stop.return={low}"]
+    assert main(words) == 0
+    before = summary(run)
+    (run / "summary.json").unlink()
+    assert main(words) == 0
+    after = summary(run)
+    for name in ("stopped_early", "total_steps", "final_return", "completed"):
+        assert after[name] == before[name]
+
+
+def test_runs_of_one_program_end_by_themselves(tmp_path):
+    words = [*SMALL, "--multirun", "vmap_over=ppo.lr", "ppo.lr=0.01,1e-6", f"run_dir={tmp_path / 'sweep'}"]
+    alone = tmp_path / "alone"
+    assert main(["train", *SMALL, "ppo.lr=1e-6", f"run_dir={alone}"]) == 0
+    means = {}
+    for row in rows(alone):
+        means.setdefault(row["step"], []).append(row["episode/return"])
+    means = {step: sum(found) / len(found) for step, found in means.items() if None not in found}
+    goal = max(means.values())
+    assert main(["train", *words, f"stop.return={goal}"]) == 0
+    ended = {}
+    for path in sorted((tmp_path / "sweep").rglob("summary.json")):
+        found = summary(path.parent)
+        ended[path.parent.name] = found["stopped_early"]
+        steps = [row["step"] for row in rows(path.parent)]
+        assert max(steps) == found["total_steps"] and found["completed"]
+        assert str(found["total_steps"] // BATCH) in {p.name for p in (path.parent / "checkpoints").iterdir()}
+    assert len(ended) == 2
+    slow = next(found for name, found in ended.items() if "0.01" not in name)
+    assert slow["step"] == first_at(means, goal)
+
+
+@pytest.mark.parametrize(
+    "word,message",
+    [
+        ("stop.return=good", "stop.return: need a finite number, got 'good'"),
+        ("stop.return=true", "stop.return: need a finite number, got True"),
+        ("stop.returns=1", "stop.returns: need stop.return, got 'returns'"),
+    ],
+)
+def test_what_cannot_be_reached_is_refused(word, message):
+    with pytest.raises(ValueError) as caught:
+        compose([*SMALL, word])
+    assert str(caught.value) == message
+
+
+def test_a_goal_that_has_been_passed_is_reached():
+    found = {"stopped_early": {"step": 640, "return": 0.9}}
+    goals = {"0.9": 640, "0.8": 640, "0.91": 1280, "null": 1280}
+    assert {goal: goal_of(found, compose([*SMALL, f"stop.return={goal}"])) for goal in goals} == goals
+
+
+def test_the_last_tenth_of_what_was_made_is_kept():
+    import numpy as np
+
+    def sums(updates, words):
+        episodes = EpisodeSums(compose([*SMALL, f"total_steps={200 * BATCH}", *words]), 2)
+        for update in range(1, updates + 1):
+            value = np.full(2, float(update))
+            ones = np.ones(2)
+            episodes.add(update, {"episode/return": value, "episode/length": ones, "episode/count": ones})
+        return episodes.final()["mean"]
+
+    assert sums(200, []) == sums(200, ["stop.return=1"]) == np.mean(range(181, 201))
+    assert sums(100, []) is None and sums(100, ["stop.return=1"]) == pytest.approx(np.mean(range(91, 101)), abs=1)
+    assert sums(3, ["stop.return=1"]) == 3
