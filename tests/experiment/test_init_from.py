@@ -119,3 +119,8 @@ def test_a_seed_that_is_trained_again_takes_what_it_took(other):
     config = compose([*SMALL, "seeds=2", "seed=9", f"init_from={other}"])
     assert source(config).taken == [5, 6]
     assert source(compose([*SMALL, "seed=10", f"init_from={other}", "init_seed=6"])).taken == [6]
+
+
+def test_the_path_is_taken_as_it_is_written(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert compose([*SMALL, "init_from=~/runs/lr=0.1"]).init_from == "/home/me/runs/lr=0.1"
