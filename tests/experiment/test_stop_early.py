@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rlformers.command.main import main
-from rlformers.config.compose import compose
+from rlformers.config.compose import compose, load
 from rlformers.experiment.reports.runs import Found, read
 from rlformers.experiment.run_files.summary import goal_of
 from rlformers.experiment.training.episode_sums import EpisodeSums
@@ -121,12 +121,12 @@ def test_runs_of_one_program_end_by_themselves(tmp_path):
     ended = {}
     for path in sorted((tmp_path / "sweep").rglob("summary.json")):
         found = summary(path.parent)
-        ended[path.parent.name] = found["stopped_early"]
+        ended[load(path.parent / "config.yaml").ppo.lr] = found["stopped_early"]
         steps = [row["step"] for row in rows(path.parent)]
         assert max(steps) == found["total_steps"] and found["completed"]
         assert str(found["total_steps"] // BATCH) in {p.name for p in (path.parent / "checkpoints").iterdir()}
     assert len(ended) == 2
-    slow = next(found for name, found in ended.items() if "0.01" not in name)
+    slow = ended[1e-6]
     assert slow["step"] == first_at(means, goal)
 
 
