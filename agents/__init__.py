@@ -1,1 +1,1 @@
-"""Agents: encoder, memory core, actor and critic, and the PPO that trains them."""
+"""Agents, made of encoder, memory core, actor and critic, and the PPO that trains them."""

@@ -1,4 +1,4 @@
-"""Acting: T steps of an agent in B environments, and what they are worth to learning."""
+"""Acting: T steps of an agent in B environments, recorded for learning."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,24 +8,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rlformers.agents.agent import Agent, Output
-from rlformers.agents.sequences import Cut, scan_chunks
+from rlformers.agents.sequences import Cut, scan_sequences
 
-See = Callable[[Any], Any]  # from what environments show to what the agent gets
+See = Callable[[Any], Any]  # from an environment's observations to the agent's
 
 
 class World(NamedTuple):
-    """B environments and their agent's memories between two steps; leading axis B."""
+    """B environments and the agent's memories between two steps; leading axis B."""
 
     env_state: Any
     obs: Any
     start: Bool[Array, " B"]  # whether obs is the first of a new memory
-    memory: Any  # before obs is consumed
+    memory: Any  # before it consumes obs
 
 
 class Rollout(NamedTuple):
     """What acting produced; leading axes [T, B]."""
 
-    obs: Any  # as the environments show it
+    obs: Any  # as the environments return it
     start: Array
     action: Array  # raw, before squashing
     log_prob: Array
@@ -33,14 +33,14 @@ class Rollout(NamedTuple):
     reward: Array
     terminated: Array
     truncated: Array
-    final_value: Array  # of info["final_observation"]; means something only where truncated
+    final_value: Array  # of info["final_observation"]; valid only where truncated
     episodes: dict[str, Array]  # sums over the episodes that ended in this step, [T, ...]
 
 
 class _Carry(NamedTuple):
     world: World
     final_obs: Any  # of the step before
-    truncated: Bool[Array, " B"]  # by the step before
+    truncated: Bool[Array, " B"]  # in the step before
 
 
 def act(
@@ -55,13 +55,13 @@ def act(
 ) -> tuple[World, Any, Rollout, Array]:
     """T steps in B environments.
 
-    V(final_observation) of a step that truncates takes one more step of the memory before the reset, which is not
-    committed. It is computed with the step after, where the memory is at hand, and not at all in environments that
-    declare that they never truncate.
+    V(final_observation) after a truncation takes one more step of the memory before the reset,
+    whose result is dropped. `act` computes it with the next step, where the memory is at hand.
+    Environments that declare that they never truncate skip it.
 
     Args:
-        agent: With the parameters to act with.
-        world: Where it is.
+        agent: The agent, with the parameters to act with.
+        world: The environments and memories before the first step.
         env: A gymnax 1.x environment.
         env_params: Its params.
         see: Normalises observations.
@@ -70,7 +70,8 @@ def act(
         key: For actions and environments.
 
     Returns:
-        Where it is after T steps; the memories at the starts of sequences [K B, ...]; the rollout; V(o_T) [B].
+        The world after T steps; the memories at the starts of sequences [K B, ...]; the rollout;
+        V(o_T) [B].
     """
     B = len(world.start)
     can_truncate = not getattr(env, "never_truncates", False)
@@ -107,7 +108,7 @@ def act(
 
     memory = jax.vmap(agent.core.prepare, axis_size=B)(world.memory)
     carry = _Carry(world._replace(memory=memory), world.obs, jnp.zeros(B, bool))
-    carry, memories, rollout = scan_chunks(
+    carry, memories, rollout = scan_sequences(
         lambda carry, keys: jax.lax.scan(step, carry, keys),
         carry,
         jax.random.split(key, (cut.K, cut.L)).reshape(cut.T),
@@ -128,17 +129,18 @@ def observe(
     truncated: Bool[Array, " B"],
     vmapped: bool,
 ) -> tuple[Any, Output, Array]:
-    """One step of B memories, and the values [B] of the observations that came before a reset.
+    """One step of B memories, and the values [B] of the final observations before a reset.
 
     Args:
         agent: The agent.
         memory: Before either observation.
-        obs: To be consumed.
+        obs: The observation that the memory consumes.
         start: Whether it is the first of a new memory.
-        final_obs: Of the same memory without a reset; only seen.
-        truncated: Where its value is needed. Elsewhere it may be any number.
-        vmapped: Whether callers vmap this function. Alone, it is a step of B memories, and now and then another one;
-            vmapped, where both sides of a condition are computed, one of 2 B memories.
+        final_obs: The next observation without a reset. It leaves no trace in the memory.
+        truncated: Where its value is needed. Elsewhere the value may be any number.
+        vmapped: Whether callers vmap this function. If not, it takes one step of B memories, and
+            sometimes a second one. Under vmap both sides of a condition are computed, so it takes
+            one step of 2 B memories.
     """
     step = jax.vmap(agent.step)
     if vmapped:
@@ -158,10 +160,10 @@ def observe(
 
 
 def ended_episodes(info: dict[str, Any], done: Bool[Array, " B"]) -> dict[str, Array]:
-    """Sums over the environments whose episode ended: their number, and every `info["episode_<name>"]`."""
+    """The number of environments whose episode ended, and the sums of every `info["episode_<name>"]` over them."""
     episodes: dict[str, Array] = {}
     for name, total in info.items():
         if name.startswith("episode_"):
             ended = done.reshape(len(done), *[1] * (total.ndim - 1))
             episodes[name.removeprefix("episode_")] = jnp.where(ended, total, 0).sum(0).astype(jnp.float32)
-    return episodes | {"count": done.sum()}  # the learner's own, whatever an environment calls so
+    return episodes | {"count": done.sum()}  # the learner's count wins over an environment's `episode_count`

@@ -23,18 +23,18 @@ DEFAULTS = ModelConfig()
 
 
 class Output(NamedTuple):
-    """What the agent says about an observation."""
+    """The agent's output for an observation."""
 
     policy: Float[Array, "*T A"]  # parameters of the action distribution
     value: Float[Array, "*T"]
-    value_logits: Float[Array, "*T K"]  # whose mean is the value; K = 0 for the scalar critic
+    value_logits: Float[Array, "*T K"]  # their mean is the value; K = 0 for the scalar critic
 
 
 class Agent(eqx.Module):
     """A recurrent actor-critic for ONE environment; callers vmap.
 
-    If an observation is a dict with the key "action_mask" (bool, one per logit), it masks the policy and is not seen
-    by the encoder.
+    If an observation is a dict with the key "action_mask" (bool, one per logit), the mask goes to
+    the policy and not to the encoder.
     """
 
     encoder: Encoder
@@ -45,7 +45,7 @@ class Agent(eqx.Module):
     log_std: Float[Array, " A"]  # before `bounded`; empty for discrete actions
     policy: Policy = eqx.field(static=True)
     critic_kind: str = eqx.field(static=True)  # scalar or hl_gauss
-    value_limit: float = eqx.field(static=True)  # of hl_gauss
+    value_limit: float = eqx.field(static=True)  # for hl_gauss
     log_std_bounds: tuple[float, float] = eqx.field(static=True)
 
     def __init__(
@@ -62,17 +62,19 @@ class Agent(eqx.Module):
         """Build an agent.
 
         Args:
-            obs: An observation of one environment, of arrays or `jax.ShapeDtypeStruct`s.
-            policy: What its actor decides.
+            obs: An observation of one environment, as arrays or `jax.ShapeDtypeStruct`s.
+            policy: The policy of its actor.
             make_core: Builds the core from a key.
             width: D.
             key: For the initial parameters.
-            model: The options of encoder, heads, norm, critic and log std; not the width, the core, the policy.
-            bounds: Lower and upper bounds of observations, two pytrees like `obs`, by which the encoder scales them;
-                None: unknown.
+            model: The options of encoder, heads, norm, critic and log std. Its width, core and
+                policy do not count.
+            bounds: Lower and upper bounds of observations, two pytrees like `obs`. The encoder
+                scales observations by them. None means unknown.
 
         Raises:
-            ValueError: Observations that the encoder cannot read, or a mask that does not fit the policy.
+            ValueError: The encoder cannot read the observations, or the mask does not fit the
+                policy.
         """
         seen, mask = without_mask(obs)
         check_mask(mask, policy)
@@ -91,7 +93,7 @@ class Agent(eqx.Module):
         self.core = make_core(key_core)
         self.final_norm = make_norm(model.final_norm, width)
         self.actor = head(policy.num_outputs, 0.01, key=key_actor)
-        # Small logits: all bins are alike at first, and the value is about 0.
+        # Small logits, so that all bins are alike at first and the value is about 0.
         num_values, gain = (model.value_bins, 0.01) if model.critic == "hl_gauss" else (1, 1.0)
         self.critic = head(num_values, gain, key=key_critic)
         self.critic_kind, self.value_limit = model.critic, model.value_limit
@@ -105,13 +107,13 @@ class Agent(eqx.Module):
         return memory, self.output(y, mask)
 
     def scan(self, memory: Any, obs: Any, starts: Bool[Array, " T"]) -> tuple[Any, Output]:
-        """Observe a segment (leading axis T); equal to T times `step`."""
+        """Observe a segment (leading axis T); equal to T calls of `step`."""
         obs, mask = without_mask(obs)
         memory, ys = self.core.scan(memory, self.encoder(obs, num_leading=1), starts)
         return memory, self.output(ys, mask)
 
     def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
-        """What the heads make of the core's outputs."""
+        """The heads' output for the core's outputs."""
         y = self.final_norm(y)
         outputs, values = self.actor(y), self.critic(y)
         if mask is not None:

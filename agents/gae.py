@@ -1,4 +1,4 @@
-"""Generalised advantage estimation (Schulman et al. 2016) that keeps four kinds of boundary apart."""
+"""Generalised advantage estimation (Schulman et al. 2016) that distinguishes four kinds of boundary."""
 
 import chex
 import jax
@@ -18,14 +18,14 @@ def gae(
 ) -> Float[Array, " T *B"]:
     """Advantages A_t = δ_t + γ λ (1 - done_t) A_{t+1}, with δ_t = r_t + γ V'_{t+1} - V(o_t).
 
-    V'_{t+1}, the value of what follows step t, is
+    V'_{t+1}, the value of the future after step t, is
 
-    * 0 where step t terminated the episode (also if its time limit was reached in the same step),
-    * `final_values[t]` where step t was only truncated: the value of the episode's last observation,
+    * 0 if step t terminated the episode (also if it reached the time limit at the same time),
+    * `final_values[t]` if step t only truncated it: the value of the episode's last observation,
     * `last_value` after the last step of the segment,
     * `values[t + 1]` elsewhere.
 
-    All flags belong to the step that they end.
+    Each flag belongs to the last step of its episode.
     """
     chex.assert_equal_shape([rewards, values, final_values, terminated, truncated])
     chex.assert_shape(last_value, values.shape[1:])

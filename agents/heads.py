@@ -9,7 +9,7 @@ from rlformers.cores.layers import Linear, orthogonal
 
 
 class Head(eqx.Module):
-    """W f(... f(W_1 x + b_1)) + b with any number of hidden layers as wide as the input; with none it is linear."""
+    """W f(... f(W_1 x + b_1)) + b with any number of hidden layers as wide as the input; linear without any."""
 
     hidden: tuple[Linear, ...]
     out: Linear

@@ -1,15 +1,17 @@
 """Values as distributions: a critic that classifies.
 
-HL-Gauss (Farebrother et al. 2024, "Stop Regressing", section 3.1) has a logit for each of K bins, evenly spaced in
-symlog(v) = sign(v) log(1 + |v|) (as in DreamerV3, Hafner et al. 2023) between the outer edges symlog(±limit). A target
-y is spread over the bins as a Gaussian around symlog(y) of standard deviation σ = 0.75 bin widths ("histogram loss",
-Imani & White 2018), cut off at the outer edges e_0 and e_K:
+HL-Gauss (Farebrother et al. 2024, "Stop Regressing", section 3.1) has a logit for each of K bins.
+The bins are evenly spaced in symlog(v) = sign(v) log(1 + |v|) (as in DreamerV3, Hafner et al. 2023)
+between the outer edges symlog(±limit). A Gaussian around symlog(y) with standard deviation σ = 0.75
+bin widths spreads a target y over the bins ("histogram loss", Imani & White 2018), cut off at the
+outer edges e_0 and e_K:
 
     p_i = (Φ((e_{i+1} - symlog y) / σ) - Φ((e_i - symlog y) / σ)) / (Φ((e_K - symlog y) / σ) - Φ((e_0 - symlog y) / σ))
 
-The loss is the cross-entropy, and the value is symexp(Σ_i p_i c_i) with the bins' centres c_i. Of a target's own
-distribution it is the target to within 0.004 bin widths, except within 3σ of the outer edges, where the Gaussian is
-cut: there it is nearer to 0, at the very edge by 0.7 bin widths (910 for 1000, with 101 bins up to 1000).
+The loss is the cross-entropy, and the value is symexp(Σ_i p_i c_i) with the bins' centres c_i. The
+value of a target's own distribution equals the target to within 0.004 bin widths, except within 3σ
+of the outer edges, which cut the Gaussian. There it is nearer to 0, at the very edge by 0.7 bin
+widths (910 for 1000, with 101 bins up to 1000).
 """
 
 import math
@@ -38,7 +40,7 @@ def edges(num_bins: int, limit: float) -> Float[np.ndarray, " E"]:
 
 
 def target_distribution(target: Float[Array, "*T"], num_bins: int, limit: float) -> Float[Array, "*T K"]:
-    """The probabilities of K bins for a target; one outside of ±limit counts as the limit."""
+    """The probabilities of K bins for a target; a target outside ±limit counts as the limit."""
     e = edges(num_bins, limit)
     centre = symlog(jnp.clip(target, -limit, limit))[..., None]
     below = jax.lax.erf((e.astype(np.float32) - centre) / np.float32(math.sqrt(2) * SIGMA * (e[1] - e[0])))
@@ -47,18 +49,18 @@ def target_distribution(target: Float[Array, "*T"], num_bins: int, limit: float)
 
 
 def mean_value(probabilities: Float[Array, "*T K"], limit: float) -> Float[Array, "*T"]:
-    """The value that a distribution over the bins stands for."""
+    """The value of a distribution over the bins."""
     e = edges(probabilities.shape[-1], limit)
     centres = (e[:-1] / 2 + e[1:] / 2).astype(np.float32)
     return symexp((probabilities * centres).sum(-1))
 
 
 def value_of_logits(logits: Float[Array, "*T K"], limit: float) -> Float[Array, "*T"]:
-    """The value that the critic's logits stand for."""
+    """The value of the critic's logits."""
     return mean_value(jax.nn.softmax(logits), limit)
 
 
 def hl_gauss_loss(logits: Float[Array, "*T K"], target: Float[Array, "*T"], limit: float) -> Float[Array, "*T"]:
-    """-Σ_i p_i log q_i of the target's distribution p and the critic's q; no mean is taken."""
+    """-Σ_i p_i log q_i of the target's distribution p and the critic's q, for each token."""
     p = target_distribution(target, logits.shape[-1], limit)
     return -(p * jax.nn.log_softmax(logits)).sum(-1)

@@ -1,4 +1,4 @@
-"""Learning: epochs over minibatches of whole sequences, recomputed from the memories that acting began them with."""
+"""Learning: epochs over minibatches of whole sequences, recomputed from the memories at their starts."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from rlformers.agents.finite import finite_learning, first_failure
 from rlformers.agents.hl_gauss import hl_gauss_loss
 from rlformers.agents.optimizer import adam, descend
 from rlformers.agents.schedules import linear_decay, linear_warmup
-from rlformers.agents.sequences import Cut, scan_chunks, sequences, trained
+from rlformers.agents.sequences import Cut, scan_sequences, sequences, trained
 from rlformers.config.ppo import Numbers, PPOConfig
 
 Metrics = dict[str, Array]
@@ -23,9 +23,9 @@ Divide = Callable[[Any, int], Any]
 
 
 class Batch(NamedTuple):
-    """What learning needs of a rollout; leading axes [T, B], or [w, N] where it is cut into sequences."""
+    """What learning needs from a rollout; leading axes [T, B], or [w, N] after the cut into sequences."""
 
-    obs: Any  # as the agent got it
+    obs: Any  # as the agent saw it
     start: Array
     action: Array
     log_prob: Array
@@ -39,7 +39,7 @@ class Student(NamedTuple):
 
     agent: Agent
     opt_state: Any
-    stopped: Bool[Array, ""]  # the KL went beyond its limit: the rest of the iteration is skipped
+    stopped: Bool[Array, ""]  # whether the KL passed its limit, which skips the rest of the iteration
 
 
 def learn(
@@ -53,18 +53,18 @@ def learn(
     divide: Divide | None,
     key: PRNGKeyArray,
 ) -> tuple[Agent, Any, Metrics]:
-    """One iteration's epochs.
+    """The epochs of one iteration.
 
     Args:
-        agent: Which acted.
-        opt_state: Of `optimizer.adam`.
+        agent: The agent that acted.
+        opt_state: The state of `optimizer.adam`.
         batch: The rollout, [T, B].
-        memories: At the starts of its sequences, [N, ...].
+        memories: The memories at the starts of its sequences, [N, ...].
         update: The number of iterations before this one.
-        config: What is computed.
-        numbers: With which numbers.
-        divide: Lays an axis of arrays over several devices: that of the sequences of a minibatch.
-        key: For the order of sequences, and for entropies that are sampled.
+        config: The options that shape the program.
+        numbers: The numbers in it.
+        divide: Spreads an axis of arrays over several devices: the sequences of a minibatch.
+        key: For the order of sequences and for sampled entropies.
     """
     B = batch.start.shape[1]
     cut = Cut(config.num_steps, config.sequence_length, config.burn_in)
@@ -128,14 +128,14 @@ def loss(
     """-L_clip + vf_coef L_V - ent_coef H of a minibatch of N sequences (Schulman et al. 2017, equation 9).
 
     Args:
-        agent: To be differentiated.
-        memory: At the starts of the sequences, [N, ...].
+        agent: The agent, with respect to which the loss is differentiated.
+        memory: The memories at the starts of the sequences, [N, ...].
         batch: The sequences, [burn_in + w, N].
-        is_trained: Which of the w tokens count; None: all.
-        ent_coef: As its schedule has it.
-        config: What is computed.
-        numbers: With which numbers.
-        key: For entropies that are sampled.
+        is_trained: Which of the w tokens count; None means all.
+        ent_coef: The present value of its schedule.
+        config: The options that shape the program.
+        numbers: The numbers in it.
+        key: For sampled entropies.
     """
     N, scan = batch.start.shape[1], jax.vmap(agent.scan, (0, 1, 1), (0, 1))
     if config.burn_in:
@@ -168,18 +168,18 @@ def loss(
 
 
 def prepare(agent: Agent, memory: Any, N: int) -> Any:
-    """N memories that were stored under older parameters, with caches that follow the agent's present ones."""
+    """N stored memories, with their caches recomputed from the agent's present parameters."""
     return jax.vmap(agent.core.prepare, axis_size=N)(memory)
 
 
 def refresh(agent: Agent, memories: Any, batch: Batch, cut: Cut) -> Any:
-    """The memories at the starts of sequences as the agent's present parameters have them, [N, ...].
+    """The memories at the starts of sequences, recomputed with the agent's present parameters, [N, ...].
 
-    Those at the start of the rollout are given.
+    The memories at the start of the rollout stay, except for their caches.
 
     Args:
         agent: The agent.
-        memories: As acting had them, [N, ...].
+        memories: The memories from acting, [N, ...].
         batch: The rollout, [T, B].
         cut: Where sequences begin.
     """
@@ -189,5 +189,5 @@ def refresh(agent: Agent, memories: Any, batch: Batch, cut: Cut) -> Any:
         return jax.vmap(agent.scan, (0, 1, 1), (0, 1))(memory, *tokens)[0], None
 
     first = prepare(agent, jax.tree.map(lambda x: x[:B], memories), B)
-    _, starts, _ = scan_chunks(advance, first, (batch.obs, batch.start), cut, lambda memory: memory)
+    _, starts, _ = scan_sequences(advance, first, (batch.obs, batch.start), cut, lambda memory: memory)
     return starts

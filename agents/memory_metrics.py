@@ -1,6 +1,6 @@
-"""What the memories of agents look like at the end of a rollout: the metrics `memory/*`.
+"""The metrics `memory/*`: size and age of the agents' memories at the end of a rollout.
 
-They follow from the rollout alone, so they need no state of their own, and a resumed run has the same ones.
+They depend only on the rollout, so they need no state, and a resumed run has the same ones.
 """
 
 from typing import Any
@@ -11,18 +11,19 @@ from jaxtyping import Array, Bool, Float
 
 
 def memory_metrics(memory: Any, starts: Bool[Array, "T B"]) -> dict[str, Float[Array, ""]]:
-    """Size and age of B memories; not finite where a memory is not, which may be meant (`finite.py`).
+    """Size and age of B memories. A metric is not finite if a memory is not, which can be right (`finite.py`).
 
     Args:
-        memory: After the last of T tokens: arrays with leading axis B. Those that are not floating point, such as
-            counters and flags, have no part in a norm; a complex number counts with its modulus.
+        memory: The memories after the last of T tokens: arrays with leading axis B. Norms leave out
+            arrays that are not floating point, such as counters and flags. A complex number counts
+            with its modulus.
         starts: Which tokens began a new memory.
 
     Returns:
-        `memory/state_norm`, the L2 norm of everything in a memory, mean over the environments; `memory/state_max`, the
-        largest modulus in any of them; `memory/age`, how many tokens of this rollout a memory holds, mean over the
-        environments: T, the most there can be, if it has been going on since before; `memory/starts`, new memories in
-        this rollout, per environment.
+        `memory/state_norm`, the L2 norm of a memory, mean over the environments;
+        `memory/state_max`, the largest modulus in any memory; `memory/age`, how many tokens of this
+        rollout a memory holds, mean over the environments (T, the maximum, if the memory is older
+        than the rollout); `memory/starts`, new memories in this rollout per environment.
     """
     T, B = starts.shape
     moduli = [jnp.abs(x.reshape(B, -1)) for x in jax.tree.leaves(memory) if jnp.issubdtype(x.dtype, jnp.inexact)]

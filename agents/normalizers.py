@@ -1,4 +1,4 @@
-"""Running statistics of observations and rewards. They change between iterations only, never inside one."""
+"""Running statistics of observations and rewards. They change only between iterations."""
 
 from typing import Any, NamedTuple
 
@@ -8,14 +8,15 @@ from jaxtyping import Array, Bool, Float
 
 from rlformers.agents.masks import without_mask
 
-# A smaller part of the mean than this is no deviation but what sums in float32 make of a constant.
+# A deviation below this fraction of the mean is rounding: float32 sums of a constant have it too.
 RESOLUTION = 1e-5
 
 
 class Moments(NamedTuple):
     """Count, mean and sum of squared deviations (Chan et al. 1979).
 
-    The count, a float32, stops growing at 2^24 batches. From there on the mean is a moving average.
+    The count is a float32 and stops growing at 2^24 batches. Then the mean becomes a moving
+    average.
     """
 
     num: Float[Array, ""]
@@ -24,14 +25,15 @@ class Moments(NamedTuple):
 
     @staticmethod
     def zeros(shape: tuple[int, ...] = ()) -> "Moments":
-        """Before the first sample."""
+        """The moments before the first sample."""
         return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
 
     def add(self, samples: Float[Array, " N *F"]) -> "Moments":
-        """Join the statistics of a batch."""
-        samples = samples.astype(self.mean.dtype)  # from then on, whatever half precision they had
+        """The moments after a batch."""
+        samples = samples.astype(self.mean.dtype)  # half precision ends here
         n = jnp.asarray(samples.shape[0], self.num.dtype)
-        # From the first sample, so that the mean of a constant is the constant, which a sum of 1e6's would miss.
+        # Relative to the first sample, so that the mean of a constant is exact, which a plain sum
+        # of many 1e6 is not.
         mean = samples[0] + (samples - samples[0]).mean(0)
         m2 = jnp.square(samples - mean).sum(0)
         count = self.num + n
@@ -40,14 +42,14 @@ class Moments(NamedTuple):
         return Moments(count, self.mean + delta * share, self.m2 + m2 + jnp.square(delta) * self.num * share)
 
     def std(self) -> Float[Array, "*F"]:
-        """Standard deviation; 1 before the first sample, and of what does not vary as far as float32 can tell."""
+        """Standard deviation; 1 before the first sample, and where float32 cannot tell it from 0."""
         variance = self.m2 / jnp.maximum(self.num, 1.0)
         varies = jnp.sqrt(variance) > RESOLUTION * jnp.abs(self.mean)
         return jnp.where(varies, jnp.sqrt(variance + 1e-8), 1.0)
 
 
 class Normalizers(NamedTuple):
-    """Statistics of every part of the observation that is a vector, and of the discounted return."""
+    """Statistics of every vector in the observation, and of the discounted return."""
 
     observation: Any  # a pytree like the observation; None where a leaf is not normalised
     reward: Moments
@@ -55,16 +57,16 @@ class Normalizers(NamedTuple):
 
 
 def init_normalizers(obs: Any, num_envs: int) -> Normalizers:
-    """Statistics for observations shaped like `obs` (one environment's)."""
+    """Statistics for observations like `obs`, from one environment."""
     seen, mask = without_mask(obs)
     observation = jax.tree.map(lambda x: Moments.zeros(x.shape) if _is_vector(x) else None, seen)
     if mask is not None:
-        observation["action_mask"] = None  # whatever its type: a whitened mask would allow what it forbids
+        observation["action_mask"] = None  # of any type: a whitened mask would allow what it forbids
     return Normalizers(observation, Moments.zeros(), jnp.zeros(num_envs))
 
 
 def normalize_observation(moments: Any, obs: Any, limit: float = 10.0) -> Any:
-    """Whiten vector leaves of `obs` (any leading axes), clipped to ±limit; other leaves pass through."""
+    """Whiten the vector leaves of `obs` (any leading axes) and clip them to ±limit; other leaves stay."""
 
     def normalize(leaf: Array, stats: Moments | None) -> Array:
         if stats is None:
@@ -75,7 +77,7 @@ def normalize_observation(moments: Any, obs: Any, limit: float = 10.0) -> Any:
 
 
 def update_observation(moments: Any, obs: Any) -> Any:
-    """Join observations with leading axes [T, B] to the statistics."""
+    """Add observations with leading axes [T, B] to the statistics."""
 
     def update(leaf: Array, stats: Moments | None) -> Moments | None:
         return None if stats is None else stats.add(leaf.reshape(-1, leaf.shape[-1]))
@@ -89,7 +91,7 @@ def update_reward(
     done: Bool[Array, "T B"],
     gamma: Float[Array, ""] | float,
 ) -> Normalizers:
-    """Join the discounted returns G_t = r_t + γ G_{t-1} of the segment; G restarts AFTER an episode's last step."""
+    """Add the segment's discounted returns G_t = r_t + γ G_{t-1}; G restarts AFTER an episode's last step."""
 
     def accumulate(carry: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         reward, ended = step

@@ -1,4 +1,4 @@
-"""Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), and learning rates per parameter."""
+"""Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019) and a learning rate per parameter."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from rlformers.cores.core import Core
 
 
 def adam(numbers: Numbers) -> optax.GradientTransformation:
-    """From gradients to directions: their norm over all parameters is clipped, then Adam's moments are taken."""
+    """From gradients to directions: clip their norm over all parameters, then apply Adam's moments."""
     return optax.chain(
         optax.clip_by_global_norm(numbers.max_grad_norm),
         optax.scale_by_adam(numbers.adam_b1, numbers.adam_b2, numbers.adam_eps),
@@ -22,8 +22,9 @@ def adam(numbers: Numbers) -> optax.GradientTransformation:
 def descend(params: Any, directions: Any, lr: Array, numbers: Numbers) -> Any:
     """p - lr s (u + λ p) for every parameter p, with direction u.
 
-    s is `core_lr_scale` for the parameters of a core's dynamics, else 1. λ is `weight_decay` for matrices, and 0 for
-    biases, the scales of norms, and the parameters of dynamics, whose size means something.
+    s is `core_lr_scale` for the parameters of a core's dynamics, else 1. λ is `weight_decay` for
+    matrices. It is 0 for biases, the scales of norms, and the parameters of dynamics, whose size
+    has a meaning.
     """
 
     def one(p: Array, u: Array, scale: ArrayLike, decays: bool) -> Array:
@@ -44,9 +45,9 @@ def learning_rates(tree: Any, core_lr_scale: ArrayLike) -> Any:
 
 
 def slow_parameters(tree: Any) -> Any:
-    """A pytree like `tree`: whether a leaf is in a field that its core lists in `slow_fields`.
+    """A pytree like `tree` that says whether a leaf is in a field that its core lists in `slow_fields`.
 
-    A field `a.b` is the field b of the core's field a.
+    The field `a.b` is field b of the core's field a.
     """
 
     def is_slow(path: tuple, _: Array) -> bool:

@@ -1,8 +1,8 @@
-"""From the outputs of the actor to actions: one policy per kind of action space, on distrax distributions.
+"""From the actor's outputs to actions: one policy per kind of action space, on distrax distributions.
 
-A policy works on arrays with any leading axes. `raw` actions are what the distribution is over and what PPO stores;
-`to_env` turns them into what the environment takes. Policies are values: alike, they are equal, so that agents built
-alike share one compiled program.
+A policy works on arrays with any leading axes. Its distribution is over `raw` actions, which PPO
+stores; `to_env` turns them into the environment's actions. Policies compare by value, so agents
+that are built alike share one compiled program.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from rlformers.config.ppo import require
 from rlformers.config.schema import POLICIES
 from rlformers.errors import UserError
 
-# A mask makes an action impossible up to float32: exp(-1e9) = 0, without the NaNs of -inf in gradients.
+# The logit of a masked action. exp(-1e9) is 0 in float32, and gradients have no NaN as with -inf.
 MASKED = -1e9
 
 
@@ -28,7 +28,7 @@ class Policy(Protocol):
 
     @property
     def num_outputs(self) -> int:
-        """Of the actor's last layer."""
+        """Outputs of the actor's last layer."""
 
     @property
     def num_scales(self) -> int:
@@ -41,7 +41,7 @@ class Policy(Protocol):
         """Log-probability of a raw action, up to terms that do not depend on the outputs."""
 
     def entropy(self, key: PRNGKeyArray, outputs: Array) -> Array:
-        """Entropy, estimated from one sample where there is no closed form."""
+        """Entropy, estimated from one sample if there is no closed form."""
 
     def mode(self, outputs: Array) -> Array:
         """The raw action of greedy evaluation."""
@@ -55,7 +55,7 @@ class CategoricalPolicy:
     """One or several independent discrete choices; outputs are their logits side by side."""
 
     sizes: tuple[int, ...]
-    scalar: bool  # a Discrete space: actions have no last axis
+    scalar: bool  # whether the space is Discrete, whose actions have no last axis
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", tuple(map(int, self.sizes)))
@@ -63,12 +63,12 @@ class CategoricalPolicy:
 
     @property
     def num_outputs(self) -> int:
-        """Logits."""
+        """The number of logits."""
         return sum(self.sizes)
 
     @property
     def num_scales(self) -> int:
-        """None."""
+        """0."""
         return 0
 
     def _choices(self, outputs: Float[Array, "*B A"]) -> list[Any]:
@@ -92,11 +92,11 @@ class CategoricalPolicy:
         return sum(choice.entropy() for choice in self._choices(outputs))
 
     def mode(self, outputs: Float[Array, "*B A"]) -> Shaped[Array, "..."]:
-        """The most probable of every choice."""
+        """The most probable option of every choice."""
         return self._join([choice.mode() for choice in self._choices(outputs)])
 
     def to_env(self, raw: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-        """The same."""
+        """The raw action."""
         return raw
 
     def _join(self, parts: list[Array]) -> Array:
@@ -108,21 +108,21 @@ class CategoricalPolicy:
 class GaussianPolicy:
     """A diagonal Gaussian around 0; `into_box` maps it into the box, by clipping or after a tanh.
 
-    Raw actions are stored before the squashing: log-probabilities of clipped actions are biased, those of saturated
-    tanh actions are NaN, and the Jacobian cancels in the importance ratio.
+    PPO stores raw actions, from before the squashing: log-probabilities of clipped actions would be
+    biased, and of saturated tanh actions NaN. The Jacobian cancels in the importance ratio.
     """
 
-    low: tuple[float, ...]  # [A], in row-major order, -inf where there is no bound
+    low: tuple[float, ...]  # [A], in row-major order; -inf means no bound
     high: tuple[float, ...]
     shape: tuple[int, ...]  # of the environment's action, A entries
     squash: bool
     dtype: str  # of the environment's action: an integer type or float32
 
     def __init__(self, low: Any, high: Any, shape: tuple[int, ...], squash: bool, dtype: Any = "float32"):
-        """Keep the bounds, numbers or arrays that broadcast to `shape`, as values.
+        """Store the bounds, numbers or arrays that broadcast to `shape`, as values.
 
         Raises:
-            UserError: Bounds that allow no action, or with a tanh any.
+            UserError: The bounds allow no action, or are missing although there is a tanh.
         """
         dtype = jax.dtypes.canonicalize_dtype(dtype).name if is_integer(dtype) else "float32"
         low, high = bounds_inside(low, high, shape, dtype)
@@ -135,7 +135,7 @@ class GaussianPolicy:
 
     @property
     def num_outputs(self) -> int:
-        """Means."""
+        """The number of means."""
         return len(self.low)
 
     @property
@@ -148,15 +148,15 @@ class GaussianPolicy:
         return _distrax().MultivariateNormalDiag(mean, jnp.exp(log_std))
 
     def sample(self, key: PRNGKeyArray, outputs: Float[Array, "*B A2"]) -> Float[Array, "*B A"]:
-        """Draw before squashing."""
+        """Draw an action before squashing."""
         return self._distribution(outputs).sample(seed=key)
 
     def log_prob(self, outputs: Float[Array, "*B A2"], raw: Float[Array, "*B A"]) -> Float[Array, "*B"]:
-        """Of the Gaussian."""
+        """Log-probability under the Gaussian."""
         return self._distribution(outputs).log_prob(raw)
 
     def entropy(self, key: PRNGKeyArray, outputs: Float[Array, "*B A2"]) -> Float[Array, "*B"]:
-        """Of the Gaussian; with tanh plus the sampled mean of log|d tanh|."""
+        """Entropy of the Gaussian; with a tanh, plus log|d tanh| of one sample."""
         distribution = self._distribution(outputs)
         if not self.squash:
             return distribution.entropy()
@@ -177,7 +177,7 @@ def make_policy(space: Any, kind: str = "auto") -> Policy:
     """The policy for an action space: Discrete (`n`), MultiDiscrete (`nvec`) or Box (`low`, `high`, `shape`, `dtype`).
 
     Raises:
-        UserError: There is no such kind, it does not fit the space, or the space has bounds that allow nothing.
+        UserError: Unknown kind, a kind that does not fit the space, or bounds that allow no action.
     """
     require(kind in POLICIES, "model.policy", f"one of {', '.join(POLICIES)}", kind)
     sizes = tuple(int(n) for n in space.nvec) if hasattr(space, "nvec") else None
@@ -200,7 +200,7 @@ def mask_logits(outputs: Float[Array, "*B A"], mask: Bool[Array, "*B A"]) -> Flo
 
 
 def _distrax() -> Any:
-    """The package, whose import takes seconds: when a policy is built, not when this module is read."""
+    """Import the package, which takes seconds, when a policy is built and not with this module."""
     import distrax
 
     return distrax

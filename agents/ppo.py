@@ -1,7 +1,8 @@
 """Proximal policy optimisation (Schulman et al. 2017) for agents with memory.
 
-One iteration: `act` for T steps in B environments, estimate advantages (`gae`), then `learn`: epochs over minibatches
-of whole contiguous sequences, each recomputed by `agent.scan` from the memory that acting had at its start.
+One iteration acts for T steps in B environments (`act`), estimates advantages (`gae`) and learns
+(`learn`): epochs over minibatches of whole contiguous sequences. `agent.scan` recomputes each from
+the memory that acting had at its start.
 """
 
 from collections.abc import Callable
@@ -33,21 +34,21 @@ __all__ = ["Divide", "Learner", "TrainState", "ppo"]
 
 
 class TrainState(NamedTuple):
-    """All there is: a checkpoint is this and nothing else."""
+    """The whole state of training: a checkpoint is this and nothing else."""
 
     agent: Agent
     opt_state: Any
     env_state: Any  # leading axis B, as in obs, start and memory
     obs: Any
     start: Bool[Array, " B"]  # whether obs is the first of a new memory
-    memory: Any  # before obs is consumed
+    memory: Any  # before it consumes obs
     normalizers: Normalizers
     key: PRNGKeyArray
     num_updates: Int[Array, ""]
 
 
 class Learner(NamedTuple):
-    """Two pure functions, as in optax; both can be vmapped over seeds, and where they are made over numbers."""
+    """Two pure functions, as in optax. Callers can vmap both over seeds, and `ppo` itself over numbers."""
 
     init: Callable[[PRNGKeyArray], TrainState]
     update: Callable[[TrainState], tuple[TrainState, Metrics]]
@@ -68,16 +69,18 @@ def ppo(
 
     Args:
         config: Hyper-parameters.
-        env: A gymnax 1.x environment. For every `info["episode_<name>"]` that its steps report, such as return and
-            length by the wrapper EpisodeStatistics, the metric `episode/<name>` is the sum over the episodes that ended
-            (of numbers or arrays alike), and `episode/count` is their number. The metric `finite` [N] has the flags
-            that `finite.checked` names.
+        env: A gymnax 1.x environment. For every `info["episode_<name>"]` of its steps (a number or
+            an array), such as return and length from the wrapper EpisodeStatistics, the metric
+            `episode/<name>` is the sum over the episodes that ended. `episode/count` is their
+            number. The metric `finite` [N] has the flags that `finite.checked` names.
         env_params: Its params.
         make_agent: Builds the agent from a key.
         num_updates: Iterations over which the schedules run.
-        divide: Lays an axis of arrays over several devices: that of the sequences of a minibatch.
-        numbers: In place of those of `config` and `num_updates`. They may be traced, and so vmapped.
-        vmapped: That `update` will be vmapped. The numbers are the same; what costs least is not.
+        divide: Spreads an axis of arrays over several devices: the sequences of a minibatch.
+        numbers: Replace the numbers of `config` and `num_updates`. They can be traced, and so
+            vmapped.
+        vmapped: Whether callers vmap `update`. It changes what is cheapest to compute, not the
+            results.
     """
     numbers = numbers or Numbers.of(config, num_updates)
     B, cut = config.num_envs, Cut(config.num_steps, config.sequence_length, config.burn_in)
@@ -100,7 +103,7 @@ def ppo(
 
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
         def see(obs: Any) -> Any:
-            """Normalised as it was before this iteration, in acting and learning alike."""
+            """Normalise with the statistics before this iteration, in acting and in learning."""
             if not config.normalize_observations:
                 return obs
             return normalize_observation(state.normalizers.observation, obs)
@@ -140,7 +143,7 @@ def ppo(
         return state, metrics | {"finite": jnp.concatenate(flags)}
 
     def normalize(normalizers: Normalizers, rollout: Rollout) -> tuple[Normalizers, Array]:
-        """The statistics with this rollout in them, and the rewards that are learned from, [T, B]."""
+        """The statistics after this rollout, and the rewards to learn from, [T, B]."""
         reward = rollout.reward * numbers.reward_scale
         if config.normalize_rewards:
             done = rollout.terminated | rollout.truncated

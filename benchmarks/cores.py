@@ -2,11 +2,13 @@
 
     python benchmarks/cores.py [CORE ...] [--json FILE]
 
-Per token of a segment of T = 128, 1024, 4096 (forward and backward, one sequence), per token of `step` at batch 1 and
-64, in microseconds of CPU time, the kernel's included (the best of several repetitions); seconds to compile the
-segment of 128; and the temporary memory of its forward and backward pass as XLA plans it. `growth` is the time per
-token at 4096 over that at 128: 1 for a core that is linear in T. `kernel` is the kernel's part of the time at 4096:
-buffers above 32 MB go back to the system after every call (glibc), which then zeroes each of their pages again.
+It prints the time per token of a segment of T = 128, 1024, 4096 (forward and backward, one
+sequence) and the time per token of `step` at batch 1 and 64. Times are microseconds of CPU time
+with the kernel's part, the best of several repetitions. It also prints the seconds to compile the
+segment of 128, and the temporary memory that XLA plans for its forward and backward pass. `growth`
+is the time per token at 4096 divided by the time at 128: 1 if the core is linear in T. `kernel` is
+the kernel's part of the time at 4096: glibc returns buffers above 32 MB to the system after every
+call, and the system zeroes each of their pages again.
 """
 
 import argparse
@@ -24,14 +26,14 @@ from rlformers.cores.registry import built_in, make_core
 WIDTH = 64
 LENGTHS = (128, 1024, 4096)
 BATCHES = (1, 64)
-STEPS = 128  # of the loop that times `step`
+STEPS = 128  # steps of the loop that times `step`
 
 
 def main() -> None:
     """Measure and print a line per core."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cores", nargs="*", metavar="CORE", default=built_in())
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     arguments = parser.parse_args()
     columns = [f"T={T}" for T in LENGTHS] + ["growth", "kernel"] + [f"step B={B}" for B in BATCHES]
     columns += ["compile s", "temp KiB"]

@@ -1,11 +1,12 @@
-"""What each environment costs on this machine, and which part of a training loop that is.
+"""What each environment costs on this machine, and its share of a training loop.
 
     python benchmarks/envs.py [PREFIX ...] [--json FILE]
 
-Per environment, as a learner sees it (with its wrappers, automatic resets and episode statistics): steps per second of
-user CPU time under uniformly random actions, at 64 and 1024 copies, and seconds of CPU time to compile 64 copies.
-`share` is the part of a PPO loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`) that
-the environment takes: its time per step at 64 copies over that plus the rest of the loop, which is measured with
+It prints, for each environment with the learner's wrappers, automatic resets and episode
+statistics, the steps per second of user CPU time under uniformly random actions at 64 and 1024
+copies, and the seconds of CPU time to compile 64 copies. `share` is the environment's part of a PPO
+loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`): its time per
+step at 64 copies divided by that time plus the rest of the loop. The rest comes from
 popgym/RepeatPreviousEasy in the same run.
 """
 
@@ -33,7 +34,7 @@ def main() -> None:
     """Measure and print a line per environment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prefixes", nargs="*", metavar="PREFIX", default=[""], help="popgym/Repeat, meta/, ...")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     arguments = parser.parse_args()
     names = [
         name
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def loop_seconds() -> float:
-    """User CPU time of a training loop per step of an environment."""
+    """User CPU time of a training loop per environment step."""
     config = compose([f"env={REFERENCE}", "core=gru"])
     learner = build(config).learner
     state = jax.jit(learner.init)(jax.random.key(0))
@@ -66,12 +67,12 @@ def loop_seconds() -> float:
 
 @functools.cache
 def env_seconds(name: str, copies: int) -> tuple[float, float]:
-    """User CPU time per step of an environment, and CPU time of compilation, in seconds."""
+    """User CPU time per environment step, and CPU time of compilation, in seconds."""
     env, params, *_ = build(compose([f"env={name}"]))
     space = env.action_space(params)
 
     def act(key, carry):
-        """STEPS steps of all copies. What the learner stores is returned, so that nothing of it is optimised away."""
+        """STEPS steps of all copies. It returns what the learner stores, so that XLA removes none of it."""
 
         def step(carry, key):
             _, states = carry

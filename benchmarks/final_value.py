@@ -1,12 +1,12 @@
-"""What V(final_observation) costs: acting in an environment that truncates, in CPU time per environment step.
+"""What V(final_observation) costs: CPU time per environment step of acting in an environment that truncates.
 
     python benchmarks/final_value.py [KEY=VALUE ...]
 
-The keys are those of `rlformers train`. Forms that compute the same values take turns:
+It takes the keys of `rlformers train`. These forms take turns and, except for `none`, compute the same values:
 
-* none: the environment claims that it never truncates, so nothing is computed;
+* none: the environment claims that it never truncates, so there is nothing to compute;
 * always: two steps of B memories for every step of the environments;
-* condition: the second one where an episode was truncated (`observe`, alone);
+* condition: the second step only after a truncation (`observe`, alone);
 * together: one step of 2 B memories (`observe`, vmapped).
 """
 
@@ -28,7 +28,7 @@ DEFAULT = ("env=gymnax/MemoryChain-bsuite", "core=mamba", "model.num_layers=2", 
 
 
 def always(agent: Any, memory: Any, obs: Any, start: Any, final_obs: Any, truncated: Any, vmapped: bool) -> tuple:
-    """Without a condition."""
+    """`observe` without a condition."""
     step = jax.vmap(agent.step)
     value = step(memory, final_obs, jnp.zeros_like(start))[1].value
     return *step(memory, obs, start), value
@@ -81,7 +81,7 @@ def main() -> None:
     assert rollout is not None
     share = float(rollout.truncated.any(1).mean())
     where = f"{config.env} {config.core.name} x {config.model.num_layers}"
-    print(f"{where}: in {100 * share:.0f} % of steps an episode is truncated somewhere")
+    print(f"{where}: {100 * share:.0f} % of steps truncate an episode somewhere")
     for name, times in seconds.items():
         print(f"{name:10}{min(times) * 1e6 / config.batch_size:8.2f} us of CPU per environment step")
 

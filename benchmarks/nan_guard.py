@@ -1,8 +1,9 @@
-"""What the flags of `agents/finite.py` cost: an update that returns them against one from which XLA removes them.
+"""What the flags of `agents/finite.py` cost: compares an update that returns them with one where XLA removes them.
 
     python benchmarks/nan_guard.py [KEY=VALUE ...]
 
-The keys are those of `rlformers train`. The two programs take turns; the least CPU time of each is compared.
+It takes the keys of `rlformers train`. The two programs take turns, and their least CPU times are
+compared.
 """
 
 import sys

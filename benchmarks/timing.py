@@ -1,4 +1,4 @@
-"""CPU time of compiled programs, which other work on the machine changes less than it changes wall-clock time."""
+"""CPU time of compiled programs. Other work on the machine changes it less than wall-clock time."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 
 
 def cpu_seconds(program: Callable, *arguments: Any, repetitions: int = 5, least: float = 0.2) -> tuple[float, float]:
-    """User and system CPU time of one call: the best repetition, each of enough calls to be measured."""
+    """User and system CPU time of one call, from the best repetition. Each has enough calls to measure."""
     jax.block_until_ready(program(*arguments))
     calls, taken = 1, []
     while len(taken) < repetitions:

@@ -1,12 +1,13 @@
-"""What a sweep over the learning rate costs in one program, against one value, and whether the numbers are the same.
+"""What a sweep over the learning rate costs in one program, compared with one value, and whether results agree.
 
     python benchmarks/vmapped_sweep.py [--values N] [--rounds N] [--json FILE] [KEY=VALUE ...]
 
-Both are commands in processes of their own, with their start and their compilation, and take turns. The keys are those
-of `rlformers train`. `error` is the largest difference, over values and metrics, between the first update of the sweep
-and that of the value's own run; exit code 1 if it is above 1e-5. It is 0 on a processor. On an accelerator, sums of two
-programs differ in the last digit, which the optimiser's 32 steps of an update enlarge: at a learning rate of 1e-2 to
-some 1e-4.
+Both run as commands in separate processes, with start and compilation, and take turns. They take
+the keys of `rlformers train`. `error` is the largest difference, over values and metrics, between
+the first update of the sweep and the first update of the value's own run. The exit code is 1 if it
+is above 1e-5. It is 0 on a CPU. On an accelerator, sums in two programs differ in the last digit,
+and the optimiser's 32 steps of an update enlarge the difference, to about 1e-4 at a learning rate
+of 1e-2.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--values", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     arguments = parser.parse_args()
     words = [*arguments.words, "wandb.mode=disabled"]
     values = [float(f"{value:.3g}") for value in geomspace(1e-4, 3e-3, arguments.values)]
@@ -62,7 +63,7 @@ def main() -> int:
 
 
 def run(folder: Path, *words: str) -> float:
-    """Wall-clock seconds of a command, which compiles anew."""
+    """Wall-clock seconds of a command with an empty compilation cache."""
     cache = tempfile.mkdtemp(dir=folder)
     begin = time.perf_counter()
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
@@ -77,7 +78,7 @@ def first_row(run_dir: Path) -> dict[str, Any]:
 
 
 def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """The largest difference of two rows, relative to what is larger than 1; the speed does not count."""
+    """The largest difference of two rows, relative for numbers above 1; the speed does not count."""
     assert one.keys() == other.keys(), (one.keys(), other.keys())
     pairs = [(one[key], other[key]) for key in one if key != "perf/steps_per_second"]
     return max(abs(a - b) / max(1.0, abs(a)) for a, b in pairs if a is not None)

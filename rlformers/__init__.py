@@ -1,7 +1,7 @@
 """PPO agents with pluggable sequence memories for partially observable and meta reinforcement learning.
 
-The subpackages `envs`, `agents` and the folder `configs` are symlinks to the folders of the same name beside
-`rlformers/` in the repository; in an installed package they are ordinary folders.
+The subpackages `envs`, `agents` and the folder `configs` are symlinks to the folders of the same
+name beside `rlformers/` in the repository; in an installed package they are ordinary folders.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The errors that are the library's own, and those of other code in one line."""
+"""The library's own errors, and one-line descriptions of errors in other code."""
 
 import sysconfig
 import traceback
@@ -7,26 +7,27 @@ from pathlib import Path
 _PACKAGE = str(Path(__file__).parent)
 _PYTHON = sysconfig.get_path("stdlib")
 _INSTALLED = ("site-packages", "dist-packages")
-# What calls the code of others for us: that it appears in a traceback says nothing.
+# Packages that call the code of others for us: their frames in a traceback say nothing about who
+# failed.
 _TOOLS = ("beartype", "equinox", "hydra", "jax", "jaxtyping", "omegaconf")
 
 
 class Complaint(Exception):
-    """An error of the library's own: its line says all that there is to say. Every other one keeps its traceback."""
+    """The library's own error: its line says everything. Every other error keeps its traceback."""
 
 
 class UserError(Complaint, ValueError):
-    """What was given cannot be used: one line that names the key, what was given and what is allowed.
+    """The input cannot be used: one line that names the key, what was given and what is allowed.
 
     The command line prints the line alone and exits with 2.
     """
 
 
 class CodeError(UserError):
-    """Code that is not the library's own has failed: a plug-in, an environment, a core of the user.
+    """Code outside the library has failed: a plug-in, an environment, a core of the user.
 
-    The line says what failed. Its cause is the error itself, whose traceback the command line shows too; it then
-    exits with 1.
+    The line says what failed. The cause is the error itself. The command line shows its traceback
+    too, and exits with 1.
     """
 
 
@@ -38,25 +39,26 @@ class FileError(Complaint, OSError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the lines of advice and traces that packages add.
+    """The message of an error, without the lines of advice and traces that packages add.
 
-    An error of a callback arrives with the traceback as its text: then the last line is what it says.
+    The text of an error in a callback is a traceback. Its last line is the message.
     """
     lines = str(error).strip().splitlines() or [""]
     return lines[-1].strip() if "Traceback (most recent call last)" in str(error) else lines[0]
 
 
 def named_line(error: BaseException) -> str:
-    """The same behind the error's type."""
+    """`first_line` after the type of the error."""
     line = first_line(error)
     callback = "Traceback (most recent call last)" in str(error)  # its last line has the type of the error itself
     return line if callback else f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
 def foreign(error: BaseException) -> BaseException | None:
-    """The error of code that is not the library's, whose traceback matters; None for a complaint of the library.
+    """The error of code outside the library, whose traceback matters; None for a complaint of the library.
 
-    A complaint about other code (`CodeError`) leads to that code's error, also through the complaints around it.
+    For a complaint about other code (`CodeError`), or one that it caused, this is the error of that
+    code.
     """
     if not isinstance(error, Complaint):
         return error
@@ -69,10 +71,10 @@ def foreign(error: BaseException) -> BaseException | None:
 
 
 def is_of_others(error: BaseException, installed: bool = True) -> bool:
-    """Whether an error was raised in code that is neither the library's nor Python's, or is a mistake of its syntax.
+    """Whether an error was raised in code outside the library and Python, or is a syntax error in it.
 
     Args:
-        error: As it was caught.
+        error: The error as it was caught.
         installed: Whether installed packages count as such code.
     """
     if isinstance(error, SyntaxError):
@@ -91,6 +93,6 @@ def is_of_others(error: BaseException, installed: bool = True) -> bool:
 
 
 def complaint(message: str, error: BaseException, installed: bool = True) -> UserError:
-    """What to raise from an error that ended a call of other code: with its traceback, if that code raised it."""
+    """The error to raise after a call of other code failed: a `CodeError`, with traceback, if that code raised it."""
     own = isinstance(error, Complaint) or not is_of_others(error, installed)
     return (UserError if own else CodeError)(message)

@@ -1,6 +1,6 @@
-"""Modules that have moved can be imported under their old names for one version, with a line that says where to.
+"""Lets code import moved modules under their old names for one version, with a warning that gives the new name.
 
-`tests/test_old_names.py` imports each of them. To be deleted with version 0.3.
+`tests/test_old_names.py` imports each of them. Delete this module with version 0.3.
 """
 
 import importlib
@@ -39,10 +39,10 @@ MOVED = {
 
 
 class OldNames(MetaPathFinder, Loader):
-    """Finds a module by its old name, and gives the module itself: both names are one object."""
+    """Finds a module by its old name and returns the module itself: both names are one object."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """A spec for the old names of `MOVED`; None for all others."""
+        """A spec for the old names in `MOVED`; None for all others."""
         del path, target
         if fullname.removeprefix("rlformers.") not in MOVED or not fullname.startswith("rlformers."):
             return None
@@ -57,7 +57,7 @@ class OldNames(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Undo what the import system did to the module: it has run, and keeps its new name."""
+        """Undo what the import system did to the module, which has run already and keeps its new name."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 
@@ -65,7 +65,7 @@ class OldNames(MetaPathFinder, Loader):
 def install() -> None:
     """Let imports find old names.
 
-    First in line: inside a moved package the ordinary finders would load a second copy.
+    The finder comes first: inside a moved package, the ordinary finders would load a second copy.
     """
     if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
         sys.meta_path.insert(0, OldNames())

@@ -1,6 +1,7 @@
-"""Values that users give, against the annotations of what takes them. Imports neither jax nor gymnax.
+"""Checks the values of users against the annotations of their targets. Imports neither jax nor gymnax.
 
-A wrong type otherwise comes back as a traceback out of a compiler, or not at all: 2.5 decks of cards can be dealt.
+Otherwise a wrong type raises an error inside a compiler, or none at all: an environment would deal
+2.5 decks of cards.
 """
 
 import math
@@ -10,26 +11,27 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-# NumPy's numbers register as those of `numbers`.
+# NumPy registers its number types with `numbers`.
 _NUMBERS: dict[Any, type] = {int: Integral, float: Real}
-NULLS = ("null", "None", "none")  # what programs of others write where there is no value
+NULLS = ("null", "None", "none")  # how other programs write that there is no value
 _BOOLS = dict.fromkeys(("true", "yes", "on", "y", "1"), True) | dict.fromkeys(("false", "no", "off", "n", "0"), False)
 
 
 def convert(annotation: Any, value: Any, loosely: bool = False) -> Any:
-    """The value in the type that an annotation asks for: an int becomes a float, the list of a configuration a tuple.
+    """Convert a value to the type of an annotation: an int to a float, the list of a configuration to a tuple.
 
-    A float does not become an int, whole or not, and a bool is no number. What an annotation says of containers other
-    than sequences, and of classes, is not looked at: such a value stays what it is.
+    A float never becomes an int, even a whole one, and a bool is not a number. Annotations of
+    classes and of containers other than sequences are not checked: such a value stays as it is.
 
     Args:
         annotation: A type, or a union, literal or sequence of types.
-        value: Any.
-        loosely: Take what command lines and files write for a value as well: "None" where None is allowed, 64.0 and
-            "64" for an int, "1e-3" for a float, "yes" for a bool, a number for a string, nothing for an empty list.
+        value: Any value.
+        loosely: Also accept values as command lines and files write them: "None" where None is
+            allowed, 64.0 and "64" for an int, "1e-3" for a float, "yes" for a bool, a number for a
+            string, "" for an empty list.
 
     Raises:
-        TypeError: It has another type.
+        TypeError: The value has another type.
     """
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if loosely and value in NULLS and (annotation is Any or types.NoneType in parts):
@@ -60,7 +62,7 @@ def convert(annotation: Any, value: Any, loosely: bool = False) -> Any:
             raise TypeError
         try:
             return annotation(value)
-        except OverflowError:  # an int that no float can hold
+        except OverflowError:  # an int that is too large for a float
             return math.inf
     wanted = types.NoneType if annotation is None else annotation
     if wanted in (bool, str, types.NoneType) and not isinstance(value, wanted):
@@ -69,7 +71,7 @@ def convert(annotation: Any, value: Any, loosely: bool = False) -> Any:
 
 
 def _as_written(annotation: Any, value: Any) -> Any:
-    """The number, bool or string that a value of another type stands for; the value itself if there is none."""
+    """The number, bool or string that a value of another type means; the value itself if it means none."""
     if annotation in _NUMBERS and isinstance(value, str):
         try:
             value = int(value) if annotation is int else float(value)
@@ -90,7 +92,7 @@ def _float(text: str) -> float | str:
 
 
 def fits(annotation: Any, value: Any) -> bool:
-    """Whether `convert` takes the value."""
+    """Whether `convert` accepts the value."""
     try:
         convert(annotation, value)
     except TypeError:
@@ -98,7 +100,7 @@ def fits(annotation: Any, value: Any) -> bool:
     return True
 
 
-# What a kind of value is called, alone and in a list.
+# The name of each kind of value, alone and in a list.
 _WORDS: dict[Any, tuple[str, str]] = {
     float: ("a float", "floats"),
     int: ("an int", "ints"),
@@ -111,7 +113,7 @@ _WORDS: dict[Any, tuple[str, str]] = {
 
 
 def in_words(annotation: Any) -> str:
-    """What an annotation asks for, as a user reads it: `a float`."""
+    """The type of an annotation in words for a user: `a float`."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(in_words, parts))

@@ -1,4 +1,4 @@
-"""What is instant stays instant: heavy packages are imported where they are used."""
+"""Instant commands stay instant: heavy packages are imported only where they are used."""
 
 import subprocess
 import sys
@@ -17,7 +17,8 @@ LISTS = "\n".join(f"main({words})" for words in [*HELPS, *LISTED])
         ("import rlformers", HEAVY),
         (f"from rlformers.command.main import main\n{LISTS}", HEAVY),
         ("import rlformers.envs.registry as registry; registry.names()", HEAVY),
-        # A policy imports its distributions when it is built: tensorflow-probability takes a second.
+        # A policy imports its distributions when it is built: tensorflow-probability takes a
+        # second.
         ("import rlformers.agents.ppo", HEAVY - {"jax", "equinox"}),
     ],
     ids=["the package", "help and lists", "names of environments", "agents"],

@@ -1,4 +1,4 @@
-"""Tests can fail: none returns, and each has a check that no `if` skips."""
+"""Tests can fail: none returns a value, and each has a check that no `if` skips."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ CHECKS = ("assert", "check", "raise", "fail", "test_")  # parts of the names of 
 
 
 def is_check(node):
-    """Whether it is an assertion, a call of something that complains, or a process that has to succeed."""
+    """Whether it is an assertion, a call that complains, or a process that must succeed."""
     if not isinstance(node, ast.Call):
         return isinstance(node, ast.Assert)
     name = ast.unparse(node.func).rpartition(".")[2]

@@ -10,7 +10,7 @@ from rlformers.value_types import convert, fits, in_words
 
 
 class Anything:
-    """Of which the comparison knows nothing."""
+    """A type that the comparison does not know."""
 
 
 @pytest.mark.parametrize(

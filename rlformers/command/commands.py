@@ -1,4 +1,4 @@
-"""What the commands about runs do. Each gets its options, and its other words in `words`; it returns the exit code."""
+"""The commands about runs. Each gets its options, with the other words in `words`, and returns the exit code."""
 
 import shlex
 import sys
@@ -13,13 +13,15 @@ from rlformers.errors import Complaint, UserError
 def train(options: Namespace) -> int:
     """`rlformers train`."""
     if options.new and not options.multirun:
-        raise UserError("--new: applies to --multirun only; a single run starts anew unless run_dir= says where")
+        raise UserError(
+            "--new: works with --multirun only; a single run starts anew unless run_dir= names an existing run"
+        )
     if options.dry_run:
         return _dry_run(options)
     from rlformers.experiment.training.stop_request import StopRequest
 
-    # From here on, since what is imported below takes seconds: who sends a signal then, such as a scheduler, gets the
-    # exit code that says "again" too.
+    # The imports below take seconds. A signal that arrives meanwhile, for instance from a
+    # scheduler, must also lead to the exit code that means "again".
     with StopRequest(idle=True):
         return _multirun(options.words, options.new) if options.multirun else _train(options.words)
 
@@ -60,7 +62,7 @@ def _dry_run(options: Namespace) -> int:
         from rlformers.config.overrides import parse
         from rlformers.experiment.sweeps.multirun import expand
 
-        # How runs are run does not change what they are.
+        # These settings decide how runs are executed, not their configurations.
         words = [word for word in options.words if not word.startswith(("vmap_over=", "hydra/", "hydra."))]
         configs = {job.name: job.config for job in expand(parse(words))[0]}
     for config in configs.values():
@@ -85,12 +87,12 @@ def _multirun(words: list[str], new: bool) -> int:
     if finished:
         print(f"compare them: rlformers report {shlex.quote(str(directory))} --out report")
     if len(finished) + len(failed) < len(results):
-        raise Interrupted(f"the sweep in {directory} is not finished; the same command goes on with it")
+        raise Interrupted(f"the sweep in {directory} is not finished; the same command continues it")
     return 1 if failed else 0
 
 
 def evaluate(options: Namespace) -> int:
-    """`rlformers evaluate`: of several runs, one that fails does not stop the others."""
+    """`rlformers evaluate`. If one of several runs fails, the others are still evaluated."""
     run_dirs, settings = runs_and_settings("evaluate", options.words, "RUN_DIR... [KEY=VALUE ...]")
     if len(run_dirs) == 1:
         _evaluate(run_dirs[0], settings)
@@ -101,7 +103,7 @@ def evaluate(options: Namespace) -> int:
     for run_dir in run_dirs:
         try:
             _evaluate(run_dir, settings)
-        except Exception as error:  # whatever the environment of a run raises, the next one may be another
+        except Exception as error:  # of any kind: the next run may have another environment
             failed += 1
             line, traceback = described(error, named=not isinstance(error, Complaint))
             print(f"{traceback}rlformers: {run_dir}: {line}", file=sys.stderr)

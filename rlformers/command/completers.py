@@ -1,4 +1,4 @@
-"""How a word can go on, for the completion of a shell (argcomplete). Nothing here imports jax or Hydra."""
+"""Completions of a word for the shell (argcomplete). Nothing here imports jax or Hydra."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
@@ -14,11 +14,11 @@ WITH_VALUE = ("--gif", "--out", "--json")
 
 
 def answer_shell(parser: ArgumentParser) -> None:
-    """Print how the word under the cursor can go on, and exit, if a shell asks; see README."""
+    """If a shell asks, print the completions of the word under the cursor and exit; see README."""
     import argcomplete
 
     class Finder(argcomplete.CompletionFinder):
-        """argparse takes words behind an option for no words of the command any more: options go first."""
+        """Puts options first: argparse does not complete the words of a command after an option."""
 
         def _get_completions(self, comp_words: list[str], *arguments: Any) -> list[str]:
             return super()._get_completions(comp_words[:2] + options_first(comp_words[2:]), *arguments)
@@ -27,7 +27,7 @@ def answer_shell(parser: ArgumentParser) -> None:
 
 
 def options_first(words: list[str]) -> list[str]:
-    """The words with options, and their values, in front; as they are if the last one needs its value yet."""
+    """The words with options and their values in front; unchanged if the last word is an option without its value."""
     if words and words[-1] in WITH_VALUE:
         return words
     behind = [i > 0 and words[i - 1] in WITH_VALUE for i in range(len(words))]
@@ -36,7 +36,7 @@ def options_first(words: list[str]) -> list[str]:
 
 
 def train(prefix: str, **_: Any) -> list[str]:
-    """Keys of `train`, and the values of those that have names: cores, environments, experiments, true and false."""
+    """Keys of `train`, and values where they have names: cores, environments, experiments, true and false."""
     key, assigned, value = prefix.partition("=")
     if not assigned:
         return beginning(prefix, [f"{key}=" for key in keys_help.train_keys()])
@@ -85,7 +85,7 @@ def envs(prefix: str, **_: Any) -> list[str]:
 
 
 def listing(prefix: str, parsed_args: Any = None, **_: Any) -> list[str]:
-    """What `list` lists, and the names in it."""
+    """The kinds that `list` lists, and the names of one kind."""
     words = list(getattr(parsed_args, "words", None) or [])
     if not words:
         return beginning(prefix, KINDS)
@@ -97,7 +97,7 @@ def listing(prefix: str, parsed_args: Any = None, **_: Any) -> list[str]:
 
 
 def beginning(prefix: str, names: Iterable[str]) -> list[str]:
-    """The names that begin so."""
+    """The names that begin with a prefix."""
     return [name for name in names if name.startswith(prefix)]
 
 

@@ -1,4 +1,4 @@
-"""`rlformers list cores`: what each core costs, and its options."""
+"""`rlformers list cores`: the cost of each core, and its options."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from rlformers.errors import UserError
 
 _COLUMNS = """ An operation is a multiply-add or an elementwise one.
-state       numbers that each environment carries
-step        operations of one token when acting
-segment     operations per token when learning from 128; what follows from parameters alone is shared by all tokens
-window      how many tokens back an output can depend on; all: to the last start
+state       numbers carried for each environment
+step        operations for one token when acting
+segment     operations per token when learning from 128; all tokens share what depends on parameters alone
+window      how many tokens back an output can depend on; all: back to the last start
 For other sizes: rlformers list cores width=256 num_layers=2"""
 
 
 def list_cores(words: list[str]) -> int:
-    """What `list cores` prints: for the cores whose names begin with a word, for the sizes `width=`, `num_layers=`."""
+    """Print the cores whose names begin with a word, with their costs for the sizes `width=` and `num_layers=`."""
     import sys
 
     from rlformers.cores.registry import entries, ignored_plugins
@@ -29,7 +29,7 @@ def list_cores(words: list[str]) -> int:
 
     columns = ("state", "parameters", "step", "segment", "window")
     margin = max(18, *(len(name) + 1 for name in cores))
-    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  what, and source")
+    print(f"{'core':{margin}}" + "".join(f"{column:>11}" for column in columns) + "  description and source")
     for core in cores.values():
         numbers = costs.get(core.name, {})
         broken = isinstance(numbers, str)
@@ -38,13 +38,13 @@ def list_cores(words: list[str]) -> int:
         print(f"{core.name:{margin}}" + "".join(f"{cell:>11}" for cell in cells) + f"  {what}")
     print(f"\nAt width {sizes['width']}, num_layers {sizes['num_layers']}, default options." + _COLUMNS)
     for family in dict.fromkeys(name.split("/")[0] for name in cores if name not in costs):
-        print(f"For what the cores {family}/... cost: rlformers list cores {family}")
-    if prefix in cores and not isinstance(costs.get(prefix), str):  # the options of what cannot be loaded are unknown
+        print(f"Costs of the cores {family}/...: rlformers list cores {family}")
+    if prefix in cores and not isinstance(costs.get(prefix), str):  # a core that cannot be loaded has no known options
         from rlformers.command.keys_help import core_keys
 
         print("", *core_keys(prefix), sep="\n")
     else:
-        print("The options of one: rlformers list cores NAME")
+        print("The options of a core: rlformers list cores NAME")
     return 0
 
 
@@ -55,7 +55,7 @@ def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
         if not assigned and not prefix:
             prefix = word
         elif key not in sizes:
-            raise UserError(f"list cores: {key!r} is none of {', '.join(sizes)}")
+            raise UserError(f"list cores: {key!r} is not one of {', '.join(sizes)}")
         elif not value.isdecimal() or int(value) < 1:
             raise UserError(f"{key}: need at least 1, got {value!r}")
         else:
@@ -64,10 +64,11 @@ def _prefix_and_sizes(words: list[str]) -> tuple[str, dict[str, int]]:
 
 
 def _costs(cores: Iterable[str], sizes: dict[str, int], everything: bool) -> dict[str, Any]:
-    """The numbers of each core, or in one line why there are none.
+    """The numbers of each core, or one line that says why there are none.
 
-    Those of our own cores at the default sizes are on file. Others are counted, which takes time and jax; families
-    (a package of many cores, named family/core) only if everything is wanted.
+    A file holds the numbers of our own cores at the default sizes. Others are counted, which takes
+    time and needs jax. Cores of a family (a package of many cores, named family/core) are counted
+    only if everything is wanted.
     """
     import json
     from importlib.resources import files

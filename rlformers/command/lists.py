@@ -1,4 +1,4 @@
-"""`rlformers list` and `rlformers check`: what there is to name, and what an environment keeps of its promises."""
+"""`rlformers list` and `rlformers check`: the names that exist, and whether an environment follows the protocol."""
 
 import sys
 from argparse import Namespace
@@ -6,12 +6,12 @@ from argparse import Namespace
 from rlformers.errors import UserError
 
 HELP = """
-cores        names, and what each costs; a name alone shows its options too: rlformers list cores s5
-envs         ids, spaces, lengths and best returns; those of one suite: rlformers list envs popgym
-experiments  settings that come with the library, for experiment=NAME
-keys         every key of `rlformers train`, with type, default and meaning; `keys ppo` shows those that begin so,
-             `keys core=s5` the options of a core
-runs         the runs in a directory (default: runs), by time: how far they are, and what they return
+cores        names and costs; the full name of a core also shows its options: rlformers list cores s5
+envs         ids, spaces, lengths and best returns; of one suite: rlformers list envs popgym
+experiments  settings for experiment=NAME: those of the library, of your folders and of plug-ins
+keys         every key of `rlformers train`, with type, default and meaning; `keys ppo` shows the keys that begin
+             with ppo, `keys core=s5` the options of a core
+runs         the runs in a directory (default: runs) in order of time, with their progress and returns
 """
 KINDS = ("cores", "envs", "experiments", "keys", "runs")
 

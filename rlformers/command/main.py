@@ -13,20 +13,24 @@ from rlformers.errors import Complaint, UserError, foreign
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit code is 2 for bad input, 1 if a run met numbers that are not finite, a run of a sweep or of several that
-    are evaluated failed, files cannot be written or read, or code that is not the library's raised an error, 75 if a
-    training was stopped by a signal and can be resumed or begun again, 130 after Ctrl-C elsewhere, 141 if the reader of
-    a pipe has gone.
+    Exit codes:
 
-    The library's own complaints are one line. The traceback of any other error is in `RUN_DIR/error.txt`, as the line
-    says, or before the line where there is no run directory.
+    * 2: bad input;
+    * 1: a run met numbers that are not finite; one of several runs failed in a sweep or an
+      evaluation; files cannot be written or read; or code outside the library raised an error;
+    * 75: a signal stopped a training, which can be resumed or started again;
+    * 130: Ctrl-C elsewhere;
+    * 141: the reader of a pipe has gone.
+
+    The library's own errors are one line. The traceback of any other error is in
+    `RUN_DIR/error.txt`, as the line says. Without a run directory it is printed before the line.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if argv is None:  # a program of our own
-        # SIGTERM unwinds like Ctrl-C, so that files and W&B runs are finished.
+        # SIGTERM unwinds the stack like Ctrl-C, so that files and W&B runs are finished.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if os.getcwd() not in sys.path and "" not in sys.path:
-            # As with `python -m rlformers`, but last: no file of a user hides a package.
+            # As with `python -m rlformers`, but last, so that a user's file cannot hide a package.
             sys.path.append(os.getcwd())
         if "_ARGCOMPLETE" in os.environ:
             answer_shell(make_parser()[0])
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError as error:  # the reader of `rlformers list cores | head` has gone
         if not _reader_has_gone():
             return _complain(error)
-        # Python flushes once more at exit; let that go nowhere.
+        # Python flushes once more at exit; discard that output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(error: Exception) -> int:
-    """Show an error; the exit code."""
+    """Show an error and return the exit code."""
     if isinstance(error, Complaint) and foreign(error) is None:
         print(f"rlformers: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
@@ -69,12 +73,12 @@ def _complain(error: Exception) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads what is printed any more, so that a broken pipe is that of stdout."""
+    """Whether nobody reads stdout any more, so that it is the broken pipe."""
     try:
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)  # errors are reported without being asked for
+        poll.register(sys.stdout.fileno(), 0)  # 0: errors are always reported
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    except (AttributeError, OSError, ValueError):  # Windows, or a stdout that is no file
+    except (AttributeError, OSError, ValueError):  # Windows, or stdout is not a file
         return False
 
 

@@ -1,7 +1,7 @@
-"""What the command line takes: commands, options, and words KEY=VALUE, which are left as they are.
+"""The grammar of the command line: commands, options, and words KEY=VALUE, which it does not interpret.
 
-Options may stand anywhere among the words. Importing this module imports nothing heavy; help that is expensive to
-write is written where it is asked for.
+Options may stand anywhere among the words. Importing this module imports nothing heavy. Help that
+takes time to write is written only when someone asks for it.
 """
 
 import argparse
@@ -20,18 +20,18 @@ EXAMPLE = "example: rlformers train env=popgym/RepeatPreviousEasy core=s5 seeds=
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Help of 100 columns, with lines of text as they are written."""
+    """Help of 100 columns that keeps line breaks."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=26, width=100)
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose complaints are exceptions.
+    """An `ArgumentParser` that raises its complaints as exceptions.
 
     Args:
-        more: Writes what the help has below the options.
-        keys: Gives the keys that its words may set, for the hint at an unknown option.
+        more: Writes the help below the options.
+        keys: Returns the keys that its words may set, for the hint about an unknown option.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def name(self) -> str:
-        """The word of the command."""
+        """The name of the command."""
         return self.prog.removeprefix("rlformers").strip()
 
     def format_help(self) -> str:
-        """The options, and what there is more to say."""
+        """The options, and the help below them."""
         return super().format_help() + self._more()
 
     def error(self, message: str) -> NoReturn:
@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.name}: {message}; see rlformers {self.name} --help")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help. argparse's own hides that the reader of a pipe has gone."""
+        """Print help. The method of argparse hides the error when the reader of a pipe has gone."""
         print(message, end="", file=file)
 
     def missing(self, flag: str) -> UserError:
@@ -74,14 +74,15 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def first_usage(self) -> str:
-        """The first line of its usage."""
+        """The first line of the usage."""
         return (self.usage or "").splitlines()[0]
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The options, and all other words as `words`.
 
         Raises:
-            UserError: An unknown option, named with what may have been meant, or one without its value.
+            UserError: An option is unknown (the line suggests what may have been meant) or lacks
+                its value.
         """
         found, unknown = self.parse_known_intermixed_args(arguments)
         for word in unknown:
@@ -110,7 +111,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def meant(name: str, keys: Sequence[str]) -> list[str]:
-    """The keys that a name may mean: the key itself, those that end in it, or the one most like it."""
+    """The keys that a name may mean: the key itself, the keys that end in it, or the most similar one."""
     if name in keys:
         return [name]
     ends = [key for key in keys if key.rpartition(".")[2] == name]
@@ -118,11 +119,11 @@ def meant(name: str, keys: Sequence[str]) -> list[str]:
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
-    """The parser of the first word, and those of the commands by name."""
+    """The parser of the first word, and the parsers of the commands by name."""
     parser = Parser(
         prog="rlformers",
         usage="rlformers COMMAND ...",
-        description="Train and compare agents with memories; `rlformers COMMAND --help` says what a command takes.",
+        description="Train and compare agents with memories; `rlformers COMMAND --help` describes one command.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -146,15 +147,18 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "train",
         commands.train,
         "[KEY=VALUE ...]\n--multirun [--new] [vmap_over=KEY] KEY=V1,V2 ...\nresume=RUN_DIR [KEY=VALUE ...]",
-        "train an agent, every combination of some values, or go on with a run",
+        "train an agent, train every combination of some values, or continue a run",
         more=keys_help.train_help,
         keys=keys_help.train_keys,
     )
     train.add_argument(
-        "-m", "--multirun", action="store_true", help="every combination of the values KEY=V1,V2 in one W&B group"
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="train every combination of the values KEY=V1,V2, in one W&B group",
     )
-    train.add_argument("--new", action="store_true", help="with --multirun: start anew, whatever there is")
-    train.add_argument("--dry-run", action="store_true", help="check and print the configuration, and train nothing")
+    train.add_argument("--new", action="store_true", help="with --multirun: start a new sweep, never continue one")
+    train.add_argument("--dry-run", action="store_true", help="check and print the configuration; train nothing")
     words(train, "KEY=VALUE", "settings, see below", completers.train)
 
     run_keys = {"evaluate": "EvaluateConfig", "play": "PlayConfig", "inspect": "InspectConfig"}
@@ -167,11 +171,13 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "evaluate",
         commands.evaluate,
         "RUN_DIR... [KEY=VALUE ...]",
-        "play whole episodes with the agents of runs, in any environment that fits",
+        "play whole episodes with the agents of runs, in their environment or another that fits",
         **with_keys("evaluate"),
     )
     words(evaluate, "WORD", "run directories and settings", completers.run("EvaluateConfig"))
-    track = add("track", commands.track, "RUN_DIR... [wandb.KEY=VALUE ...]", "upload to W&B what it does not have yet")
+    track = add(
+        "track", commands.track, "RUN_DIR... [wandb.KEY=VALUE ...]", "upload the rows that W&B does not have yet"
+    )
     words(track, "WORD", "run directories and settings", completers.run_dirs)
     play = add(
         "play",
@@ -180,7 +186,9 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "show episodes of one agent step by step, as text or as an animated picture",
         **with_keys("play"),
     )
-    play.add_argument("--gif", metavar="FILE", help="write an animated picture, and its numbers beside it")
+    play.add_argument(
+        "--gif", metavar="FILE", help="write an animated picture, and its numbers in a .json file beside it"
+    )
     words(play, "WORD", "a run directory and settings", completers.run("PlayConfig"))
     inspect = add(
         "inspect",
@@ -189,7 +197,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "draw the memory of one agent: influence of the past, attention, time scales",
         **with_keys("inspect"),
     )
-    inspect.add_argument("--out", metavar="DIR", help="where to; default: RUN_DIR/inspection")
+    inspect.add_argument("--out", metavar="DIR", help="directory to write to; default: RUN_DIR/inspection")
     words(inspect, "WORD", "a run directory and settings", completers.run("InspectConfig"))
     report = add(
         "report",
@@ -197,13 +205,13 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "RUN_DIR... --out DIR",
         "compare runs in a page, tables and figures, with intervals",
     )
-    report.add_argument("--out", metavar="DIR", help="where to")
-    words(report, "RUN_DIR", "runs, sweeps, or directories that contain some", completers.run_dirs)
+    report.add_argument("--out", metavar="DIR", help="directory to write to")
+    words(report, "RUN_DIR", "runs, sweeps, or directories that contain them", completers.run_dirs)
     listing = add(
         "list",
         lists.show,
         "cores [PREFIX] [width=N] [num_layers=N]\nenvs [PREFIX]\nexperiments\nkeys [PREFIX | core=NAME]\nruns [DIR]",
-        "show what KEY=VALUE can name, what cores cost, and which runs there are",
+        "list cores with their costs, environments, experiments, keys or runs",
         more=lambda: lists.HELP,
     )
     words(listing, "WORD", "what to list", completers.listing)
@@ -215,15 +223,18 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         more=lambda: keys_help.BENCHMARK_HELP,
         keys=keys_help.train_keys,
     )
-    bench.add_argument("--json", metavar="FILE", help="write the numbers with all digits")
+    bench.add_argument("--json", metavar="FILE", help="also write the numbers, with all digits, as JSON")
     words(bench, "KEY=VALUE", "the keys of train; several values make several lines", completers.train)
     check = add(
-        "check", lists.check, "ENV [KEY=VALUE ...]", "say point by point whether an environment keeps the protocol"
+        "check",
+        lists.check,
+        "ENV [KEY=VALUE ...]",
+        "check point by point whether an environment follows the protocol",
     )
     words(
         check,
         "WORD",
-        "the id of an environment; ignore=[mission] leaves parts of its observations out, and env_kwargs.* are "
+        "the id of an environment; ignore=[mission] leaves out parts of its observations, and env_kwargs.* are "
         "arguments of its constructor",
         completers.envs,
     )
@@ -231,11 +242,11 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What to `run`, with which options and words.
+    """The function to `run`, with its options and words.
 
     Raises:
-        UserError: An unknown command or option, or one without its value; one line.
-        SystemExit: Help or the version was asked for, and is printed.
+        UserError: A command or option is unknown, or an option lacks its value; one line.
+        SystemExit: Help or the version was asked for and has been printed.
     """
     parser, found = make_parser()
     if not arguments:

@@ -1,4 +1,4 @@
-"""`rlformers list runs`: which runs there are and how far they are. Reads a few lines of each, and imports no jax."""
+"""`rlformers list runs`: the runs and their progress. Reads a few lines of each run, and imports no jax."""
 
 import os
 import re
@@ -13,20 +13,20 @@ from rlformers.experiment.run_files.file_lock import is_locked
 from rlformers.experiment.run_files.summary import read_summary
 
 HEADER = ("begun", "directory", "env", "core", "seeds", "steps", "of", "status", "return")
-# The lines of config.yaml that are read: keys of the first level, and four of the second.
+# The lines of config.yaml to read: keys of the first level, and four of the second.
 KEYS = re.compile(r"\w+:|  (?:name|num_envs|num_steps|return): ")
 RUN_FILES = ("metrics.jsonl", "checkpoints", "summary.json", ".lock", ERRORS)
 
 
 class RunLine(NamedTuple):
-    """What the table says of a run."""
+    """The cells of one run."""
 
     begun: float  # seconds since 1970
     directory: Path
     env: str
     core: str
     seeds: str
-    steps: int  # of each seed, as its summary or its newest checkpoint says
+    steps: int  # per seed, according to its summary or its newest checkpoint
     goal: int
     status: str  # finished, running, stopped, failed or unreadable
     final_return: float | None  # of a finished run: IQM over seeds, in the last tenth of its steps
@@ -36,7 +36,7 @@ def run_table(directory: str = "runs") -> list[str]:
     """A line for every run in and below a directory, the newest last.
 
     Raises:
-        UserError: There is no such directory, or no run in it.
+        UserError: There is no such directory, or it contains no run.
     """
     top = Path(directory).expanduser()
     if not top.is_dir():
@@ -57,7 +57,7 @@ def run_table(directory: str = "runs") -> list[str]:
 
 
 def find_runs(top: Path) -> Iterator[Path]:
-    """The directories of runs; what is inside of one, such as the files of W&B, is no other run."""
+    """The directories of runs. Nothing inside a run, such as the files of W&B, counts as another run."""
     with os.scandir(top) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     names = {entry.name for entry in inside}
@@ -70,7 +70,7 @@ def find_runs(top: Path) -> Iterator[Path]:
 
 
 def look_at(run_dir: Path) -> RunLine:
-    """What a run's files say."""
+    """Read the line of a run from its files."""
     begun = (run_dir / "config.yaml").stat().st_mtime
     try:
         config = few_keys((run_dir / "config.yaml").read_text())
@@ -101,10 +101,10 @@ def look_at(run_dir: Path) -> RunLine:
 
 
 def few_keys(text: str) -> dict[str, Any]:
-    """What the table needs of a `config.yaml`; all of it, where it is not as the library writes it.
+    """The keys of a `config.yaml` that the table needs; all keys if the file has not the library's layout.
 
     Raises:
-        ValueError: It is no YAML.
+        ValueError: It is not YAML.
     """
     import yaml
 
@@ -128,7 +128,7 @@ def newest_update(run_dir: Path) -> int:
 
 
 def status(run_dir: Path, summary: dict[str, Any], finished: bool) -> str:
-    """In a word."""
+    """The status in one word."""
     if finished:
         return "failed" if summary.get("failure") else "finished"
     if is_locked(run_dir / ".lock"):
@@ -137,7 +137,7 @@ def status(run_dir: Path, summary: dict[str, Any], finished: bool) -> str:
 
 
 def _ended_by_error(run_dir: Path) -> bool:
-    """Whether the last training ended with an error: its traceback came after its summary."""
+    """Whether the last training ended with an error: its traceback is newer than its summary."""
     try:
         headings = re.findall(r"^== .*, (\w+), process", (run_dir / ERRORS).read_text(), re.M)
         last = (run_dir / ERRORS).stat().st_mtime

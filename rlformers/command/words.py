@@ -1,4 +1,4 @@
-"""The words of the command line that are no options: run directories, and settings KEY=VALUE."""
+"""The words of the command line that are not options: run directories and settings KEY=VALUE."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def is_setting(word: str) -> bool:
 
 
 def runs_and_settings(command: str, words: Sequence[str], usage: str) -> tuple[list[Path], list[str]]:
-    """Run directories and settings; a directory of a run may have `=` in its name.
+    """Run directories and settings. The name of a run directory may contain `=`.
 
     Raises:
         UserError: There is no run directory.
@@ -26,10 +26,10 @@ def runs_and_settings(command: str, words: Sequence[str], usage: str) -> tuple[l
 
 
 def run_and_settings(command: str, words: Sequence[str], usage: str) -> tuple[Path, list[str]]:
-    """The same for a command that takes one run.
+    """The run directory and settings of a command that takes one run.
 
     Raises:
-        UserError: There is none, or more than one.
+        UserError: There is no run directory, or more than one.
     """
     run_dirs, settings = runs_and_settings(command, words, usage)
     if len(run_dirs) > 1:

@@ -1,9 +1,10 @@
-"""From words or a file to a checked `ExperimentConfig`, one way for new runs, saved runs and sweeps.
+"""Turns words or a file into a checked `ExperimentConfig`, in one way for new runs, saved runs and sweeps.
 
-The defaults are a `Node`, in which every key has a type; the files of the experiment are laid over it, then the words
-`key=value`, each once; the frozen dataclasses check what depends on several values. Every complaint is one line that
-names the key, and the file if there is one. A config is data only: nothing in it is imported, and it cannot copy
-environment variables (and with them secrets) into what is logged.
+The defaults are a `Node`, in which every key has a type. The files of the experiment are applied to
+it, then the words `key=value`, each once. The frozen dataclasses check what depends on several
+values. Every error is one line that names the key, and the file if there is one. A config is only
+data: nothing in it is imported, and it cannot copy environment variables (and with them secrets)
+into the logs.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from rlformers.config.files import about, config_file, read_layers, read_yaml
 from rlformers.config.overrides import CHOSEN, apply, given, parse, value_of
 from rlformers.config.typed_node import Node, type_hints
 from rlformers.cores import registry
-from rlformers.errors import UserError
+from rlformers.errors import CodeError, UserError
 from rlformers.value_types import NULLS
 
 __all__ = [
@@ -38,8 +39,11 @@ __all__ = [
     "to_yaml",
 ]
 
-# What says whose a run is: a new run from the configuration of another one has its own.
+# Keys that identify a run: a new run from the configuration of another one has its own values.
 OF_ONE_RUN = ("run_dir", "wandb.group", "wandb.entity")
+
+# Values of keys that a saved configuration of an older version lacks, where it meant something else than the default.
+BEFORE = {"wrap.truncation": "bootstraps"}
 
 Schema = TypeVar("Schema")
 
@@ -54,7 +58,7 @@ def compose(words: Sequence[str]) -> ExperimentConfig:
 
 
 def asked_for(words: Sequence[str]) -> tuple[ExperimentConfig, Path | None]:
-    """What `train` is asked for: an experiment, and with `resume=RUN_DIR` the directory of the run to go on with.
+    """The experiment that `train` is asked for, and with `resume=RUN_DIR` the directory of the run to continue.
 
     Raises:
         UserError: As in `compose`; or `run_dir` names another directory than `resume`.
@@ -62,19 +66,19 @@ def asked_for(words: Sequence[str]) -> tuple[ExperimentConfig, Path | None]:
     resume = [word.partition("=")[2] for word in words if word.startswith("resume=")]
     words = [word for word in words if not word.startswith("resume=")]
     if any(word.startswith("vmap_over=") for word in words):
-        raise UserError("vmap_over: applies to --multirun only")
+        raise UserError("vmap_over: works with --multirun only; add --multirun, or leave it out")
     if not resume or resume[-1] in NULLS:
         return compose(words), None
     run_dir = Path(resume[-1]).expanduser()
     config = change(load(run_dir / "config.yaml"), words)
     elsewhere = config.run_dir is None or Path(config.run_dir).resolve() != run_dir.resolve()
     if elsewhere and any(word.lstrip("+").startswith("run_dir=") for word in words):
-        raise UserError(f"run_dir: resume={resume[-1]} names the directory, got another one: {config.run_dir}")
+        raise UserError(f"run_dir: need the directory of resume={resume[-1]}, or no run_dir=, got {config.run_dir}")
     return config, run_dir
 
 
 def change(config: ExperimentConfig, words: Sequence[str]) -> ExperimentConfig:
-    """The same experiment with some values changed; the core stays.
+    """The same experiment with some values changed. The core cannot be changed.
 
     Raises:
         UserError: As in `compose`.
@@ -85,7 +89,7 @@ def change(config: ExperimentConfig, words: Sequence[str]) -> ExperimentConfig:
 
 
 def from_words(schema: type[Schema], words: Sequence[str]) -> Schema:
-    """A config dataclass other than that of an experiment, such as the options of `evaluate`.
+    """A config dataclass that is not an experiment, such as the options of `evaluate`.
 
     Raises:
         UserError: As in `compose`.
@@ -101,14 +105,14 @@ def _values(words: Sequence[str]) -> list[Override]:
     for override in overrides:
         key = override.key_or_group
         if override.is_sweep_override():
-            raise UserError(f"{key}: {given(override)!r} is a sweep; quote it if it is meant as one value")
+            raise UserError(f"{key}: {given(override)!r} is a sweep, need one value; quote it if it is meant as one")
         if key in CHOSEN:
-            raise UserError(f"{key}: cannot be changed; config.yaml of the run says what it is")
+            raise UserError(f"{key}: cannot be changed; the run keeps the one in its config.yaml")
     return overrides
 
 
 class Composer:
-    """Composes experiments; what several of them begin with is read and typed once."""
+    """Composes experiments. Defaults and files that several of them share are read and typed once."""
 
     def __init__(self) -> None:
         self._begun: dict[tuple[str | None, ...], Node] = {}
@@ -124,9 +128,9 @@ class Composer:
         for override in overrides:
             key, text = override.key_or_group, given(override)
             if override.is_sweep_override():
-                raise UserError(f"{key}: {text!r} is a sweep; add --multirun, or quote it")
+                raise UserError(f"{key}: {text!r} is a sweep; add --multirun, or quote it if it is meant as one value")
             if key.split("/")[0].split(".")[0] == "hydra":
-                raise UserError(f"{key}: Hydra's own settings apply to --multirun only")
+                raise UserError(f"{key}: Hydra's own settings work with --multirun only")
             if key not in CHOSEN:
                 values.append(override)
                 continue
@@ -147,11 +151,13 @@ class Composer:
             file = chosen["experiment"] or chosen["config"]
             with contextlib.suppress(UserError):
                 from_node(start)
-                file = None  # it is the words that do not fit
-            raise UserError(f"{file}: {error}") if file else error from None
+                file = None  # the file is fine alone: the words do not fit
+            if file is None or isinstance(error, CodeError):  # which has a traceback of its own
+                raise
+            raise UserError(f"{file}: {error}") from error
 
     def _start(self, core: str | None, experiment: str | None, config: str | None) -> Node:
-        """Defaults, and on them the files."""
+        """The defaults with the files applied to them."""
         if (core, experiment, config) in self._begun:
             return self._begun[core, experiment, config]
         if experiment and config:
@@ -162,6 +168,7 @@ class Composer:
         with about(None if core else path):
             node = Node(ExperimentConfig, name)
         defaults = dict(node.values)
+        node.values |= BEFORE if config else {}
         for path, _, values, options in layers:
             with about(path):
                 node.update(values, exact=bool(config))
@@ -172,7 +179,7 @@ class Composer:
 
 
 def from_node(node: Node) -> ExperimentConfig:
-    """The experiment of a node, with the checks of several values together done.
+    """The experiment of a node, after the checks that depend on several values.
 
     Raises:
         UserError: One line that names the key.
@@ -205,10 +212,11 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def from_dict(values: Any) -> ExperimentConfig:
-    """The experiment of which `to_dict` gave these values. What they lack, of an older version, is default.
+    """The inverse of `to_dict`. Keys that values of an older version lack mean what they meant.
 
     Raises:
-        UserError: One line that names a key that is no longer known, or a value that is no longer allowed.
+        UserError: One line that names a key that is no longer known, or a value that is no longer
+            allowed.
     """
     return from_node(_saved(values))
 
@@ -218,8 +226,9 @@ def _saved(values: Any) -> Node:
         raise UserError(f"need the keys of an experiment with their values, got {values!r}")
     core = values.get("core")
     if not isinstance(core, dict) or not isinstance(core.get("name"), str):
-        raise UserError(f"core: need the options of a core and its name, such as {{name: gru}}, got {core!r}")
+        raise UserError(f"core: need the name and the options of a core, such as {{name: gru}}, got {core!r}")
     node = Node(ExperimentConfig, core["name"])
+    node.values |= BEFORE
     node.update({key: value for key, value in values.items() if key != "core"}, exact=True)
     node.update({key: value for key, value in core.items() if key != "name"}, "core.", exact=True)
     return node
@@ -242,7 +251,8 @@ def load(path: Path | str) -> ExperimentConfig:
     """Read a `config.yaml` that `to_yaml` wrote.
 
     Raises:
-        UserError: One line with the path: no such file, no YAML, or a key or value outside the schema.
+        UserError: One line with the path: there is no such file, it is not YAML, or a key or value
+            is not allowed.
     """
     values = read_yaml(path)
     with about(path):

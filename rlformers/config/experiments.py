@@ -1,14 +1,15 @@
-"""Experiments by name, and where they are looked for. Importing this module imports neither jax nor Hydra.
+"""Finds experiments by name. Importing this module imports neither jax nor Hydra.
 
-The first place that has a name wins:
+If several places have the same name, the first one wins:
 
 * `./configs/experiment`;
 * every folder in the environment variable `RLFORMERS_CONFIGS`;
-* installed packages with the entry-point group `rlformers.experiments`: a package or module in whose folder the files
-  lie, or `module:attribute` with the path of a folder;
+* installed packages with the entry-point group `rlformers.experiments`, which names a package or
+  module whose folder holds the files, or `module:attribute` with the path of a folder;
 * this package.
 
-A folder holds YAML files, or a folder `experiment` that does. A folder in it is a part of the name: `mine/first`.
+A folder holds YAML files, or a folder `experiment` that holds them. A folder inside it is part of
+the name: `mine/first`.
 """
 
 import difflib
@@ -29,12 +30,12 @@ PACKAGED = "rlformers"
 
 
 class Experiment(NamedTuple):
-    """An experiment that can be named."""
+    """An experiment that `experiment=NAME` can choose."""
 
     path: Path
-    source: str  # the folder it is in as the user named it, the package that brought it, or "rlformers"
+    source: str  # its folder as the user named it, the package that brought it, or "rlformers"
     headline: str  # the first line of its header
-    hidden: tuple[Path, ...] = ()  # other files of this name, which do not count
+    hidden: tuple[Path, ...] = ()  # other files of this name, which are not used
 
 
 def experiments() -> dict[str, Experiment]:
@@ -46,13 +47,13 @@ def experiments() -> dict[str, Experiment]:
             first = found.get(name)
             if first is None:
                 found[name] = Experiment(file, source, _headline(file))
-            elif first.path.read_bytes() != file.read_bytes():  # of a checkout beside the installed package
+            elif first.path.read_bytes() != file.read_bytes():  # equal in a checkout beside the installed package
                 found[name] = first._replace(hidden=(*first.hidden, file))
     return dict(sorted(found.items()))
 
 
 def places() -> Iterator[tuple[str, Path]]:
-    """Where experiments are looked for, with what the place is called; the first one first."""
+    """The places to look for experiments, in order, each with its name."""
     packaged = CONFIGS / "experiment"
     for own in ("configs/experiment", *filter(None, os.environ.get("RLFORMERS_CONFIGS", "").split(os.pathsep))):
         inner = _inner(Path(own).expanduser())
@@ -62,7 +63,7 @@ def places() -> Iterator[tuple[str, Path]]:
         who = point.dist.name if point.dist else point.value
         try:
             yield who, _inner(_folder(point.value))
-        except Exception as error:  # whatever the code of others raises: it must not hide our own experiments
+        except Exception as error:  # of any kind: code of others must not hide our own experiments
             _say(f"rlformers: experiments of {who} ({point.value}): {named_line(error)}")
     yield PACKAGED, packaged
 
@@ -86,21 +87,22 @@ def _folder(target: str) -> Path:
 
 
 def find(name: str, but: tuple[Path, ...] = ()) -> Path:
-    """The file of an experiment that is given by name or path.
+    """The file of an experiment, by name or path.
 
     Args:
-        name: Of an experiment, or a path: with a slash, or the suffix .yaml or .yml.
-        but: Files that are not meant; the next one of the same name is.
+        name: The name of an experiment, or a path: it has a slash or the suffix .yaml or .yml.
+        but: Files to skip in favour of the next one of the same name.
 
     Raises:
-        UserError: There is none; the line says what there is, and where was looked.
+        UserError: There is no such experiment; the line lists those that exist and the places
+            searched.
     """
     known = experiments()
     if name in known:
         files = [file for file in (known[name].path, *known[name].hidden) if file not in but]
         if len(files) > 1 and not but:
             others = ", ".join(map(str, files[1:]))
-            _say(f"experiment: {name!r} is {files[0]}; {others} of the same name is not used")
+            _say(f"experiment: {name!r} is {files[0]}; not used, of the same name: {others}")
         if files:
             return files[0]
     path = Path(name).expanduser()
@@ -111,7 +113,7 @@ def find(name: str, but: tuple[Path, ...] = ()) -> Path:
     looked = ", ".join(f"{folder}{'' if folder.is_dir() else ' (no such folder)'}" for _, folder in places())
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    what = f"no file {name!r}, and none of" if is_path else f"{name!r} is none of"
+    what = f"there is no file {name!r}; need a file or one of" if is_path else f"{name!r} is not one of"
     raise UserError(f"experiment: {what} {', '.join(known)} (in {looked}){hint}")
 
 
@@ -123,7 +125,7 @@ def table() -> Iterator[str]:
     for name, found in known.items():
         yield f"{name:{names}}  {sources[name]:{origins}}  {found.headline}".rstrip()
         for file in found.hidden:
-            _say(f"experiment: {name!r} is {found.path}; {file} of the same name is not used")
+            _say(f"experiment: {name!r} is {found.path}; not used, of the same name: {file}")
 
 
 @functools.cache

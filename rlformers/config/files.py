@@ -1,14 +1,15 @@
-"""Files of experiments: a user's own, packaged ones, and the `config.yaml` of a run.
+"""Files of experiments: a user's own, those of packages, and the `config.yaml` of a run.
 
 env: memory/TMaze
 core: s5                        # or with options: {name: s5, state_size: 64}
 base: tmaze                     # another experiment, by name or path, that this one changes
-core_options:                   # of cores in case they are chosen
+core_options:                   # used if the core is chosen
   gtrxl: {heads: 2}
 ppo: {lr: 3e-4}
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class Layer(NamedTuple):
 
 @contextlib.contextmanager
 def about(path: Path | str | None) -> Iterator[None]:
-    """Name a file in complaints."""
+    """Name a file in errors."""
     try:
         yield
     except UserError as error:
@@ -42,33 +43,33 @@ def config_file(config: str) -> Path:
     """The file that `config=RUN_DIR|FILE` names.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such file.
     """
     path = Path(config).expanduser()
     path = path / "config.yaml" if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"config: need a run directory or a config.yaml, got {config!r}, and there is no {path}")
+        raise UserError(f"config: need a run directory or a config.yaml, got {config!r}; there is no file {path}")
     return path
 
 
 def read_yaml(path: Path | str) -> Any:
-    """What a YAML file holds, as plain values.
+    """The contents of a YAML file, as plain values.
 
     Raises:
-        UserError: One line with the path: no such file, or no YAML.
+        UserError: One line with the path: there is no such file, or it is not YAML.
     """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path))
+        return OmegaConf.to_container(OmegaConf.load(os.path.expanduser(path)))
     except (OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {first_line(error)}") from error
-    except OSError as error:  # OmegaConf's own, of a number as a document, has no number
-        raise UserError(f"{path}: {error.strerror or 'no config of an experiment'}") from error
-    except Exception as error:  # a YAML parser's own errors
-        raise UserError(f"{path}: no config of an experiment ({' '.join(str(error).split())})") from error
+    except OSError as error:  # OmegaConf raises one without strerror if the document is a number
+        raise UserError(f"{path}: {error.strerror or 'not the config of an experiment'}") from error
+    except Exception as error:  # the errors of a YAML parser
+        raise UserError(f"{path}: not the config of an experiment ({' '.join(str(error).split())})") from error
 
 
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
-    """The file of an experiment behind those that it builds on.
+    """The file of an experiment, after the files that it builds on.
 
     Raises:
         UserError: One line with the path.
@@ -94,7 +95,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
             core = own.pop("name", below)
             options = {**options, core: {**(options.get(core) or {}), **own}}
         if not isinstance(core, str | None):
-            raise UserError(f"core: need a name, or options and a name, such as {{name: gru}}, got {core!r}")
+            raise UserError(f"core: need a name, or a name with options, such as {{name: gru}}, got {core!r}")
         for name, item in options.items() if isinstance(options, dict) else [("NAME", options)]:
             if not isinstance(item, dict | None):
                 raise UserError(f"core_options.{name}: need keys with values, got {item!r}")
@@ -102,7 +103,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
 
 
 def _from_defaults(entries: Any) -> tuple[str | None, str | None]:
-    """Core and base out of a list for Hydra, as experiments had it before version 0.2."""
+    """Core and base from a defaults list of Hydra, which experiments had before version 0.2."""
     core = base = None
     for entry in entries or []:
         for key, value in entry.items() if isinstance(entry, dict) else [("experiment", entry)]:
@@ -111,5 +112,5 @@ def _from_defaults(entries: Any) -> tuple[str | None, str | None]:
             elif str(key).lstrip("/") == "experiment" and value != "_self_":
                 base = str(value).removeprefix("/experiment/")
             elif value != "_self_":
-                raise UserError(f"defaults: {entry!r} is not known here; write `core: NAME` and `base: EXPERIMENT`")
+                raise UserError(f"defaults: {entry!r} is not supported; write `core: NAME` and `base: EXPERIMENT`")
     return core, base

@@ -1,11 +1,11 @@
-"""What a key that does not exist may stand for: names of other libraries, and what is spelled alike."""
+"""What a key that does not exist may mean: a name of another library, or a misspelling."""
 
 import difflib
 from collections.abc import Iterable
 
-_DEVICE = "the environment variable JAX_PLATFORMS=cpu|cuda says where to run, CUDA_VISIBLE_DEVICES=0 on which GPU"
+_DEVICE = "the environment variable JAX_PLATFORMS=cpu|cuda chooses the device, CUDA_VISIBLE_DEVICES=0 the GPU"
 
-# Names that users of other libraries type: a key, or what to do instead.
+# Names that users of other libraries type, with our key, or what to do instead.
 ELSEWHERE = {
     **dict.fromkeys(("lr", "learning_rate", "step_size"), "ppo.lr"),
     **dict.fromkeys(("lr_anneal", "anneal", "lr_schedule", "use_linear_lr_decay"), "ppo.anneal_lr"),
@@ -50,13 +50,13 @@ ELSEWHERE = {
     **dict.fromkeys(("track", "use_wandb", "wandb_mode"), "wandb.mode"),
     **dict.fromkeys(("tensorboard_log", "use_tensorboard", "tb"), "tensorboard"),
     **dict.fromkeys(("device", "devices", "gpu", "gpus", "cuda", "use_cuda", "accelerator", "platform"), _DEVICE),
-    **dict.fromkeys(("algo", "algorithm", "agent"), "there is one, PPO (ppo.*); core=NAME chooses the memory"),
-    **dict.fromkeys(("resume_from", "restore", "load_path", "load_checkpoint"), "resume=RUN_DIR goes on with a run"),
+    **dict.fromkeys(("algo", "algorithm", "agent"), "the only algorithm is PPO (ppo.*); core=NAME chooses the memory"),
+    **dict.fromkeys(("resume_from", "restore", "load_path", "load_checkpoint"), "resume=RUN_DIR continues a run"),
 }
 
 
 def unknown(key: str, known: Iterable[str]) -> str:
-    """The complaint about a key that does not exist, with what may be meant."""
+    """The error about a key that does not exist, with a hint at what may be meant."""
     known = list(known)
     siblings = [name for name in known if name.startswith("core.")] if key.startswith("core.") else []
     allowed = f" of this core, which has {', '.join(siblings) or 'no options'}" if key.startswith("core.") else ""
@@ -69,7 +69,7 @@ def hint(word: str, near: Iterable[str], known: Iterable[str] = ()) -> str:
     Args:
         word: What was given.
         near: Names that it may be a misspelling of.
-        known: The keys that names of other libraries may stand for.
+        known: Keys that names of other libraries may mean.
     """
     near, known = list(near), list(known)
     last = word.lower().replace("-", "_").split(".")[-1]

@@ -1,4 +1,4 @@
-"""The words of the command line: `key=value` in Hydra's grammar, with what people write instead of it."""
+"""The words of the command line: `key=value` in Hydra's grammar, and common ways of writing it differently."""
 
 import contextlib
 import functools
@@ -21,27 +21,27 @@ from rlformers.errors import UserError, first_line
 from rlformers.value_types import NULLS
 
 PATHS = ("run_dir", "config", "experiment", "init_from")  # keys of paths, in which `=` and `~` need no quotes
-CHOSEN = ("core", "experiment", "config")  # keys that choose what other keys there are, and their values
+CHOSEN = ("core", "experiment", "config")  # keys that decide which other keys exist, and their values
 
 
 class _Names:
-    """What `core=glob(*)` chooses from."""
+    """The names that `core=glob(*)` chooses from."""
 
     def get_group_options(self, group: str, **_: Any) -> list[str]:
         return list(registry.entries()) if group == "core" else list(experiments()) if group == "experiment" else []
 
 
 def parse(words: Sequence[str]) -> list[Override]:
-    """Parse words and check what needs no schema.
+    """Parse words, and check what can be checked without a schema.
 
     Raises:
-        UserError: One line, about the first word that is wrong.
+        UserError: One line about the first word that is wrong.
     """
     return [_checked(_parse(_as_assignment(word, words[at + 1 :]))) for at, word in enumerate(words)]
 
 
 def _as_assignment(word: str, rest: Sequence[str]) -> str:
-    """The word itself, unless it is an option with dashes."""
+    """The word itself. Raises a `UserError` if it is an option with dashes."""
     if not word.startswith("-"):
         return word
     key, assigned, value = word.lstrip("-").partition("=")
@@ -58,7 +58,7 @@ def _parse(word: str) -> Override:
     tries = [word]
     if key.lstrip("+") in PATHS:
         tries.append(f"{key}={quoted(text)}")
-    elif text.startswith("{"):  # with quotes around its keys, as `wandb agent` writes a dict
+    elif text.startswith("{"):  # `wandb agent` writes a dict with quotes around its keys
         with contextlib.suppress(OmegaConfBaseException, ValueError):
             tries.append(f"{key}={_dict(OmegaConf.to_container(OmegaConf.create(text)))}")
     for attempt in tries:
@@ -69,7 +69,7 @@ def _parse(word: str) -> Override:
         except HydraException as error:
             first_error = error
     raise UserError(
-        f"{word!r}: need key=value; put a value with special characters into quotes, e.g. 'env_kwargs.a=\"b=c\"'"
+        f"{word!r}: need key=value; put a value with special characters in quotes, e.g. 'env_kwargs.a=\"b=c\"'"
     ) from first_error
 
 
@@ -90,12 +90,12 @@ def _dict(value: Any) -> str:
 
 
 def given(override: Override) -> str:
-    """The text of an override behind its `=`."""
+    """The text of an override after its `=`."""
     return (override.input_line or "").partition("=")[2]
 
 
 def value_of(override: Override) -> Any:
-    """The value of an override: nested lists and dicts of numbers, strings, bools and None; paths from home."""
+    """The value of an override: lists and dicts of numbers, strings, bools and None. `~` in paths is expanded."""
     value = override.value()
     if override.key_or_group in PATHS and isinstance(value, str) and value.startswith("~"):
         return str(Path(value).expanduser())
@@ -105,7 +105,7 @@ def value_of(override: Override) -> Any:
 def _checked(override: Override) -> Override:
     key = override.key_or_group
     if "_target_" in str(override.input_line):
-        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, no code")
+        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, not code")
     if "oc.env" in given(override):
         raise UserError(f"{key}: ${{oc.env:...}} is not allowed: a config must not depend on the environment")
     if override.package:
@@ -117,7 +117,7 @@ def expanded(override: Override) -> list[Override]:
     """One override for each value of a sweep.
 
     Raises:
-        UserError: An interval, which has no values to count.
+        UserError: The sweep is an interval, which has no list of values.
     """
     if not override.is_sweep_override():
         return [override]
@@ -158,7 +158,7 @@ def apply(node: Node, overrides: Sequence[Override]) -> None:
 
 
 def sweep_hint(override: Override) -> str:
-    """How several values of a key are tried, for those who know another way of asking for it."""
+    """How to try several values of a key, for users who wrote it in another way."""
     key = str(override.key_or_group).removeprefix("sweep.").removeprefix("hparams.")
     together = f"vmap_over={key} " if key in NUMBER_KEYS else ""
     return f"; several values: --multirun {together}{key}={','.join(choices(given(override)))}"

@@ -1,4 +1,4 @@
-"""The options of PPO, and which of them a compiled program takes as arguments. Imports no jax."""
+"""The options of PPO, and those that a compiled program takes as arguments. Imports no jax."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ def require(ok: bool, key: str, allowed: str, value: object) -> None:
     """Check a value.
 
     Raises:
-        UserError: It is not ok; the line names the key, what is allowed, and what was given.
+        UserError: `ok` is false; the line names the key, what is allowed, and what was given.
     """
     if not ok:
         raise UserError(f"{key}: need {allowed}, got {value!r}")
@@ -23,7 +23,7 @@ class PPOConfig:
 
     lr: float = 1e-3
     anneal_lr: bool = True  # linearly to 0 over total_steps
-    warmup: float = 0.0  # part of total_steps over which lr rises linearly to its schedule
+    warmup: float = 0.0  # fraction of total_steps over which lr rises linearly to its schedule
     num_envs: int = 64  # B
     num_steps: int = 128  # T: steps of each environment between two updates
     num_minibatches: int = 8
@@ -31,8 +31,8 @@ class PPOConfig:
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_eps: float = 0.2
-    clip_eps_high: float | None = None  # of ratios above 1 (DAPO, Yu et al. 2025); default: clip_eps
-    clip_value: bool = False  # clip the value's change to clip_eps as well; off: it stops critics with large targets
+    clip_eps_high: float | None = None  # for ratios above 1 (DAPO, Yu et al. 2025); default: clip_eps
+    clip_value: bool = False  # also clip the change of the value to clip_eps; it stops critics with large targets
     ent_coef: float = 0.05
     anneal_ent: bool = True  # linearly to 0 over total_steps
     vf_coef: float = 0.5
@@ -40,15 +40,15 @@ class PPOConfig:
     adam_b1: float = 0.9
     adam_b2: float = 0.999
     adam_eps: float = 1e-5
-    weight_decay: float = 0.0  # of matrices, decoupled from the gradient (AdamW, Loshchilov & Hutter 2019)
+    weight_decay: float = 0.0  # on matrices, decoupled from the gradient (AdamW, Loshchilov & Hutter 2019)
     normalize_advantages: bool = True  # per minibatch
-    target_kl: float = 0.0  # skip the rest of an iteration's minibatches above this KL; 0: never
+    target_kl: float = 0.0  # above this KL, skip the other minibatches of the iteration; 0: never
     reward_scale: float = 1.0
     normalize_rewards: bool = True  # divide by a running standard deviation of the discounted return
-    normalize_observations: bool = False  # running mean and variance, of observations that are vectors
-    bptt_length: int = 0  # gradients flow through this many steps; 0: through all num_steps
-    burn_in: int = 0  # steps before a sequence that warm its memory up: no loss on them, no gradient through them
-    refresh_memory: bool = False  # recompute the memories that sequences start from before every epoch
+    normalize_observations: bool = False  # by a running mean and variance; for observations that are vectors
+    bptt_length: int = 0  # steps that gradients flow back through; 0: all num_steps
+    burn_in: int = 0  # steps before a sequence that warm up its memory, without loss or gradient
+    refresh_memory: bool = False  # before every epoch, recompute the memories that sequences start from
     core_lr_scale: float = 1.0  # learning rate of state-space parameters, relative to lr
 
     def __post_init__(self) -> None:
@@ -69,8 +69,10 @@ class PPOConfig:
         if self.num_steps % length:
             raise UserError(f"ppo.bptt_length: {length} does not divide ppo.num_steps={self.num_steps}")
         if self.refresh_memory and length == self.num_steps:
-            raise UserError("ppo.refresh_memory: there is nothing to refresh unless ppo.bptt_length < ppo.num_steps")
-        require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (a sequence less one)", self.burn_in)
+            raise UserError(
+                "ppo.refresh_memory: need ppo.bptt_length < ppo.num_steps, else there is nothing to refresh"
+            )
+        require(0 <= self.burn_in < length, "ppo.burn_in", f"0 to {length - 1} (less than a sequence)", self.burn_in)
         sequences = self.num_envs * (self.num_steps // length)
         if sequences % self.num_minibatches:
             raise UserError(
@@ -80,14 +82,15 @@ class PPOConfig:
 
     @property
     def sequence_length(self) -> int:
-        """Steps of a sequence that are trained on."""
+        """Number of steps of a sequence that are trained on."""
         return self.bptt_length or self.num_steps
 
 
 class Numbers(NamedTuple):
-    """Hyper-parameters that decide neither a shape nor what is computed: arguments of a compiled update.
+    """Hyper-parameters that change no shape and no operation: arguments of a compiled update.
 
-    Each is a number, or an array [] that may be traced; vmapped they differ between the agents of one program.
+    Each is a number, or an array [] that may be traced. Under vmap, the agents of one program
+    differ in them.
     """
 
     lr: Any
@@ -106,11 +109,11 @@ class Numbers(NamedTuple):
     reward_scale: Any
     core_lr_scale: Any
     warmup: Any
-    num_updates: Any  # of the whole training, over which the schedules run
+    num_updates: Any  # in the whole training; the schedules run over it
 
     @classmethod
     def of(cls, config: PPOConfig, num_updates: int) -> "Numbers":
-        """Those of a configuration."""
+        """The numbers of a configuration."""
         values = {name: getattr(config, name) for name in cls._fields if name != "num_updates"}
         if config.clip_eps_high is None:
             values["clip_eps_high"] = config.clip_eps
@@ -121,7 +124,7 @@ NUMBER_KEYS = tuple(f"ppo.{name}" for name in Numbers._fields if name != "num_up
 
 
 def check_alike(configs: Sequence[PPOConfig]) -> None:
-    """Check that configurations differ in `Numbers` only.
+    """Check that configurations differ only in `Numbers`.
 
     Raises:
         UserError: They differ in something else.

@@ -1,7 +1,7 @@
 """The schema of an experiment: every key a user can set, with its type and default.
 
-Importing this module imports neither jax nor Hydra. Values are checked here where one value decides, in `validate`
-where several do, and by the environment and the core where they do.
+Importing this module imports neither jax nor Hydra. The dataclasses check their values when they
+are made. What depends on the environment or the core is checked by `experiment/program/build.py`.
 """
 
 import math
@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rlformers.config.options import require_checkpoint, require_seed
 from rlformers.config.ppo import PPOConfig, require
 from rlformers.errors import UserError
 
@@ -18,6 +19,7 @@ FINAL_NORMS = ("layer", "rms", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
+TRIAL_INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 # Keys that say how a run is run rather than what it computes.
 RUN_KEYS = (
     "run_dir",
@@ -30,15 +32,6 @@ RUN_KEYS = (
     "tensorboard",
     "wandb",
 )
-
-
-def _require_seed(seed: int) -> None:
-    require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
-
-
-def _require_checkpoint(which: str, key: str = "checkpoint") -> None:
-    known = which in ("last", "best") or which.isdecimal()
-    require(known, key, "last, best or the number of an update", which)
 
 
 @dataclass(frozen=True)
@@ -69,16 +62,16 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     encoder_layers: int = 1  # dense layers before the core
     head_layers: int = 1  # hidden layers of actor and critic
-    activation: str = "relu"  # of encoder, actor and critic
+    activation: str = "relu"  # in encoder, actor and critic: relu, leaky_relu, tanh, gelu or silu
     final_norm: str = "layer"  # between core and heads, the same for every core: layer, rms or none
     policy: str = "auto"  # auto: categorical for discrete actions, gaussian for boxes
     log_std: float = -0.5  # initial log standard deviation of a gaussian policy
-    log_std_min: float = -20.0  # bounds that it cannot leave
-    log_std_max: float = 2.0
+    log_std_min: float = -20.0  # lower bound of the log standard deviation
+    log_std_max: float = 2.0  # upper bound of the log standard deviation
     critic: str = "scalar"  # hl_gauss: a distribution over bins, learned by cross-entropy (Farebrother et al. 2024)
-    value_bins: int = 101  # of hl_gauss, evenly spaced in symlog(value)
+    value_bins: int = 101  # number of bins of hl_gauss, evenly spaced in symlog(value)
     value_limit: float = 1000.0  # the largest value that the bins of hl_gauss cover
-    compute_dtype: str = "float32"  # of matrix products; states, sums and parameters stay float32
+    compute_dtype: str = "float32"  # type of matrix products; states, sums and parameters stay float32
 
     def __post_init__(self) -> None:
         for name in ("width", "num_layers", "encoder_layers"):
@@ -103,22 +96,51 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class ProjectionConfig:
+    """Sensors and motors that nobody has seen before, drawn per episode or trial (`RandomProjection`)."""
+
+    distribution: str | None = None  # orthogonal or gaussian matrices; null: no projection
+    observation_size: int | None = None  # numbers that the agent sees; default: as many as there are
+    action_size: int | None = None  # continuous actions of the agent; default: as many as there are
+    project_actions: bool = True  # or permute discrete ones
+
+
+@dataclass(frozen=True)
 class WrapConfig:
     """Wrappers around the environment, in this order from the inside out (`envs/wrappers/keywords.py`)."""
 
-    action_repeat: int = 1  # make every action this many times
-    mask: Any = None  # entries of the observation to hide: a list of indices, or velocities or positions
+    action_repeat: int = 1  # repeat every action this many times
+    time_limit: int | None = None  # truncate after this many steps of the agent
+    mask: Any = None  # entries of the observation to hide: a list of indices, velocities or positions
+    projection: ProjectionConfig = field(default_factory=ProjectionConfig)  # of what the mask leaves
     noise: float = 0.0  # standard deviation of Gaussian noise on the observation
     delay: int = 0  # observations arrive this many steps late
-    frame_drop: float = 0.0  # probability of seeing again what was seen last
+    frame_drop: float = 0.0  # probability that an observation is replaced by the last one seen
     flicker: float = 0.0  # probability of a blank observation
-    period: int = 1  # blanks but every period-th step
+    period: int = 1  # show every period-th observation; the others are blank
     flag: bool = False  # tell the agent which observations are old or blank
     reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
-    truncation: str = "bootstraps"  # at time limits, from the value of what is next; terminates: they cut the value
-    previous_action: bool = False  # show the agent its last action; popgym's always do
+    truncation: str | None = (
+        None  # bootstraps: the value at a time limit counts; terminates: it is 0; null: as the task
+    )
+    previous_action: bool = False  # show the agent its last action; popgym environments always do
     reward_input: bool = False  # show the agent its last reward
-    episode_start: bool = False  # show the agent which observation is the first one
+    episode_start: bool = False  # mark the first observation of an episode
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Several episodes of an environment as one, through which the memory lasts (`Trial`, docs/meta-rl.md).
+
+    Around what `wrap.reward_delay` and the keys before it make of the environment. Those that play trials by themselves
+    take these keys as `env_kwargs`.
+    """
+
+    episodes: int | None = None  # a trial terminates after this many; null, with steps: no trials
+    steps: int | None = None  # a trial ends after this many, wherever its episode stands
+    truncate: bool = False  # it is truncated by steps, instead of terminated
+    inner_reset: str = "resample"  # the start of every episode, or all of a trial from the same
+    inputs: list[str] = field(default_factory=lambda: list(TRIAL_INPUTS))  # what the agent sees of the step before
 
 
 @dataclass(frozen=True)
@@ -126,12 +148,10 @@ class WandbConfig:
     """Weights & Biases: one run per seed, in one group."""
 
     mode: str = "auto"  # auto: online with a key, else offline
-    project: str | None = None  # default: WANDB_PROJECT, or else rlformers
-    entity: str | None = None  # default: WANDB_ENTITY, or else that of the key
-    group: str | None = (
-        None  # default: WANDB_RUN_GROUP, or else environment and date; all runs of a --multirun share it
-    )
-    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, with commas
+    project: str | None = None  # default: WANDB_PROJECT, else rlformers
+    entity: str | None = None  # default: WANDB_ENTITY, else the entity of the API key
+    group: str | None = None  # default: WANDB_RUN_GROUP, else environment and date; all runs of a --multirun share it
+    tags: list[str] = field(default_factory=list)  # default: WANDB_TAGS, separated by commas
     checkpoints: bool = False  # upload the last and the best checkpoint as artifacts when training ends
 
     def __post_init__(self) -> None:
@@ -140,11 +160,11 @@ class WandbConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Checkpoints; the last state of a run is always saved, whatever stands here."""
+    """Checkpoints. The last state of a run is always saved."""
 
     every: float = 60.0  # seconds of training between two checkpoints; 0: only the last state
-    keep: int = 3  # the newest ones, beside the best
-    keep_every: float = 0.0  # environment steps: keep those at multiples of it for ever; 0: none
+    keep: int = 3  # number of newest checkpoints to keep, besides the best one
+    keep_every: float = 0.0  # keep the checkpoints at multiples of this many environment steps forever; 0: none
 
     def __post_init__(self) -> None:
         require(self.every >= 0, "checkpoint.every", "0 or more seconds", self.every)
@@ -155,86 +175,20 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation during training, in environments of its own; training is the same with it and without."""
+    """Evaluation during training, in environments of its own. It does not change training."""
 
     every: float = 0.0  # environment steps between two evaluations; 0: none
-    episodes: int = 100  # of each seed, exactly
-    greedy: bool = False  # the most probable action instead of a drawn one
-    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
-    env_params: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. a longer episode
-    env_kwargs: dict[str, Any] = field(default_factory=dict)  # in place of those of training, e.g. split=heldout
+    episodes: int = 100  # exact number of episodes per seed
+    greedy: bool = False  # take the most probable action instead of a sampled one
+    num_envs: int = 0  # copies of the environment that run at the same time; 0: one per episode, at most 256
+    env_params: dict[str, Any] = field(default_factory=dict)  # override those of training, e.g. for longer episodes
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # override those of training, e.g. split=heldout
 
     def __post_init__(self) -> None:
         whole = self.every >= 0 and self.every == int(self.every)
         require(whole, "eval.every", "a whole number of environment steps", self.every)
         require(self.episodes >= 1, "eval.episodes", "at least 1", self.episodes)
         require(self.num_envs >= 0, "eval.num_envs", "0 or more", self.num_envs)
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
-
-    episodes: int = 100  # of each training seed, exactly
-    greedy: bool = False  # the most probable action instead of a drawn one
-    seed: int = 0  # of the evaluation; its random numbers are none of the training's
-    checkpoint: str = "last"  # last, best, or the number of an update
-    num_envs: int = 0  # copies of the environment that run at a time; 0: one per episode, at most 256
-    name: str | None = None  # of the file in RUN_DIR/evaluations; default: what was asked for
-
-    def __post_init__(self) -> None:
-        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        _require_seed(self.seed)
-        _require_checkpoint(self.checkpoint)
-        require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
-        require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
-        require("/" not in (self.name or ""), "name", "a file name", self.name)
-
-
-@dataclass(frozen=True)
-class WatchConfig:
-    """Which episodes of which agent `play` and `inspect` look at; `env`, `env_params.*` and so on say where."""
-
-    agent: int | None = None  # the agent of this training seed; default: the run's first
-    greedy: bool = False  # the most probable action instead of a drawn one
-    seed: int = 0  # of what is played; its random numbers are none of the training's
-    checkpoint: str = "last"  # last, best, or the number of an update
-    episodes: int = 1  # one after the other
-    max_steps: int = 1000  # of all episodes together; what is longer is cut off
-    overwrite: bool = False  # files that exist
-
-    def __post_init__(self) -> None:
-        _require_seed(self.seed)
-        _require_checkpoint(self.checkpoint)
-        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
-
-
-@dataclass(frozen=True)
-class PlayConfig(WatchConfig):
-    """How episodes are drawn."""
-
-    fps: float = 4.0  # frames, that is steps, per second; at most 50
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
-
-
-@dataclass(frozen=True)
-class InspectConfig(WatchConfig):
-    """What is looked into."""
-
-    episodes: int = 2  # one after the other: the start of the second one must cut all influence
-    max_steps: int = 128  # T; the influence costs T^2 times the size of the policy
-
-
-@dataclass(frozen=True)
-class CheckConfig:
-    """What of an environment is checked."""
-
-    ignore: list[str] = field(default_factory=list)  # parts of the observation that agents are not shown
-    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
 
 
 @dataclass(frozen=True)
@@ -245,26 +199,27 @@ class ExperimentConfig:
     env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
     wrap: WrapConfig = field(default_factory=WrapConfig)
-    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses it, core.OPTION=... sets its options
+    trial: TrialConfig = field(default_factory=TrialConfig)
+    core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses the core, core.OPTION=... its options
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     seed: int = 0
-    seeds: int = 1  # seed .. seed + seeds - 1, in one program
-    seeds_at_a_time: int = 0  # so many are computed together, the others after them; 0: all that memory has room for
-    total_steps: float = 1e6  # environment steps of each seed; rounded down to whole updates
-    stop: dict[str, Any] = field(default_factory=dict)  # return=0.95: end at that mean return over all seeds
-    init_from: str | None = None  # a run directory: begin with the parameters of its agents
+    seeds: int = 1  # number of agents: seed .. seed + seeds - 1, in one program
+    seeds_at_a_time: int = 0  # seeds that are computed together, one group after the other; 0: as many as memory holds
+    total_steps: float = 1e6  # environment steps per seed, rounded down to whole updates
+    stop: dict[str, Any] = field(default_factory=dict)  # return=0.95: end at this mean return over the seeds
+    init_from: str | None = None  # run directory: start with the parameters of its agents
     init_checkpoint: str = "last"  # of that run: last, best, or the number of an update
-    init_heads: bool = True  # false: actor and critic begin anew; only encoder, core and norms are taken
-    init_seed: int | None = None  # all take that of this training seed; default: i-th of i-th, or all of the first
-    chunk_seconds: float = 2.0  # work between two looks at signals, logs and the progress line
+    init_heads: bool = True  # false: take encoder, core and norms only; actor and critic start anew
+    init_seed: int | None = None  # training seed to take the agent of; default: i-th for i-th, or all from the first
+    chunk_seconds: float = 2.0  # seconds of work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
-    retry: str | None = None  # failed: train the seeds again that met what is no number; not kept in config.yaml
+    retry: str | None = None  # failed: train again the seeds whose numbers were not finite; not kept in config.yaml
     debug: bool = False  # check every operation of an update, slowly, and name the line at fault
-    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; an existing run is gone on with
+    run_dir: str | None = None  # default: runs/<env>/<core>/<date-time>; a run that exists continues
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    tensorboard: bool = False  # event files in RUN_DIR/tensorboard; needs the extra [tensorboard]
+    tensorboard: bool = False  # write event files to RUN_DIR/tensorboard; needs the extra [tensorboard]
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
@@ -272,16 +227,18 @@ class ExperimentConfig:
             object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
         if self.init_from is not None:
             object.__setattr__(self, "init_from", os.path.expanduser(self.init_from))
-        _require_checkpoint(self.init_checkpoint, "init_checkpoint")
+        require_checkpoint(self.init_checkpoint, "init_checkpoint")
         for name in self.stop:
             require(name == "return", f"stop.{name}", "stop.return", name)
         goal = self.stop.get("return")
         number = isinstance(goal, int | float) and not isinstance(goal, bool) and math.isfinite(goal)
         require(goal is None or number, "stop.return", "a finite number", goal)
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
-            raise UserError("ppo.clip_value: there is no value to clip with model.critic=hl_gauss")
+            raise UserError(
+                "ppo.clip_value: need false with model.critic=hl_gauss, which has no single value to clip, got True"
+            )
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require(self.seeds_at_a_time >= 0, "seeds_at_a_time", "0 or more", self.seeds_at_a_time)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
         require(self.retry in (None, "failed"), "retry", "failed", self.retry)
@@ -301,7 +258,7 @@ class ExperimentConfig:
 
     @property
     def num_updates(self) -> int:
-        """Iterations of acting and learning."""
+        """Number of iterations of acting and learning."""
         return int(self.total_steps) // self.batch_size
 
     @property
@@ -312,12 +269,12 @@ class ExperimentConfig:
 
     @property
     def updates_per_log_point(self) -> int:
-        """Every so many updates, and after the last one, there is a line per seed in `metrics.jsonl`."""
+        """Updates between two lines of a seed in `metrics.jsonl`; the last update always has a line."""
         return self.log_every or -(-self.num_updates // 1000)
 
     @property
     def evaluated(self) -> "ExperimentConfig":
-        """The same experiment in the environment of its evaluations."""
+        """This experiment in the environment of its evaluations."""
         return replace(
             self,
             env_kwargs=self.env_kwargs | self.eval.env_kwargs,

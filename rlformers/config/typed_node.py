@@ -1,4 +1,4 @@
-"""A configuration while it is put together: every key with its type and its value. What is set is checked at once."""
+"""A configuration that is being composed: every key has a type and a value. Every value is checked when it is set."""
 
 import contextlib
 import copy
@@ -24,15 +24,15 @@ def type_hints(schema: Any) -> dict[str, Any]:
 class Node:
     """The keys of a config dataclass, flat: `ppo.lr`.
 
-    Keys of type `dict` are free: they hold what a user puts there, and others (the environment, a layer of the core
-    `stack`) check it.
+    Keys of type `dict` are free: they hold whatever a user puts there. Others check it (the
+    environment, a layer of the core `stack`).
     """
 
     def __init__(self, schema: type, core: str | None = None):
-        """The defaults of a schema; those of an experiment need the name of a core.
+        """The defaults of a schema. The schema of an experiment needs the name of a core.
 
         Raises:
-            UserError: No such core, or a plug-in that is broken.
+            UserError: There is no such core, or its plug-in is broken.
         """
         self.core = core
         self.kinds: dict[str, Any] = {}
@@ -53,32 +53,33 @@ class Node:
                     self.values[key] = value
 
     def copy(self) -> "Node":
-        """The same values, which can be changed without changing these."""
+        """A copy. Changing it does not change this node."""
         new = copy.copy(self)
-        new.values = dict(self.values)  # none of which is ever changed in place
+        new.values = dict(self.values)  # shallow: no value is ever changed in place
         return new
 
     def free(self, key: str) -> str | None:
-        """The free key that a key is, or is in."""
+        """The free key that equals a key or contains it."""
         parts = key.split(".")
         heads = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
         return next((head for head in heads if is_free(self.kinds.get(head))), None)
 
     def below(self, key: str) -> list[str]:
-        """The keys of a node."""
+        """The keys below a key."""
         return [name for name in self.kinds if name.startswith(f"{key}.")]
 
     def set(self, key: str, value: Any, text: str | None = None, exact: bool = False) -> None:
-        """Set a value, or those of a node as a dict.
+        """Set a value, or several as a dict.
 
         Args:
             key: With dots.
-            value: Of its type, or what is written for one: 64.0 for an int, "null" or "None" where null is allowed.
-            text: As the user wrote it, for messages; otherwise it came out of a file.
-            exact: Strings stay what they are where the type allows a string.
+            value: Of the key's type, or written in its place: 64.0 for an int, "null" or "None"
+                where null is allowed.
+            text: The user's text, for messages; None if the value comes from a file.
+            exact: Keep strings as they are where the type allows a string.
 
         Raises:
-            UserError: Unknown key, or another type.
+            UserError: The key is unknown, or the value has another type.
         """
         free = self.free(key)
         if free:
@@ -103,7 +104,7 @@ class Node:
 
     def _typed(self, key: str, value: Any, text: str | None, exact: bool) -> Any:
         kind = self.kinds[key]
-        # 010 where a string is needed is "010", not "10".
+        # Where a string is needed, 010 is "010", not "10".
         written = text if text is not None and isinstance(value, bool | int | float) else value
         for taken, loosely in ((value, False), (written, True)):
             if loosely or exact or not isinstance(value, str):
@@ -115,20 +116,20 @@ class Node:
         raise UserError(f"{key}: need {in_words(kind)}, got {'null' if value is None else _shown(value, text)}")
 
     def _set_free(self, free: str, key: str, value: Any) -> None:
-        """Set a value in a free node; the keys of a dict are added to those that are there."""
+        """Set a value in a free key. The keys of a dict are added to the existing ones."""
         for part in reversed(key[len(free) + 1 :].split(".") if key != free else []):
             value = {part: value}
         self.values[free] = _merged(self.values[free], value)
 
     def remove(self, key: str) -> None:
-        """Take a value out of a free node.
+        """Remove a value from a free key.
 
         Raises:
-            UserError: It is in none, or not there.
+            UserError: The key is not inside a free key, or does not exist.
         """
         free = self.free(key)
         if free in (None, key):
-            raise UserError(f"~{key}: keys cannot be removed; set another value")
+            raise UserError(f"~{key}: this key cannot be removed; set another value")
         *path, last = key[len(str(free)) + 1 :].split(".")
         self.values[str(free)] = place = copy.deepcopy(self.values[str(free)])
         for part in path:
@@ -141,7 +142,7 @@ class Node:
         """All values as nested dicts, with references such as `${ppo.lr}` resolved.
 
         Raises:
-            UserError: A reference to nothing, or to a value of another type.
+            UserError: A reference names no key, or a value of another type.
         """
         tree: dict[str, Any] = {"core": {"name": self.core}} if self.core else {}
         for key, value in self.values.items():
@@ -170,9 +171,9 @@ class Node:
 
 
 def _plain(key: str, value: Any, exact: bool) -> Any:
-    """A value of a free node as it is kept; `None`, as Python writes it, is no value."""
+    """The value to keep in a free key: the string `None`, as Python writes it, becomes null."""
     if key.rpartition(".")[2] == "_target_":
-        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, no code")
+        raise UserError(f"{key}: '_target_' is not allowed: a config holds data, not code")
     if isinstance(value, Mapping):
         return {name: _plain(f"{key}.{name}", item, exact) for name, item in value.items()}
     return None if value == "None" and not exact else value
@@ -185,7 +186,7 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 def _keys(text: str | None, example: str) -> str:
-    """What a node needs, in a file or on the command line."""
+    """What a key with others below it needs, in a file or on the command line."""
     return "keys with values" if text is None else f"{example}=..."
 
 
@@ -194,7 +195,7 @@ def _shown(value: Any, text: str | None) -> str:
 
 
 def is_free(kind: Any) -> bool:
-    """Whether a key of this type holds what a user puts there."""
+    """Whether a key of this type holds whatever a user puts there."""
     return kind is dict or typing.get_origin(kind) is dict
 
 

@@ -1,7 +1,8 @@
-"""Attention of every token to itself and to the M tokens before it, what the attention cores share.
+"""Attention of every token to itself and to the M tokens before it; the attention cores share it.
 
-A memory holds the last M inputs of a layer with their keys and values, newest last; slots that hold none are 0.
-`lengths[t]` tokens before token t belong to its memory, so the key at distance d is visible if 0 <= d <= lengths[t].
+A memory holds the last M inputs of a layer with their keys and values, newest last. Empty slots are
+0. `lengths[t]` tokens before token t belong to its memory, so the key at distance d is visible if 0
+<= d <= lengths[t].
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ BLOCK = 32  # queries
 
 
 class Memory(NamedTuple):
-    """What a layer remembers. The inputs stay, so that `refresh` can follow the parameters and teach them."""
+    """What a layer remembers. It keeps the inputs so that `refresh` can follow the parameters and train them."""
 
     mem: Float[Array, "M D"]  # inputs of the layer
     k: Float[Array, "M H d"]  # their keys ...
@@ -38,8 +39,8 @@ def forget(memory: Memory, start: Bool[ArrayLike, ""]) -> Memory:
 
 def push(memory: Memory, e: Float[Array, " D"], k: Float[Array, "H d"], v: Float[Array, "H d"]) -> Memory:
     """The memory after one more token."""
-    # Empty slots are 0 and stay so when all move by one. A ring buffer would not be cheaper: to empty it at a start
-    # takes the same pass over the memory.
+    # Empty slots are 0 and stay 0 when all move by one. A ring buffer would not be cheaper:
+    # emptying it at a start takes the same pass over the memory.
     pairs = (memory.mem, e), (memory.k, k), (memory.v, v)
     mem, k, v = (jnp.concatenate([old[1:], new[None]]) for old, new in pairs)
     return Memory(mem, k, v, jnp.minimum(len(mem), memory.valid + 1))
@@ -52,7 +53,7 @@ def extend(
     v: Float[Array, "T H d"],
     starts: Bool[Array, " T"],
 ) -> tuple[Memory, Float[Array, "J H d"], Float[Array, "J H d"], Int[Array, " T"]]:
-    """The memory after T more tokens, and what `attend` takes: the M + T keys, their values, and the lengths."""
+    """The memory after T more tokens, then what `attend` takes: M + T keys, their values, and the lengths."""
     M = len(memory.mem)
     lengths, valid = memory_lengths(starts, memory.valid, M)
     k, v = jnp.concatenate([memory.k, k]), jnp.concatenate([memory.v, v])
@@ -61,7 +62,7 @@ def extend(
 
 
 def refresh(memory: Memory, k: Float[Array, "M H d"], v: Float[Array, "M H d"]) -> Memory:
-    """The memory with other keys and values, those of its inputs under the present parameters."""
+    """The memory with the keys and values that the present parameters give its inputs."""
     return Memory(memory.mem, keep(k, memory.valid), keep(v, memory.valid), memory.valid)
 
 
@@ -69,9 +70,9 @@ def memory_lengths(starts: Bool[Array, " T"], valid: Int[Array, ""], M: int) -> 
     """How many tokens each token remembers, and how many the cache holds after the last one.
 
     Args:
-        starts: Where memory begins anew.
+        starts: Where a new memory begins.
         valid: How many slots of the cache are filled before the first token.
-        M: How many slots it has.
+        M: How many slots the cache has.
     """
     t = jnp.arange(len(starts))
     first = jax.lax.cummax(jnp.where(starts, t, -valid))
@@ -86,14 +87,14 @@ def keep(cache: Shaped[Array, " M *d"], valid: Int[Array, ""]) -> Shaped[Array, 
 
 
 class Positions(NamedTuple):
-    """Queries that meet distances: the score of the key at distance d grows by q · r_d."""
+    """Queries for distances: the score of the key at distance d grows by q · r_d."""
 
     q: Float[Array, "*T H p"]
-    r: Float[Array, "R H p"]  # of the distances M .. 0
+    r: Float[Array, "R H p"]  # for the distances M .. 0
 
 
 def weigh(scores: Float[Array, "*batch"], axis: int, clip: float) -> Float[Array, "*batch"]:
-    """Softmax, or with `clip` the one of Bondarenko et al. 2023, clip((1 + γ) p - γ, 0, 1): weights can be 0."""
+    """Softmax p; with `clip` = γ, clip((1 + γ) p - γ, 0, 1), so weights can be 0 (Bondarenko et al. 2023)."""
     weights = jax.nn.softmax(scores, axis)
     return jnp.clip((1 + clip) * weights - clip, 0, 1) if clip else weights
 
@@ -108,7 +109,7 @@ def attend_one(
     positions: Positions | None = None,
     clip: float = 0.0,
 ) -> Float[Array, "H d"]:
-    """Attention of one token. The cache is only read: a copy of it with the new key would double the cost.
+    """Attention of one token. It only reads the cache: a copy with the new key would double the cost.
 
     Args:
         q: Query, already divided by √d.
@@ -162,12 +163,12 @@ def attention_weights(
     positions: Positions | None = None,
     clip: float = 0.0,
 ) -> Float[Array, "H T J"]:
-    """The weights of `attend`, given the same arguments: its result is `einsum("htk,khd->thd", weights, v)`."""
+    """The weights of `attend` for the same arguments: `attend` returns `einsum("htk,khd->thd", weights, v)`."""
     (T, *_), J = q.shape, len(k)
     blocks, _ = _weights_by_block(q, k, v, lengths, positions, clip)
     n, _, c, w = blocks.shape
     rows = [jnp.pad(block, ((0, 0), (0, 0), (i * c, (n - 1 - i) * c))) for i, block in enumerate(blocks)]
-    before = w - c - (J - T)  # keys that only fill up a block
+    before = w - c - (J - T)  # padding keys
     return jnp.concatenate(rows, axis=1)[:, :T, before : before + J]
 
 
@@ -179,19 +180,19 @@ def _weights_by_block(
     positions: Positions | None,
     clip: float,
 ) -> tuple[Float[Array, "n H c w"], Float[Array, "n H w d"]]:
-    """The weights of n blocks of c queries, and the values that they are for.
+    """The weights of n blocks of c queries, and the values that they weigh.
 
-    Each block looks at the keys of itself and of the blocks that M reaches into.
+    Each block looks at its own keys and at those of the blocks that M reaches into.
     """
     T, M = len(q), len(k) - len(q)
-    # A masked value has the weight 0, but 0 · NaN is NaN. In the key such a value does no harm where it is masked,
-    # and it is as visible as before elsewhere.
+    # A masked value has the weight 0, but 0 · NaN is NaN. So a NaN or infinity moves from the value
+    # to its key: it does no harm there where it is masked, and shows elsewhere.
     k, v = jnp.where(jnp.isfinite(v), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
     c = min(T, BLOCK)
     before, after = (-M % c, -T % c) if c < T else (0, 0)
     M += before
 
-    # Heads before tokens: every product below is then one of plain matrices.
+    # Heads before tokens, so that every product below is one of plain matrices.
     def blocks(a: Float[Array, "T H p"]) -> Float[Array, "n H c p"]:
         return jnp.swapaxes(_pad(a, 0, after).reshape(-1, c, *a.shape[1:]), 1, 2)
 
@@ -207,8 +208,9 @@ def _weights_by_block(
 def shift(scores: Float[Array, "*batch c R"]) -> Float[Array, "*batch c J"]:
     """From scores by distance M .. 0 to scores by key: row i moves to the columns i .. i + M of M + c.
 
-    Padding every row by c zeros and reading the result in rows that are one shorter does this without a gather
-    (the trick of Dai et al. 2019, appendix B, for a window). What is outside of the window is not meaningful.
+    It pads every row by c zeros and reads the result in rows that are one shorter, without a gather
+    (the trick of Dai et al. 2019, appendix B, for a window). Entries outside the window mean
+    nothing.
     """
     *batch, c, R = scores.shape
     padded = jnp.pad(scores, [(0, 0)] * (len(batch) + 1) + [(0, c)])

@@ -1,8 +1,8 @@
-"""A layer that remembers its last M inputs, what the attention cores have in common besides attention itself.
+"""A layer that remembers its last M inputs: what the attention cores share besides attention itself.
 
-The memory is the layer's past inputs; their keys and values are cached in the state beside them, and `prepare`
-recomputes these, so that the projections learn from remembered tokens too. The window is exactly the M previous
-tokens and the token itself, in `step` as in `scan`. A start empties the memory.
+The memory is the layer's past inputs. The state also caches their keys and values, and `prepare`
+recomputes these, so that the projections learn from remembered tokens too. The window is exactly
+the M previous tokens and the token itself, in `step` and in `scan`. A start empties the memory.
 """
 
 from abc import abstractmethod
@@ -28,9 +28,9 @@ from rlformers.cores.layers import Linear
 
 
 class AttentionLayer(Core[Memory]):
-    """Consumes tokens; its subclasses say what queries, keys and values are and what becomes of the result.
+    """Consumes tokens. Subclasses define queries, keys and values, and what happens to the result.
 
-    Slots number the tokens of the memory and of a segment from 0, the oldest.
+    Slots number the tokens of the memory and of the segment from 0, oldest first.
     """
 
     W_o: eqx.AbstractVar[Linear]  # E = H d -> D
@@ -44,14 +44,14 @@ class AttentionLayer(Core[Memory]):
 
     @abstractmethod
     def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions | None]:
-        """What meets the keys, divided by √d, and what meets the distances."""
+        """The queries for the keys, divided by √d, and those for the distances."""
 
     @abstractmethod
     def feed(self, x: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
-        """The output: of the input, and of what it attended to."""
+        """The output, from the input and what it attended to."""
 
     def turn(self, k: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> Float[Array, "*T H d"]:
-        """Keys as they are read. They are cached as `project` gives them."""
+        """Keys as queries see them. The cache holds them as `project` gives them."""
         return k
 
     @property
@@ -67,7 +67,7 @@ class AttentionLayer(Core[Memory]):
     def step(
         self, state: Memory, x: Float[Array, " D"], start: Bool[ArrayLike, ""]
     ) -> tuple[Memory, Float[Array, " D"]]:
-        """Consume one token. The memory is not projected again."""
+        """Consume one token, without projecting the memory again."""
         state = forget(state, start)
         q, k, v = self.project(x)
         slots, slot = np.arange(self.M), np.array(self.M)
@@ -95,7 +95,7 @@ class AttentionLayer(Core[Memory]):
         return (attention_weights(*meeting),)
 
     def split(self, x: Float[Array, "*T E"]) -> Float[Array, "*T H d"]:
-        """The last axis by heads."""
+        """Split the last axis into heads."""
         return x.reshape(*x.shape[:-1], self.H, -1)
 
     def meet(

@@ -1,15 +1,17 @@
-"""Recurrences of matrix memories that start afresh where told, by products of matrices over chunks of c tokens.
+"""Resettable recurrences of matrix memories, computed by products of matrices over chunks of c tokens.
 
     S_t = a_t S_{t-1} + k_t v_tᵀ        y_t = q_tᵀ S_t
 
-one memory S of K x V per head. With the sums of log decays l = log a between two tokens of a chunk (Dao & Gu 2024)
+with one memory S of K x V per head. Sums of log decays l = log a between two tokens of a chunk give
+(Dao & Gu 2024)
 
     W_ts = exp(Σ_{s<r<=t} l_r)        y_t = W_t0 q_tᵀ S_0 + Σ_{s<=t} W_ts (q_t·k_s) v_s
     S_c = W_c0 S_0 + Σ_s W_cs k_s v_sᵀ
 
-where S_0 is the memory carried into the chunk. Work is linear in T, and the backward pass keeps one S per chunk.
-A pair of tokens with a start between them has no weight. Every sum is taken afresh for each s, never as a difference
-of two, in which the rounding of earlier memories would stay; then what follows a start is the same bit by bit.
+where S_0 is the memory carried into the chunk. Work is linear in T, and the backward pass keeps one
+S per chunk. A pair of tokens with a start between them has the weight 0. Each s gets a sum of its
+own, never a difference of two sums, which would keep the rounding of earlier memories. So the
+tokens after a start give the same bits whatever came before.
 """
 
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from rlformers.errors import UserError
 
 
 def check_chunk(chunk: int) -> None:
-    """The option of the same name.
+    """Check the option of the same name.
 
     Raises:
         UserError: Less than one token.
@@ -39,14 +41,14 @@ def memory_scan(
     S: Float[Array, "H K V"],
     chunk: int,
 ) -> tuple[Float[Array, "H K V"], Float[Array, "T H V"]]:
-    """The last memory and what every token reads.
+    """The last memory, and what every token reads.
 
     Args:
         q: Queries.
         k: Keys.
         v: Values.
         log_decays: log a, at most 0.
-        starts: Where the memory is emptied before the token is consumed.
+        starts: Where to empty the memory before the token.
         S: Memory before the first token.
         chunk: c.
     """
@@ -70,7 +72,7 @@ def memory_step(
     start: Bool[Array, ""],
     S: Float[Array, "H K V"],
 ) -> tuple[Float[Array, "H K V"], Float[Array, "H V"]]:
-    """`memory_scan` of one token, as the recurrence has it; `decay` is a itself."""
+    """`memory_scan` of one token, by the recurrence itself; `decay` is a, not its logarithm."""
     S = decay[:, None, None] * jnp.where(start, 0, S) + k[:, :, None] * v[:, None]
     return S, einsum("hk,hkv->hv", q, S)
 
@@ -83,14 +85,14 @@ def visible(starts: Bool[Array, " c"]) -> Bool[Array, "c w"]:
 
 
 def decay_sums(log_decays: Float[Array, "c H"]) -> Float[Array, "H c w"]:
-    """Σ_{s<r<=t} l_r from the sources of `visible` to the tokens; good where they are visible."""
+    """Σ_{s<r<=t} l_r from the sources of `visible` to the tokens; valid where the source is visible."""
     c = len(log_decays)
     after = jnp.arange(1, c + 1)[:, None] > jnp.arange(c + 1)
     return jnp.cumsum(jnp.where(after, log_decays.T[:, :, None], 0), axis=1)
 
 
 def weights_of(log_weights: Float[Array, "H c w"], seen: Bool[Array, "c w"]) -> Float[Array, "H c w"]:
-    """Their exponentials, 0 for what is not seen."""
+    """The exponentials of log weights, 0 where the source is not seen."""
     return jnp.where(seen, jnp.exp(log_weights), 0)
 
 
@@ -102,10 +104,11 @@ def read_and_write(
     v: Float[Array, "c H V"],
     S: Float[Array, "H K V"],
 ) -> tuple[Float[Array, "H K V"], Float[Array, "c H V"]]:
-    """The memory after a chunk, and what its tokens read; weights are finite or in a row of NaNs of their memory."""
-    # A value that is not seen has the weight 0, but 0 · NaN is NaN. In the key it does no harm where it is not seen.
+    """The memory after a chunk, and what its tokens read; a NaN among the weights fills the row of its memory."""
+    # An unseen value has the weight 0, but 0 · NaN is NaN. In the key a NaN does no harm where it
+    # is not seen.
     k, v = jnp.where(jnp.isfinite(v).all(-1, keepdims=True), k, jnp.nan), jnp.where(jnp.isfinite(v), v, 0)
-    q, k, v = (jnp.swapaxes(a, 0, 1) for a in (q, k, v))  # heads first: every product is one of plain matrices
+    q, k, v = (jnp.swapaxes(a, 0, 1) for a in (q, k, v))  # heads first, for products of plain matrices
     scores = jnp.where(seen[:, 1:], weights[..., 1:] * matmul(q, jnp.swapaxes(k, 1, 2)), 0)
     ys = matmul(scores, v) + jnp.where(seen[:, :1], weights[..., :1] * matmul(q, S), 0)
     k = jnp.where(seen[-1, 1:, None], weights[:, -1, 1:, None] * k, 0)

@@ -1,6 +1,7 @@
 """Causal convolutions over time that carry their last inputs and do not look across starts.
 
-The buffer holds the k = K - 1 inputs before the present one, oldest first; those of earlier memories are 0.
+The buffer holds the k = K - 1 inputs before the present one, oldest first. Inputs of earlier
+memories are 0.
 """
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from rlformers.cores.products import matmul
 def windows(
     buffer: Float[Array, "k C"], xs: Float[Array, "T C"], starts: Bool[Array, " T"]
 ) -> tuple[Float[Array, "k C"], Float[Array, "T K C"]]:
-    """The next buffer, and for every token the K = k + 1 inputs that end with it, 0 where they precede its memory."""
+    """The next buffer, and the last K = k + 1 inputs at every token, 0 where they precede the token's memory."""
     T, reach = len(xs), len(buffer)
     inputs = jnp.concatenate([buffer, xs])
     memory = jnp.cumsum(jnp.concatenate([jnp.zeros(reach, bool), starts]))  # number of the memory of each input
@@ -30,7 +31,7 @@ def depthwise_conv(
     weight: Float[Array, "K C"],
     bias: Float[Array, " C"] | None = None,
 ) -> tuple[Float[Array, "k C"], Float[Array, "T C"]]:
-    """y_t = bias + Σ_k weight_k ⊙ x_{t-(K-1)+k}: each channel by itself."""
+    """y_t = bias + Σ_k weight_k ⊙ x_{t-(K-1)+k}, each channel by itself."""
     buffer, taps = windows(buffer, xs, starts)
     ys = (taps * weight).sum(1)
     return buffer, ys if bias is None else ys + bias
@@ -42,7 +43,7 @@ def dense_conv(
     starts: Bool[Array, " T"],
     weight: Float[Array, "K C o"],
 ) -> tuple[Float[Array, "k C"], Float[Array, "T o"]]:
-    """y_t = Σ_k x_{t-(K-1)+k} weight_k: all channels together."""
+    """y_t = Σ_k x_{t-(K-1)+k} weight_k, all channels together."""
     buffer, taps = windows(buffer, xs, starts)
     return buffer, matmul(taps.reshape(len(xs), -1), weight.reshape(-1, weight.shape[-1]))
 

@@ -1,7 +1,7 @@
 """What a sequence core is.
 
-Axis letters of the whole package. Those of the first block mean the same everywhere; longer names, and numbers, speak
-for themselves.
+These are the axis letters of the whole package. The first block means the same everywhere. Longer
+names, and numbers, speak for themselves.
 
     T  time
     B  environments
@@ -18,7 +18,7 @@ for themselves.
     H  heads
     J  keys that a segment attends to, M + T
     K  size of a key; taps of a convolution
-    N  states of a linear system; samples, or leaves, of which there is a statistic
+    N  states of a linear system; samples, or leaves, behind a statistic
     P  complex states of a diagonal system (S5, LRU); channels of a head (Mamba)
     Q  coefficients of all channels of an LMU, C N
     R  distances that attention looks back, M .. 0; rows of a table of positions
@@ -30,10 +30,10 @@ for themselves.
     i  inputs of a matrix
     k  inputs that a convolution keeps, K - 1
     m  traces of FFM
-    n  blocks; pairs of numbers that make a complex one
+    n  blocks; pairs of real numbers that make a complex one
     o  outputs of a matrix
-    p  size of what meets a distance
-    r  pairs that rotate
+    p  size of the query for a distance
+    r  rotating pairs
     w  tokens that a chunk or block sees
 """
 
@@ -51,16 +51,17 @@ State = TypeVar("State")
 class Core(eqx.Module, Generic[State]):
     """The memory of an agent, written for ONE sequence; callers vmap over environments.
 
-    `start[t]` means "x[t] is the first token of a new memory": the state is replaced by the initial one BEFORE x[t]
-    is consumed. Concrete subclasses are final. They contain no randomness, no `stop_gradient`, no statistics of a
-    batch, and every leaf is an array, so that plain `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` work on them.
-    A core defines `step` or `scan`, from which the other one follows, or both where it has a better one.
+    `start[t]` means "x[t] is the first token of a new memory": the core replaces the state by the
+    initial one BEFORE it consumes x[t]. Concrete subclasses are final. They contain no randomness,
+    no `stop_gradient` and no batch statistics, and every leaf is an array, so plain `jax.jit`,
+    `jax.grad`, `jax.vmap` and `jax.lax.scan` work on them. A core defines `step` or `scan`, and the
+    other one follows from it. It defines both where it has a better form.
     """
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if cls.step is Core.step and cls.scan is Core.scan:
-            raise TypeError(f"{cls.__name__}: a core defines step or scan, or both")
+            raise TypeError(f"{cls.__name__}: a core must define step or scan, or both")
 
     @abc.abstractmethod
     def initial_state(self) -> State:
@@ -68,31 +69,32 @@ class Core(eqx.Module, Generic[State]):
 
     @property
     def window(self) -> int | None:
-        """How many tokens back an output can depend on; None: as far as the last start."""
+        """How many tokens back an output can depend on; None means back to the last start."""
         return None
 
     def step(self, state: State, x: Float[Array, " D"], start: Bool[ArrayLike, ""]) -> tuple[State, Float[Array, " D"]]:
-        """Consume one token; unless overridden, as a segment of one. `True` and `False` will do for `start`."""
+        """Consume one token; by default, as a segment of one. `start` may be `True` or `False`."""
         state, ys = self.scan(state, x[None], jnp.asarray(start, bool)[None])
         return state, ys[0]
 
     def scan(
         self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[State, Float[Array, "T D"]]:
-        """Consume a segment; equal to T times `step`, which it is unless overridden by a parallel form."""
+        """Consume a segment. It equals T calls of `step`, the default; a core may override it by a parallel form."""
         return jax.lax.scan(lambda carry, token: self.step(carry, *token), state, (xs, starts))
 
     def prepare(self, state: State) -> State:
-        """Recompute whatever the state caches from the parameters; call it after every change of the parameters."""
+        """Recompute what the state caches from the parameters. Call it after every change of the parameters."""
         return state
 
     def attention(
         self, state: State, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Float[Array, "H T J"], ...]:
-        """What `scan` of this segment attends to: the weights of every layer of attention in it, bottom first.
+        """What `scan` of this segment attends to: the weights of every attention layer, bottom first.
 
-        Per head and query token; the keys are the M cached tokens, then those of the segment, J = M + T. What a query
-        cannot see has the weight 0. Empty: no part of this core attends.
+        There is one row per head and query token. The J = M + T keys are the M cached tokens, then
+        the segment. A key that a query cannot see has the weight 0. The tuple is empty if no part
+        of this core attends.
         """
         return ()
 
@@ -101,8 +103,9 @@ class Core(eqx.Module, Generic[State]):
     ) -> tuple[Complex[Array, "#T N"], ...]:
         """Eigenvalues of dh_t / dh_{t-1} of every linear recurrence h in this core, bottom first, in this segment.
 
-        T = 1 where they do not depend on the input. What several features share, and a conjugate pair of which half is
-        stored, is given once. A start, which drops h, does not count. Empty: no part of this core is a recurrence that
-        is linear in its state.
+        T = 1 where they do not depend on the input. An eigenvalue appears once if several features
+        share it, or if the core stores half of a conjugate pair. Starts, which drop h, do not
+        count. The tuple is empty if no part of this core is a recurrence that is linear in its
+        state.
         """
         return ()

@@ -1,7 +1,8 @@
-"""What a core costs: numbers that follow from its program, not from a machine.
+"""What a core costs, in numbers that depend on its program and not on a machine.
 
-`costs.json` holds those of every built-in core at its default options, width 64 and one layer, so that listing the
-cores needs no jax; `python -m rlformers.cores.cost` writes it anew and a test compares.
+`costs.json` holds the costs of every built-in core at default options, width 64 and one layer, so
+that listing the cores needs no jax. `python -m rlformers.cores.cost` rewrites the file, and a test
+compares it.
 """
 
 import json
@@ -22,20 +23,20 @@ WIDTH = 64
 
 
 class Cost(NamedTuple):
-    """Numbers of one core; operations are multiply-adds of products and single elementwise operations."""
+    """The cost of one core. An operation is a multiply-add of a product or an elementwise operation on one number."""
 
     state: int  # numbers that each environment carries
     parameters: int
     step: int  # operations of one `step`
     segment: int  # operations per token of a `scan` over `SEGMENT` tokens
-    window: int | None  # how many tokens back an output can depend on; None: no limit
+    window: int | None  # how many tokens back an output can depend on; None means no limit
 
 
 def cost(core: Core, width: int) -> Cost:
-    """Count; nothing is run.
+    """Count without running anything.
 
     Args:
-        core: With inputs of size `width`.
+        core: A core with inputs of size `width`.
         width: D.
     """
     state = jax.eval_shape(lambda core: core.initial_state(), core)
@@ -51,12 +52,12 @@ def cost(core: Core, width: int) -> Cost:
 
 
 def num_floats(state: Any) -> int:
-    """Numbers in a state; a complex one is two."""
+    """Numbers in a state; a complex one counts as two."""
     return sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in jax.tree.leaves(state))
 
 
 def operations(jaxpr: Any) -> int:
-    """Multiply-adds of products, and one per number that an elementwise operation makes; loops are multiplied out."""
+    """Multiply-adds of products, plus one per number that an elementwise operation makes, in every turn of loops."""
     total = 0
     for eqn in jaxpr.eqns:
         made = sum(math.prod(v.aval.shape) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact))
@@ -88,7 +89,7 @@ def measure(name: str, width: int = WIDTH, num_layers: int = 1) -> Cost:
 def measure_all(
     names: Iterable[str], width: int = WIDTH, num_layers: int = 1
 ) -> dict[str, dict[str, int | None] | str]:
-    """The cost of each core, or in one line why it cannot be built or counted, as with a broken plug-in."""
+    """The cost of each core, or one line that says why it cannot be built or counted, e.g. for a broken plug-in."""
     table: dict[str, dict[str, int | None] | str] = {}
     for name in names:
         try:

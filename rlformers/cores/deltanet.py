@@ -5,10 +5,11 @@
     S_t = α_t S_{t-1} (I - β_t k_t k_tᵀ) + β_t v_t k_tᵀ      o_t = S_t q_t / √K
     x' = x + W_o (RMSNorm(o) ⊙ silu(W_g c))      y = x' + FF(RMSNorm(x'))
 
-per head. `decay=False` has α = 1: DeltaNet (Schlag et al. 2021; Yang et al. 2024). In code S is transposed, K x V:
-S_t = α_t S_{t-1} + k_t w_tᵀ with w_t = β_t (v_t - α_t S_{t-1}ᵀ k_t), what is new in v. Within a chunk
-w = (I + A)⁻¹ β (v - what k reads of the memory carried in), A_ts = β_t W_ts k_t·k_s for s < t (the UT transform);
-with them as values it is the memory of chunked.py. A start replaces S and the past of the convolution by 0.
+per head. `decay=False` sets α = 1, which is DeltaNet (Schlag et al. 2021; Yang et al. 2024). The
+code transposes S to K x V: S_t = α_t S_{t-1} + k_t w_tᵀ, where w_t = β_t (v_t - α_t S_{t-1}ᵀ k_t)
+is what is new in v. Within a chunk w = (I + A)⁻¹ β (v - what k reads from the memory carried in),
+A_ts = β_t W_ts k_t·k_s for s < t (the UT transform). With the w as values, this is the memory of
+chunked.py. A start replaces S and the past of the convolution by 0.
 """
 
 from dataclasses import dataclass
@@ -35,16 +36,16 @@ from rlformers.cores.time_steps import check_time_steps, time_step_bias
 class Config:
     """Options of DeltaNet."""
 
-    heads: int = 4  # H
-    head_size: int = 0  # K; 0 means width / heads
-    expand: int = 2  # V / K
-    decay: bool = True  # false: α = 1
+    heads: int = 4  # number of heads, H
+    head_size: int = 0  # size of keys, K; 0 means width / heads
+    expand: int = 2  # size of values per size of keys, V / K
+    decay: bool = True  # learn a decay α; false: α = 1
     conv_size: int = 4  # tokens that the convolution sees
-    dt_min: float = 1e-3  # softplus(b_α) at first
-    dt_max: float = 1e-1
-    norm: str = "rms"  # of x and x'; that of o stays
-    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
-    chunk: int = 16  # tokens that are taken at once
+    dt_min: float = 1e-3  # smallest initial softplus(b_α)
+    dt_max: float = 1e-1  # largest initial softplus(b_α)
+    norm: str = "rms"  # norm of x and x'; o always has RMSNorm
+    ffn_ratio: float = 2.0  # hidden units of the feed-forward part per width
+    chunk: int = 16  # tokens per chunk
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
@@ -62,9 +63,9 @@ class DeltaNetState(NamedTuple):
 
 
 class DeltaNet(Core[DeltaNetState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The authors' code, too, treats these apart from the matrices: no weight decay.
+    # The authors' code also treats these apart from the matrices: no weight decay.
     slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "W_alpha.bias")
 
     W_qkv: Linear
@@ -128,14 +129,14 @@ class DeltaNet(Core[DeltaNetState]):
     def eigenvalues(
         self, state: DeltaNetState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """α of what is orthogonal to the key, and α (1 - β k·k) along it, per head."""
+        """Per head, α orthogonal to the key and α (1 - β k·k) along it."""
         _, _, k, _, log_alphas, betas = self.tokens(state, xs, starts)
         alphas = jnp.exp(log_alphas)
         return (jnp.concatenate([alphas, alphas * (1 - betas * jnp.square(k).sum(-1))], axis=-1).astype(complex),)
 
 
 def unit(x: Float[Array, "*T K"]) -> Float[Array, "*T K"]:
-    """Divided by its Euclidean norm."""
+    """x divided by its Euclidean norm."""
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6)
 
 
@@ -177,7 +178,8 @@ def news(
     k, v, betas = jnp.swapaxes(k, 0, 1), jnp.swapaxes(v, 0, 1), betas.T[..., None]
     A = betas * jnp.where(jnp.tril(seen[:, 1:], -1), weights[..., 1:] * matmul(k, jnp.swapaxes(k, 1, 2)), 0)
     right = betas * (v - jnp.where(seen[:, :1], weights[..., :1] * matmul(k, S), 0))
-    # The inverse mixes all rows, and 0 · NaN is NaN: rows with a NaN are taken as 0 and then spoil what sees them.
+    # The inverse mixes all rows, and 0 · NaN is NaN. So rows with a NaN count as 0 here, and every
+    # row that sees one becomes NaN afterwards.
     sound = jnp.isfinite(A).all(-1) & jnp.isfinite(right).all(-1)
     A, right = (jnp.where(sound[..., None], a, 0) for a in (A, right))
     ws = matmul(inverse(A), right)
@@ -186,10 +188,11 @@ def news(
 
 
 def inverse(A: Float[Array, "H c c"]) -> Float[Array, "H c c"]:
-    """(I + A)⁻¹ of strictly lower triangular A: that of its diagonal blocks of 1, 2, 4, ... tokens.
+    """(I + A)⁻¹ of strictly lower triangular A, by inverting diagonal blocks of 1, 2, 4, ... tokens.
 
-    [[P, 0], [Q, R]]⁻¹ = [[P⁻¹, 0], [-R⁻¹ Q P⁻¹, R⁻¹]] for all pairs of blocks at once. As accurate as substitution,
-    which XLA runs row by row; the powers of A, of which the inverse is a sum too, may be very large.
+    [[P, 0], [Q, R]]⁻¹ = [[P⁻¹, 0], [-R⁻¹ Q P⁻¹, R⁻¹]] for all pairs of blocks at once. This is as
+    accurate as substitution, which XLA runs row by row. The inverse is also a sum of powers of A,
+    but these can be very large.
     """
     c, size = A.shape[-1], 1
     M = jnp.broadcast_to(jnp.eye(c, dtype=A.dtype), A.shape)

@@ -1,7 +1,8 @@
-"""Sums that are the same to the last bit whatever the batch around them, for cores with thresholds.
+"""Sums that are the same to the last bit for every batch size, for cores with thresholds.
 
-XLA's sums and matrix products on CPUs round differently for different numbers of rows. Now and then a spike would flip
-between acting in all environments and learning from a minibatch of them, and move a probability by 1e-4.
+XLA's sums and matrix products on CPUs round differently for different numbers of rows. Now and then
+a spike would flip between acting in all environments and learning from a minibatch, and move a
+probability by 1e-4.
 """
 
 import jax
@@ -14,7 +15,7 @@ BLOCK = 512
 
 
 def total(x: Float[Array, " i *rest"]) -> Float[Array, "*rest"]:
-    """Sum over the first axis by halves: additions written out have one order, whatever the batch around them."""
+    """Sum over the first axis by halves. Explicit additions have one order, whatever the batch."""
     while (n := len(x)) > 1:
         half = n // 2
         x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
@@ -23,7 +24,7 @@ def total(x: Float[Array, " i *rest"]) -> Float[Array, "*rest"]:
 
 @jax.custom_jvp
 def product(x: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, " o"]:
-    """`x @ weight` by `total`: for inputs that are no spikes."""
+    """`x @ weight` by `total`, for inputs that are not spikes."""
     return total(x[:, None] * weight)
 
 
@@ -31,9 +32,9 @@ def product(x: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, 
 def select(s: Float[Array, " i"], weight: Float[Array, "i o"]) -> Float[Array, " o"]:
     """`s @ weight` of spikes s: sums of weights, which are exact and hence the same in every order.
 
-    Each weight is the sum of two numbers on grids so coarse, and so much smaller than 1, that no sum of up to 512 of
-    them needs more bits than a float has, as long as sums are below 4096; in float32 the grids are 2^-12 and 2^-28.
-    Sums of more weights are those of blocks of 512, added by `total`.
+    Each weight is the sum of two numbers on coarse grids; in float32 these are 2^-12 and 2^-28. A
+    sum of up to 512 such numbers fits into the bits of a float as long as it is below 4096. With
+    more weights, `total` adds the sums of blocks of 512.
     """
     weight = rounded(weight)
     eps = jnp.finfo(weight.dtype).eps

@@ -4,9 +4,10 @@
     z = W_z [Re S, Im S] + b            o = σ(W_o x + b)
     y = LN(z) ⊙ o + (W_s x + b) ⊙ (1 - o)
 
-Each of the m traces decays at its own rate α and is written at c frequencies ω, which say when. LN has no parameters.
-This is the form of the paper and its torch code, where the norm comes before the output gate. |α| is not bounded:
-the authors bound it because their sum divides by powers of γ, which no scan here does. A start replaces S by 0.
+Each of the m traces decays at its own rate α and turns at c frequencies ω, which record the time.
+LN has no parameters. This is the form of the paper and its torch code, where the norm comes before
+the output gate. |α| has no bound here: the authors need one because they divide by powers of γ,
+which no scan here does. A start replaces S by 0.
 """
 
 import math
@@ -29,10 +30,10 @@ from rlformers.cores.stack import Stack
 class Config:
     """Options of FFM."""
 
-    traces: int = 32  # m
-    contexts: int = 4  # c
-    max_period: float = 1024.0  # tokens: of the slowest frequency; after as many 1 % of the slowest trace is left
-    scan: str = "auto"
+    traces: int = 32  # traces, m
+    contexts: int = 4  # frequencies per trace, c
+    max_period: float = 1024.0  # longest period, in tokens; the slowest trace decays to 1 % in it
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, scan=METHODS)
@@ -67,7 +68,8 @@ class FFM(Core[FFMState]):
         self.W_o = Linear(width, width, key=key_o)
         self.W_s = Linear(width, width, key=key_s)
         self.W_z = Linear(2 * m * C, width, key=key_z)
-        # Evenly spaced in the logarithm: with even spacing nearly all are slow, and lags of a few tokens look alike.
+        # Log-spaced: with even spacing nearly all would be slow, and lags of a few tokens would
+        # look alike.
         self.alpha = jnp.geomspace(0.5, math.log(100) / config.max_period, m)
         self.omega = 2 * jnp.pi / jnp.geomspace(2.0, config.max_period, C)
         self.config = config

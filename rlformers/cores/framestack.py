@@ -1,8 +1,8 @@
-"""Frame stacking, the control with a memory that nothing is learned about (Mnih et al. 2015).
+"""Frame stacking: the control with a fixed memory, which learns nothing (Mnih et al. 2015).
 
     y_t = relu(W [x_{t-K+1}, ..., x_t] + b)
 
-Inputs of before the start are 0. Whatever is solved with K inputs needs no recurrence; on top of each other, L layers
+Inputs from before the start are 0. A task that K inputs solve needs no recurrence. L stacked layers
 see L (K - 1) + 1 inputs.
 """
 
@@ -24,7 +24,7 @@ from rlformers.cores.stack import Stack
 class Config:
     """Options of frame stacking."""
 
-    frames: int = 8  # K, the present one included
+    frames: int = 8  # inputs that a layer sees, with the present one, K
 
     def __post_init__(self) -> None:
         check_least(self, frames=1)
@@ -52,7 +52,7 @@ class FrameStack(Core[FrameStackState]):
         return len(self.W) - 1
 
     def initial_state(self) -> FrameStackState:
-        """Nothing came before."""
+        """Zeros."""
         K, D, _ = self.W.shape
         return FrameStackState(jnp.zeros((K - 1, D), self.W.dtype))
 

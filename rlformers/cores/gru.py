@@ -38,7 +38,7 @@ class GRU(Core[GRUState]):
 
     def __init__(self, width: int, *, key: PRNGKeyArray):
         key_W, key_U = jax.random.split(key)
-        # Per gate: orthogonality of the concatenation would shrink each gate's matrix by √3.
+        # Per gate: an orthogonal concatenation would shrink each gate's matrix by √3.
         self.W = Linear(width, 3 * width, key=key_W, init=per_gate(lecun_normal, 3))
         self.U = per_gate(orthogonal(), 3)(key_U, (width, 3 * width))
         self.c_n = jnp.zeros(width)
@@ -56,7 +56,7 @@ class GRU(Core[GRUState]):
     def scan(
         self, state: GRUState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[GRUState, Float[Array, "T D"]]:
-        """Consume a segment; the products with x are taken for all tokens at once."""
+        """Consume a segment; one product with x serves all tokens."""
         return jax.lax.scan(lambda carry, token: self._cell(carry, *token), state, (self.W(xs), starts))
 
     def _cell(

@@ -5,8 +5,8 @@
     o = g_1(e, relu(W_o Σ_j softmax_j(s_t)_j v_j + b_o))
     e' = g_2(o, relu(W_2 relu(W_1 LN_2(o) + b_1) + b_2))
 
-g is a gate on the residual stream, by default that of a GRU whose bias keeps a new layer near the identity. What a
-layer remembers of its inputs: rlformers/cores/attention_layer.py.
+g is a gate on the residual stream, by default a GRU's, whose bias keeps a new layer near the
+identity. rlformers/cores/attention_layer.py describes what a layer remembers.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ GATES = ("gru", "input", "output", "highway", "sigtanh", "none")
 class Config:
     """Options of GTrXL."""
 
-    memory: int = 32  # M, per layer: the receptive field is L M tokens
-    heads: int = 4  # H
-    head_size: int = 0  # d_h; 0 means width / heads
-    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
-    positions: str = "relative"  # r_d from sinusoids; learned: r_d itself is the parameter (Huang et al. 2019)
-    gate: str = "gru"
-    gate_bias: float = 2.0
+    memory: int = 32  # tokens that each layer remembers, M; L layers look L M tokens back
+    heads: int = 4  # number of heads, H
+    head_size: int = 0  # size of a head, d_h; 0 means width / heads
+    ffn_ratio: float = 2.0  # hidden units of the feed-forward part per width
+    positions: str = "relative"  # relative: r_d from sinusoids; learned: r_d is a parameter (Huang et al. 2019)
+    gate: str = "gru"  # gate on the residual stream, g
+    gate_bias: float = 2.0  # initial bias of the gate; larger: closer to the identity
     norm: str = "layer"  # LN_1 and LN_2
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Gate(eqx.Module):
 
     W: Any  # of y: Float[Array, "D G"], or None
     U: Any  # of x: Float[Array, "D G"], or None
-    b: Any  # Float[Array, " D"] or None; large: the stream passes, the branch does not
+    b: Any  # Float[Array, " D"] or None; if it is large, the stream passes and the branch does not
     kind: str = eqx.field(static=True)
 
     def __init__(self, kind: str, width: int, bias: float, *, key: PRNGKeyArray):
@@ -67,7 +67,7 @@ class Gate(eqx.Module):
         self.kind = kind
 
     def __call__(self, x: Float[Array, "*T D"], y: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
-        """Join."""
+        """Join them."""
         D = x.shape[-1]
         match self.kind:
             case "gru":
@@ -94,7 +94,7 @@ class Layer(AttentionLayer):
     """Attention and feed-forward part, each behind its gate."""
 
     norm1: Norm
-    W_qkv: Linear  # c -> (q, k, v), E = H d_h each; keys need no bias (softmax ignores it), u is that of the queries
+    W_qkv: Linear  # c -> (q, k, v), E = H d_h each; u is the bias of q, and softmax ignores a bias of k
     u: Float[Array, "H d"]
     w: Float[Array, "H d"]
     r: SinusoidalDistances | LearnedDistances
@@ -131,12 +131,12 @@ class Layer(AttentionLayer):
         return q, k, v
 
     def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions]:
-        """What meets the keys and what meets the distances."""
+        """The queries for the keys and those for the distances."""
         scale = q.shape[-1] ** -0.5
         return (q + self.u) * scale, Positions((q + self.w) * scale, self.r())
 
     def feed(self, x: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
-        """What follows the attention."""
+        """The part after the attention."""
         o = self.gate1(x, jax.nn.relu(self.W_o(a.reshape(*x.shape[:-1], -1))))
         f = self.W_2(jax.nn.relu(self.W_1(self.norm2(o))))
         return self.gate2(o, jax.nn.relu(f))

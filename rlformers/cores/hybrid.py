@@ -2,10 +2,10 @@
 
     core=stack core.layers=[mamba,transformer]
 
-The pattern is repeated `model.num_layers` times. Every place in it is a whole core of one layer with parameters of its
-own, made as if it were alone: what a core adds to its stack (LMUFormer's embedding, positions that count from the
-start) comes at each place, and what it scales by its depth sees a depth of 1. Places of the same core have the same
-options.
+The pattern repeats `model.num_layers` times. Every place in it is a whole core of one layer with
+its own parameters, built as if it were alone. What a core adds to its stack (LMUFormer's embedding,
+positions since the start) comes at each place, and what it scales by its depth sees a depth of 1.
+Places with the same core have the same options.
 """
 
 import re
@@ -25,16 +25,16 @@ from rlformers.errors import UserError
 
 @dataclass(frozen=True)
 class Config:
-    """Options of the stack. Those of its layers are checked, and completed, by the cores themselves."""
+    """Options of the stack. The cores themselves check and complete the options of its layers."""
 
     layers: tuple[str, ...] = ("mamba", "transformer")  # cores of the pattern, bottom first
-    options: dict[str, Any] = field(default_factory=dict)  # of each core by name, e.g. {mamba: {state_size: 32}}
+    options: dict[str, Any] = field(default_factory=dict)  # options by core, e.g. {mamba: {state_size: 32}}
 
     def __post_init__(self) -> None:
         if not self.layers:
             raise UserError("core.layers: need at least one core, got []")
         if "stack" in self.layers:
-            raise UserError("core.layers: a stack is made of other cores, got 'stack'")
+            raise UserError("core.layers: a stack cannot contain 'stack'")
         configs = {}
         with _keys_of_layers():
             for name in dict.fromkeys(self.layers):
@@ -57,7 +57,7 @@ def _as_mapping(key: str, value: Any) -> Mapping[str, Any]:
 
 @contextmanager
 def _keys_of_layers(name: str = "") -> Iterator[None]:
-    """Complaints of a core alone, `core: ...` or `core.OPTION: ...`, as those of a layer."""
+    """Turn a core's own complaint, `core: ...` or `core.OPTION: ...`, into one about a layer."""
     try:
         yield
     except UserError as error:
@@ -69,7 +69,7 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     """The pattern, `num_layers` times.
 
     Raises:
-        UserError: Options of a layer that do not fit the width.
+        UserError: Options of a layer do not fit the width.
     """
     names = config.layers * num_layers
     layers: list[Core] = []

@@ -16,8 +16,8 @@ lecun_normal: Initializer = initializers.lecun_normal()
 xavier_uniform: Initializer = initializers.xavier_uniform()
 
 
-# One matrix at a time: jaxlib's batched QR (as of 0.10.2) waits for threads of the pool that it runs in, and two of
-# them at once, as under vmapped seeds, deadlock on a machine with two cores.
+# One matrix at a time: jaxlib's batched QR (as of 0.10.2) waits for threads of the pool it runs in.
+# Two at once, as under vmapped seeds, deadlock on a machine with two cores.
 _qr = jax.custom_batching.sequential_vmap(lambda matrix: tuple(jnp.linalg.qr(matrix)))
 
 
@@ -34,7 +34,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
 
 
 def per_gate(init: Initializer, num_gates: int) -> Initializer:
-    """Initialise the matrix of each gate of a recurrent unit by itself and put them side by side."""
+    """Initialise each gate's matrix by itself and put them side by side."""
 
     def initialise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
         keys = jax.random.split(key, num_gates)
@@ -77,7 +77,7 @@ def standardize(x: Float[Array, "*batch D"], eps: float = 1e-5) -> Float[Array, 
 class LayerNorm(eqx.Module):
     """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
 
-    Axes before the last one have parameters of their own if the width is a shape.
+    If the width is a shape, axes before the last have their own parameters.
     """
 
     scale: Float[Array, "*groups D"]
@@ -110,10 +110,10 @@ class RMSNorm(eqx.Module):
 
 
 class NoNorm(eqx.Module):
-    """The input as it is."""
+    """No norm."""
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Nothing is done."""
+        """The input."""
         return x
 
 
@@ -122,7 +122,7 @@ NORMS = ("layer", "rms", "none")
 
 
 def make_norm(kind: str, width: int, eps: float = 1e-5) -> Norm:
-    """One of `NORMS`, at first with scale 1 and bias 0."""
+    """One of `NORMS`; scale starts at 1 and bias at 0."""
     match kind:
         case "layer":
             return LayerNorm(width, eps)
@@ -137,7 +137,7 @@ FEED_FORWARD = ("gelu", "swiglu", "geglu")
 class FeedForward(eqx.Module):
     """W_2 gelu(W_1 x), or gated (Shazeer 2020): W_2 (f(W_a x) ⊙ W_b x), f = silu (swiglu) or gelu (geglu)."""
 
-    W_1: Linear  # gated: (W_a, W_b)
+    W_1: Linear  # (W_a, W_b) if gated
     W_2: Linear
     kind: str = eqx.field(static=True)
 

@@ -4,10 +4,11 @@
     S_t = a S_{t-1} + φ(k_t) v_tᵀ      n_t = a n_{t-1} + φ(k_t)
     x' = x + W_o (φ(q_t)ᵀ S_t / φ(q_t)ᵀ n_t)      y = x' + FF(LayerNorm(x'))
 
-per head. a = 1 in the paper: a mean over the whole past that knows nothing of order. `decay` learns
-a = exp(-exp(log_rate)) per head, as RetNet has it fixed (Sun et al. 2023); `conv_size` > 1 lets a short causal
-convolution mix neighbours into q, k, v (Yang et al. 2024). With `normaliser=rms` every head's φ(q)ᵀ S is divided
-by its root mean square instead of φ(q)ᵀ n (Qin et al. 2022). A start replaces S, n and the convolution's past by 0.
+per head. The paper has a = 1, a mean over the whole past that ignores order. `decay` learns a =
+exp(-exp(log_rate)) per head, which RetNet keeps fixed (Sun et al. 2023). With `conv_size` > 1 a
+short causal convolution mixes neighbours into q, k, v (Yang et al. 2024). `normaliser=rms` divides
+every head's φ(q)ᵀ S by its root mean square instead of φ(q)ᵀ n (Qin et al. 2022). A start replaces
+S, n and the convolution's past by 0.
 """
 
 from dataclasses import dataclass
@@ -26,21 +27,21 @@ from rlformers.cores.options import check_choices, check_least, check_positive, 
 from rlformers.cores.stack import Residual, Stack
 
 NORMALISERS = ("sum", "rms")
-TIMES = (2.0, 512.0)  # tokens after which the fastest and the slowest head have forgotten all but 1/e
+TIMES = (2.0, 512.0)  # tokens until the fastest and the slowest head have forgotten all but 1/e
 
 
 @dataclass(frozen=True)
 class Config:
     """Options of linear attention."""
 
-    heads: int = 4  # H
-    head_size: int = 0  # of keys and values; 0 means width / heads
-    normaliser: str = "sum"
-    decay: bool = True
-    conv_size: int = 4  # K, tokens that the convolution sees; 1: none
-    norm: str = "layer"  # of x and x'
-    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
-    chunk: int = 16  # tokens that are taken at once
+    heads: int = 4  # number of heads, H
+    head_size: int = 0  # size of keys and values; 0 means width / heads
+    normaliser: str = "sum"  # what divides φ(q)ᵀ S: φ(q)ᵀ n or its root mean square
+    decay: bool = True  # learn a decay a; false: a = 1
+    conv_size: int = 4  # tokens that the convolution sees, K; 1: no convolution
+    norm: str = "layer"  # norm of x and x'
+    ffn_ratio: float = 2.0  # hidden units of the feed-forward part per width
+    chunk: int = 16  # tokens per chunk
 
     def __post_init__(self) -> None:
         check_choices(self, normaliser=NORMALISERS, norm=NORMS)
@@ -58,9 +59,9 @@ class LinearAttentionState(NamedTuple):
 
 
 class LinearAttention(Core[LinearAttentionState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    slow_fields: ClassVar[tuple[str, ...]] = ("log_rate",)  # as the decays of state spaces
+    slow_fields: ClassVar[tuple[str, ...]] = ("log_rate",)  # like the decays of state spaces
 
     W_qkv: Linear
     conv: DepthwiseConv | None
@@ -98,7 +99,7 @@ class LinearAttention(Core[LinearAttentionState]):
             qkvs = jax.nn.silu(qkvs)
         q, k, v = (a.reshape(T, H, -1) for a in jnp.split(qkvs, 3, axis=-1))
         S, n, reads, sums = attend(q, k, v, self.log_decays(), starts, state.S, state.n, self.config.chunk)
-        # φ(q)ᵀ n is at least φ(q)ᵀ φ(k) of the token itself: small only where both saturate.
+        # φ(q)ᵀ n is at least the token's own φ(q)ᵀ φ(k), so it is small only where both saturate.
         ys = reads / jnp.maximum(sums, 1e-6) if self.norm is None else self.norm(reads)
         return LinearAttentionState(buffer, S, n), self.W_o(ys.reshape(T, -1))
 
@@ -123,7 +124,7 @@ def attend(
     n: Float[Array, "H K"],
     chunk: int,
 ) -> tuple[Float[Array, "H K V"], Float[Array, "H K"], Float[Array, "T H V"], Float[Array, "T H 1"]]:
-    """The last S and n, and what all tokens read of them: n is the memory of one more value, which is always 1."""
+    """The last S and n, and what all tokens read from them; n is the memory of one more value that is always 1."""
     q, k = jax.nn.elu(q) + 1, jax.nn.elu(k) + 1
     v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
     S = jnp.concatenate([S, n[..., None]], axis=-1)

@@ -1,13 +1,14 @@
-"""Linear recurrences h_t = a_t h_{t-1} + b_t that start afresh where told, by four algorithms with equal results.
+"""Resettable linear recurrences h_t = a_t h_{t-1} + b_t by four algorithms with equal results.
 
 | method      | work    | depth   | for                                                                        |
 |-------------|---------|---------|----------------------------------------------------------------------------|
 | sequential  | T       | T       | CPUs                                                                       |
 | associative | 2 T     | 2 log T | accelerators, elementwise decays                                           |
-| doubling    | T log T | log T   | accelerators, matrices: it needs powers of A alone (Hillis & Steele 1986)  |
+| doubling    | T log T | log T   | accelerators, matrices: it needs only powers of A (Hillis & Steele 1986)   |
 | chunked     | 2 T     | T / c   | long segments: the backward pass keeps one state per chunk of c tokens     |
 
-A start drops the history with `where`, never by a product with 0, so a NaN or an infinity stays in its own episode.
+A start drops the history with `where`, never with a product by 0, so a NaN or infinity stays in its
+own episode.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,9 @@ METHODS = ("auto", "sequential", "associative", "doubling", "chunked")
 MATRIX_METHODS = ("auto", "sequential", "doubling", "chunked")
 FUSED_METHODS = ("auto", "sequential", "associative", "chunked")
 CHUNK = 32  # c
-# Tokens that a layer with many temporaries takes at once: segments of PPO's default length are taken whole, so nothing
-# is computed twice; of longer ones the temporaries would leave the caches. Measured from 64 to 512 on CPUs.
+# Tokens that a layer with many temporaries computes at once. A segment of PPO's default length
+# stays whole, so nothing is computed twice. The temporaries of longer ones would not fit the
+# caches. Measured from 64 to 512 on CPUs.
 PIECE = 128
 
 Product = Callable[[Any, Array], Array]
@@ -45,7 +47,7 @@ def linear_scan(
     Args:
         a: Decay (*P), one for all times, or (T, *P), one for each.
         b: Inputs.
-        starts: Where the history is dropped before the input is added.
+        starts: Where to drop the history before adding the input.
         h: State before the first input.
         method: One of `METHODS`; "auto" picks by backend.
     """
@@ -66,10 +68,10 @@ def matrix_scan(
     """Return the last state and all states of h_t = A (0 if starts[t] else h_{t-1}) + b_t.
 
     Args:
-        A: Matrix, the same at all times; its leading axes broadcast against those of the state. Of a constant, given
-            in NumPy's float64, powers are taken in float64 and rounded once.
+        A: Matrix, the same at all times; its leading axes broadcast against the state's. If it is a
+            constant in NumPy's float64, its powers are computed in float64 and rounded once.
         b: Inputs.
-        starts: Where the history is dropped before the input is added.
+        starts: Where to drop the history before adding the input.
         h: State before the first input.
         method: One of `MATRIX_METHODS`; "auto" picks by backend.
     """
@@ -86,16 +88,16 @@ def fused_scan(
     h: Inexact[Array, " *P"],
     method: str = "auto",
 ) -> tuple[Inexact[Array, " *P"], Inexact[Array, " T *out"]]:
-    """Return the last state and what is read of every state of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
+    """Return the last state and `read` of every state of h_t = a_t ⊙ (0 if starts[t] else h_{t-1}) + b_t.
 
-    For states much larger than the tokens: decays, inputs and states are made where they are used, and the backward
-    pass keeps one state per chunk and makes them again.
+    This is for states much larger than the tokens. It makes decays, inputs and states where it uses
+    them, and the backward pass keeps one state per chunk and makes them again.
 
     Args:
         element: From a token to a_t and b_t.
         read: From a state and its token to the output.
         tokens: Arrays whose first axis is time.
-        starts: Where the history is dropped before the token is consumed.
+        starts: Where to drop the history before the token.
         h: State before the first token.
         method: One of `FUSED_METHODS`; "auto" picks by backend.
     """
@@ -129,18 +131,20 @@ def scan_chunks(
 ) -> tuple[PyTree, PyTree]:
     """`f` over consecutive chunks of the segment `xs`; the backward pass keeps the states between them.
 
-    What else it needs it computes again, chunk by chunk. A segment of one chunk is taken as if `f` were called.
+    The backward pass recomputes everything else, chunk by chunk. A segment of one chunk is one call
+    of `f`.
 
     Args:
-        f: From a state and a segment of any length to the next state and the outputs of the segment.
+        f: From a state and a segment of any length to the next state and the outputs of the
+            segment.
         state: Before the first token.
         xs: Arrays whose first axis is time.
-        chunk: Tokens per chunk; what is left over makes a shorter one.
+        chunk: Tokens per chunk; the last one can be shorter.
     """
     T = len(jax.tree.leaves(xs)[0])
     if chunk >= T:
         return f(state, xs)
-    f = jax.checkpoint(partial(f))  # jax hashes functions, and methods of modules have no hash
+    f = jax.checkpoint(partial(f))  # jax hashes the function, and methods of modules have no hash
     whole = T - T % chunk
     chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), xs)
     state, ys = jax.lax.scan(f, state, chunks)
@@ -160,7 +164,7 @@ def _scan(
     product: Product,
     inner: Callable[..., Any] | None,
 ) -> tuple[Array, Array]:
-    """The algorithms that ask for nothing but `product`; it multiplies a decay by a state or by a decay."""
+    """The algorithms that need only `product`, which multiplies a decay by a state or a decay."""
     varying = product is jnp.multiply and a.ndim == b.ndim
     match method:
         case "sequential":
@@ -184,10 +188,10 @@ def _scan(
 
 
 def _doubling(a: Any, b: Array, starts: Array, h: Array, product: Product, varying: bool) -> tuple[Array, Array]:
-    """After level l, b_t is the state that the last 2^l inputs of its episode have left."""
+    """After level l, b_t is the state from the last 2^l inputs of its episode."""
     T = len(b)
     b = b.at[0].set(jnp.where(starts[0], b[0], product(a[0] if varying else a, h) + b[0]))
-    blocked = starts.at[0].set(True)  # whether the inputs summed so far reach back to the beginning of the memory
+    blocked = starts.at[0].set(True)  # whether the sum reaches back to the start of the memory
     distance = 1
     while distance < T:
         old = product(a[distance:] if varying else a, b[:-distance])
@@ -213,8 +217,9 @@ def _associative(a: Array, b: Array, starts: Array, h: Array) -> tuple[Array, Ar
 def _compose(first: tuple[Array, Array, Array], second: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     """The affine map `second` after `first`; a map that contains a start decays by 0 and ignores what comes before.
 
-    What is ignored is replaced before it is multiplied. To choose between b_2 and the sum leaves it to the compiler
-    in which of several versions of the loop, chosen by the starts, it rounds the product by itself.
+    It replaces what it ignores before it multiplies. If it chose between b_2 and the sum
+    afterwards, the compiler could make several versions of the loop, chosen by the starts, and
+    round the product by itself in only some.
     """
     a_1, b_1, start_1 = first
     a_2, b_2, start_2 = second

@@ -4,7 +4,7 @@ Each of C channels holds the last θ_c inputs u_c as coefficients of N Legendre 
 
     m_c = Ā_c m_c + B̄_c u_c                        Ā_c, B̄_c: constants of θ_c and N, zero-order hold
 
-* `parallel`, the default: u depends on x alone, and the memory is a linear system,
+* `parallel`, the default: u depends only on x, so the memory is a linear system,
 
     u = f_u(W_u x + b_u)      y = f_o(W_o [m, x] + b_o)      out = in + y, x = LayerNorm(in)
 
@@ -12,9 +12,9 @@ Each of C channels holds the last θ_c inputs u_c as coefficients of N Legendre 
 
     u = e_x x + e_h h + e_m m      h = tanh(W_x x + W_h h + W_m m)      out = h
 
-* `keras`, the general cell of keras-lmu: the same with C channels, and biases added to u and inside tanh.
+* `keras`, the general cell of keras-lmu: the same with C channels, and biases in u and inside tanh.
 
-A start replaces m and h by 0. [m, x] counts the coefficients of the first channel first.
+A start replaces m and h by 0. In [m, x] the coefficients of the first channel come first.
 """
 
 import math
@@ -49,16 +49,16 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class Config:
     """Options of the LMU."""
 
-    cell: str = "parallel"
-    channels: int = 0  # C; 0 means 1 for the cell "voelker" and 8 for the others
-    order: int = 16  # N, polynomials per channel: details of θ / N tokens are lost
-    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
-    theta_max: float = 128.0
-    learn_theta: bool = False  # of the cells "voelker" and "keras"
-    input_activation: str = "identity"  # f_u of the cell "parallel"
-    output_activation: str = "gelu"  # f_o of the cell "parallel"
-    norm: str = "layer"  # of x, of the cell "parallel"
-    scan: str = "auto"  # of the cell "parallel"
+    cell: str = "parallel"  # form of the LMU
+    channels: int = 0  # number of channels, C; 0 means 1 for cell=voelker and 8 for the others
+    order: int = 16  # polynomials per channel, N; details shorter than θ / N tokens are lost
+    theta_min: float = 16.0  # shortest window in tokens; windows are log-spaced over the channels
+    theta_max: float = 128.0  # longest window in tokens; a single channel has this one
+    learn_theta: bool = False  # learn the windows; needs cell=voelker or keras
+    input_activation: str = "identity"  # f_u, for cell=parallel
+    output_activation: str = "gelu"  # f_o, for cell=parallel
+    norm: str = "layer"  # norm of x, for cell=parallel
+    scan: str = "auto"  # algorithm of the recurrence, for cell=parallel
 
     def __post_init__(self) -> None:
         activations = tuple(ACTIVATIONS)
@@ -68,7 +68,7 @@ class Config:
         check_windows(self.theta_min, self.theta_max)
         if self.cell == "voelker" and self.channels > 1:
             raise UserError(
-                f"core.channels: core.cell=voelker has 1, got {self.channels}; core.cell=keras has any number"
+                f"core.channels: need 1 with core.cell=voelker, got {self.channels}; core.cell=keras takes any number"
             )
         if self.cell == "parallel" and self.learn_theta:
             raise UserError("core.learn_theta: core.cell=parallel has constant windows; use voelker or keras")
@@ -80,7 +80,7 @@ class Config:
 
 
 def check_windows(theta_min: float, theta_max: float) -> None:
-    """The options of the same names.
+    """Check the options of the same names.
 
     Raises:
         UserError: Not 1 <= theta_min <= theta_max.
@@ -139,7 +139,7 @@ class ParallelLMU(Core[MemoryState]):
     def eigenvalues(
         self, state: MemoryState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of Ā."""
+        """The eigenvalues of Ā."""
         return (jnp.asarray(delay_eigenvalues(self.order, self.thetas), complex)[None],)
 
 

@@ -1,7 +1,8 @@
-"""The cells of the LMU that are nonlinear recurrences; equations in rlformers/cores/lmu.py.
+"""The nonlinear cells of the LMU; rlformers/cores/lmu.py has the equations.
 
-Both start like the original: e_x and e_h LeCun-uniform, W Xavier-normal, e_m and biases 0. Learned windows are
-Ā = exp(A / θ) with θ = exp(log_theta), so that they stay positive and are learned on the scale on which they differ.
+Both start like the original: e_x and e_h LeCun-uniform, W Xavier-normal, e_m and biases 0. With
+learned windows Ā = exp(A / θ), θ = exp(log_theta): θ stays positive and is learned on the scale on
+which windows differ.
 """
 
 from typing import ClassVar, NamedTuple
@@ -26,7 +27,7 @@ class RecurrentState(NamedTuple):
 
 
 class RecurrentLMU(Core[RecurrentState]):
-    """A layer: with biases the cell of keras-lmu, without them the original."""
+    """A layer: the cell of keras-lmu with biases, the original without."""
 
     slow_fields: ClassVar[tuple[str, ...]] = ("log_theta",)
 
@@ -36,7 +37,7 @@ class RecurrentLMU(Core[RecurrentState]):
     W_x: Linear  # D -> D
     W_h: Float[Array, "D D"]
     W_m: Float[Array, "Q D"]
-    log_theta: Float[Array, " C"] | None  # where the windows are learned
+    log_theta: Float[Array, " C"] | None  # only for learned windows
     thetas: tuple[float, ...] = eqx.field(static=True)
     order: int = eqx.field(static=True)
 
@@ -69,7 +70,7 @@ class RecurrentLMU(Core[RecurrentState]):
     def scan(
         self, state: RecurrentState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[RecurrentState, Float[Array, "T D"]]:
-        """Consume a segment; the windows and the products with x are taken once for all tokens."""
+        """Consume a segment; windows and products with x are computed once for all tokens."""
         memory = self.memory()
         tokens = (self.e_x(xs), self.W_x(xs), starts)
         return jax.lax.scan(lambda carry, token: self._cell(memory, carry, *token), state, tokens)

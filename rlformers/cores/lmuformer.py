@@ -4,9 +4,10 @@
     x' = x + norm(W_p LMU(x) + b_p)            LMU: the parallel cell of rlformers/cores/lmu.py, f_u = f_o = relu
     y = x' + relu(norm(W_2 gelu(norm(W_1 x' + b_1)) + b_2))
 
-conv has three taps and no bias. The paper's look one token ahead each; here all are causal, and each carries its own
-last two inputs, which are 0 before a start. norm is the paper's BatchNorm no more, whose statistics would differ
-between acting and learning; `frozen_bn` is what it becomes when its statistics are constants.
+conv has three taps and no bias. In the paper each looks one token ahead. Here all are causal, and
+each carries its last two inputs, which are 0 before a start. norm replaces the paper's BatchNorm,
+whose statistics would differ between acting and learning. `frozen_bn` is BatchNorm with constant
+statistics.
 """
 
 from dataclasses import dataclass
@@ -33,13 +34,13 @@ NORMS = (*layers.NORMS, "frozen_bn")
 class Config:
     """Options of LMUFormer."""
 
-    channels: int = 8  # C; the paper has one
-    order: int = 16  # N, polynomials per channel
-    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
-    theta_max: float = 128.0
-    ffn_ratio: float = 4.0  # hidden width of the channel mixer, in widths
-    norm: str = "layer"  # all of them
-    scan: str = "auto"
+    channels: int = 8  # number of channels, C; the paper has one
+    order: int = 16  # polynomials per channel, N
+    theta_min: float = 16.0  # shortest window in tokens; windows are log-spaced over the channels
+    theta_max: float = 128.0  # longest window in tokens; a single channel has this one
+    ffn_ratio: float = 4.0  # hidden units of the channel mixer per width
+    norm: str = "layer"  # every norm
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS, scan=MATRIX_METHODS)
@@ -49,7 +50,7 @@ class Config:
 
 
 class FrozenBatchNorm(eqx.Module):
-    """BatchNorm with constant statistics: an affine map per channel, which they are folded into."""
+    """BatchNorm with constant statistics, folded into an affine map per channel."""
 
     scale: Float[Array, " D"]
     bias: Float[Array, " D"]
@@ -69,19 +70,19 @@ Norm = layers.Norm | FrozenBatchNorm
 
 
 def make_norm(kind: str, width: int) -> Norm:
-    """One of `NORMS`, at first with scale 1 and bias 0."""
+    """One of `NORMS`; scale starts at 1 and bias at 0."""
     if kind == "frozen_bn":
         return FrozenBatchNorm(jnp.ones(width), jnp.zeros(width))
     return layers.make_norm(kind, width)
 
 
 def conv_kernel(key: PRNGKeyArray, width: int) -> Float[Array, "3 D D"]:
-    """Three taps; the fan-in counts all of them."""
+    """Three taps, which all count in the fan-in."""
     return lecun_normal(key, (3 * width, width)).reshape(3, width, width)
 
 
 class Embedding(eqx.Module):
-    """Causal convolutions: each output sees 11 tokens, and x_0 knows their order."""
+    """Causal convolutions. Each output sees 11 tokens, and x_0 knows their order."""
 
     convs: tuple[Float[Array, "3 D D"], ...]
     norms: tuple[Norm, ...]
@@ -94,7 +95,7 @@ class Embedding(eqx.Module):
         self.rpe = conv_kernel(key_rpe, width)
 
     def initial_state(self) -> tuple[Float[Array, "2 D"], ...]:
-        """Nothing before the first token, for every convolution."""
+        """Zeros for every convolution."""
         return tuple(jnp.zeros((2, kernel.shape[1]), kernel.dtype) for kernel in (*self.convs, self.rpe))
 
     def scan(
@@ -142,7 +143,7 @@ class Block(eqx.Module):
         return state, xs + self.mix(xs)
 
     def mix(self, x: Float[Array, "*T D"]) -> Float[Array, "*T D"]:
-        """The channel mixer: every token by itself."""
+        """The channel mixer, on every token by itself."""
         hidden = jax.nn.gelu(self.norm_1(self.W_1(x)), approximate=False)
         return jax.nn.relu(self.norm_2(self.W_2(hidden)))
 
@@ -190,11 +191,11 @@ class LMUFormer(Core[LMUFormerState]):
     def eigenvalues(
         self, state: LMUFormerState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of every Ā, which no input changes."""
+        """The eigenvalues of every Ā, which no input changes."""
         pairs = zip(self.blocks, state.blocks, strict=True)
         return tuple(values for block, memory in pairs for values in block.lmu.eigenvalues(memory, xs, starts))
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
-    """An LMUFormer; the layers are the blocks, the embedding comes once."""
+    """An LMUFormer: one embedding, then `num_layers` blocks."""
     return LMUFormer(width, num_layers, config, key=key)

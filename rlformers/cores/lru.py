@@ -3,8 +3,8 @@
     λ = exp(-exp(ν) + i exp(θ))      h_t = λ ⊙ h_{t-1} + exp(γ) ⊙ B u_t      s_t = Re(C h_t) + D ⊙ u_t
     y = x + GLU(GELU(s))             u = LayerNorm(x)                        GLU(a) = (W a + b) ⊙ σ(V a + c)
 
-|λ| < 1 whatever ν is. λ starts uniform on the part of the ring r_min ≤ |λ| ≤ r_max with phases below max_phase, and
-exp(γ) at √(1 - |λ|²), which gives h the variance of its inputs. The paper normalises by batch; statistics of a batch
+|λ| < 1 for every ν. λ starts uniform on the part of the ring r_min ≤ |λ| ≤ r_max with phases below max_phase, and
+exp(γ) starts at √(1 - |λ|²), which gives h the variance of its inputs. The paper uses BatchNorm, but batch statistics
 differ between acting and learning, hence the LayerNorm. A start replaces h by 0.
 """
 
@@ -24,7 +24,7 @@ from rlformers.cores.options import check_choices, check_least, check_positive
 from rlformers.cores.stack import Residual, Stack
 from rlformers.errors import UserError
 
-# Of |λ|. Near 0 its logarithm ends, near 1 that of 1 - |λ|² in float32.
+# Bounds of |λ|: in float32 log |λ| fails near 0, and log(1 - |λ|²) near 1.
 LEAST, MOST = 1e-3, 0.999999
 
 
@@ -32,12 +32,12 @@ LEAST, MOST = 1e-3, 0.999999
 class Config:
     """Options of the LRU."""
 
-    state_size: int = 64  # P complex numbers
-    r_min: float = 0.9
-    r_max: float = 0.999
-    max_phase: float = 6.28
-    norm: str = "layer"  # of x
-    scan: str = "auto"
+    state_size: int = 64  # complex numbers in the state, P
+    r_min: float = 0.9  # smallest initial |λ|
+    r_max: float = 0.999  # largest initial |λ|
+    max_phase: float = 6.28  # largest initial phase of λ, in radians
+    norm: str = "layer"  # norm of x
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS, scan=METHODS)
@@ -56,9 +56,9 @@ class LRUState(NamedTuple):
 
 
 class LRU(Core[LRUState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The paper, too, trains the recurrent parameters more slowly.
+    # The paper also trains the recurrent parameters more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B")
 
     nu_log: Float[Array, " P"]  # ν

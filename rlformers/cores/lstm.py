@@ -2,8 +2,8 @@
 
     i, f, o = σ(W x + b + U h)     g = tanh(W_g x + b_g + U_g h)     c' = f ⊙ c + i ⊙ g     h' = o ⊙ tanh(c')
 
-A start replaces c and h by 0. W is LeCun-normal, U orthogonal per gate; biases are 0, the forget gate's 1
-(Jozefowicz et al. 2015). Gate order i, f, g, o as in torch.
+A start replaces c and h by 0. W is LeCun-normal, U orthogonal per gate; biases are 0, the forget
+gate's 1 (Jozefowicz et al. 2015). Gate order i, f, g, o as in torch.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from rlformers.cores.stack import Stack
 class Config:
     """Options of the LSTM."""
 
-    forget_bias: float = 1.0
+    forget_bias: float = 1.0  # initial bias of the forget gate
 
 
 class LSTMState(NamedTuple):
@@ -61,7 +61,7 @@ class LSTM(Core[LSTMState]):
     def scan(
         self, state: LSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[LSTMState, Float[Array, "T D"]]:
-        """Consume a segment; the products with x are taken for all tokens at once."""
+        """Consume a segment; one product with x serves all tokens."""
         return jax.lax.scan(lambda carry, token: self._cell(carry, *token), state, (self.W(xs), starts))
 
     def _cell(

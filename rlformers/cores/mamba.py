@@ -3,9 +3,10 @@
     (u', z) = W_in RMSNorm(x)      u = silu(conv(u'))      (δ, B, C) = W_x u      Δ = softplus(W_Δ δ + b_Δ)
     h_t = exp(Δ_t A) ⊙ h_{t-1} + Δ_t u_t B_tᵀ      s_t = h_t C_t + D ⊙ u_t      y = x + W_out (s ⊙ silu(z))
 
-E channels with N states each, A = -exp(A_log) of shape (E, N). B is discretised by Euler's rule, as in the authors'
-code (state-spaces/mamba, `mamba_simple.py`), not by the zero-order hold of the paper's equation 4. A start replaces h
-and the past of the convolution by 0, so that Δ, B, C of a first token depend on that token alone.
+There are E channels with N states each; A = -exp(A_log) has the shape (E, N). Euler's rule
+discretises B, as in the authors' code (state-spaces/mamba, `mamba_simple.py`); the paper's equation
+4 has a zero-order hold. A start replaces h and the past of the convolution by 0, so Δ, B, C of a
+first token depend only on that token.
 """
 
 from dataclasses import dataclass
@@ -30,13 +31,13 @@ from rlformers.cores.time_steps import check_time_steps, time_step_bias
 class Config:
     """Options of Mamba."""
 
-    state_size: int = 16  # N
-    expand: int = 2  # E / D
-    conv_size: int = 4  # K, tokens that the convolution sees
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
-    norm: str = "rms"  # of x
-    scan: str = "auto"
+    state_size: int = 16  # states per channel, N
+    expand: int = 2  # channels per width, E / D
+    conv_size: int = 4  # tokens that the convolution sees, K
+    dt_min: float = 1e-3  # smallest initial time step
+    dt_max: float = 1e-1  # largest initial time step
+    norm: str = "rms"  # norm of x
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_least(self, state_size=1, expand=1, conv_size=1)
@@ -52,10 +53,10 @@ class MambaState(NamedTuple):
 
 
 class Mamba(Core[MambaState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The authors' code, too, treats these apart from the matrices: A_log and D without weight decay, the bias of Δ
-    # with an initialisation of its own.
+    # The authors' code also treats these apart from the matrices: A_log and D have no weight decay,
+    # and the bias of Δ has its own initialisation.
     slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "D", "W_dt.bias")
 
     W_in: Linear  # x -> (u', z)

@@ -3,9 +3,9 @@
     (z, uBC', Δ') = W_in RMSNorm(x)      (u, B, C) = silu(conv(uBC'))      Δ = softplus(Δ' + b_Δ)
     h_t = exp(Δ_t A) h_{t-1} + Δ_t B_t u_tᵀ      s_t = C_tᵀ h_t + D u_t      y = x + W_out RMSNorm(s ⊙ silu(z))
 
-per head of P channels with N states each; A = -exp(A_log) is a number. B and C are shared by the heads of a group, and
-so is the mean of the second RMSNorm. Segments are taken in chunks by products of matrices (chunked.py). A start
-replaces h and the past of the convolution by 0.
+per head of P channels with N states each; A = -exp(A_log) is a number. The heads of a group share
+B, C and the mean of the second RMSNorm. Matrix products compute a segment in chunks (chunked.py). A
+start replaces h and the past of the convolution by 0.
 """
 
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ from rlformers.errors import UserError
 class Config:
     """Options of Mamba-2."""
 
-    state_size: int = 16  # N
-    head_size: int = 16  # P
-    groups: int = 1  # of heads that share B and C
-    expand: int = 2  # channels / D
-    conv_size: int = 4  # K, tokens that the convolution sees
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
-    norm: str = "rms"  # of x; that of s ⊙ silu(z) stays
-    chunk: int = 16  # tokens that are taken at once
+    state_size: int = 16  # states per channel, N
+    head_size: int = 16  # channels per head, P
+    groups: int = 1  # groups of heads that share B and C
+    expand: int = 2  # channels per width
+    conv_size: int = 4  # tokens that the convolution sees, K
+    dt_min: float = 1e-3  # smallest initial time step
+    dt_max: float = 1e-1  # largest initial time step
+    norm: str = "rms"  # norm of x; s ⊙ silu(z) always has RMSNorm
+    chunk: int = 16  # tokens per chunk
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
@@ -56,9 +56,9 @@ class Mamba2State(NamedTuple):
 
 
 class Mamba2(Core[Mamba2State]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The authors' code, too, treats these apart from the matrices: no weight decay.
+    # The authors' code also treats these apart from the matrices: no weight decay.
     slow_fields: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     W_in: Linear  # x -> (z, u', B', C', Δ')
@@ -107,7 +107,7 @@ class Mamba2(Core[Mamba2State]):
         return Mamba2State(conv, h), self.W_out(self.norm(gated.reshape(-1, *self.norm.scale.shape)).reshape(zs.shape))
 
     def project(self, xs: Float[Array, "T D"]) -> tuple[Array, Array, Array]:
-        """z, what goes into the convolution, and Δ."""
+        """z, the input of the convolution, and Δ."""
         H, G, N, P = len(self.D), self.config.groups, self.config.state_size, self.config.head_size
         zs, uBCs, dts = jnp.split(self.W_in(xs), (H * P, 2 * (H * P + G * N)), axis=-1)
         return zs, uBCs, jax.nn.softplus(dts + self.dt_bias)

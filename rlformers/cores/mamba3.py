@@ -5,10 +5,11 @@
     h_t = d_t ⊙ h_{t-1} + (1 - λ_t) Δ_t d_t ⊙ v_{t-1} k_{t-1}ᵀ + λ_t Δ_t v_t k_tᵀ      s_t = Re(h_t q̄_t) + D v_t
     y = x + W_out (s ⊙ silu(z))
 
-f(a) = 1 + a for a >= 0, 1 / (1 - a) for a < 0. Heads of P channels; their N real states are N/2 complex numbers, of
-which the first ones rotate by θ (all heads by the same φ) and the others stand. The authors' code (state-spaces/mamba,
-`mamba3.py`) keeps h real and turns k and q by the angle Σ θ since the start instead: the same numbers, but an angle
-that grows. There is no convolution; the term with t-1 does its work. A start replaces h, k and v by 0.
+f(a) = 1 + a for a >= 0, 1 / (1 - a) for a < 0. Heads have P channels, whose N real states form N/2
+complex numbers. The first of these rotate by θ (all heads share φ) and the others do not. The
+authors' code (state-spaces/mamba, `mamba3.py`) keeps h real and turns k and q by the angle Σ θ
+since the start. That gives the same numbers, but the angle grows. There is no convolution; the term
+with t-1 does its work. A start replaces h, k and v by 0.
 """
 
 import itertools
@@ -34,14 +35,14 @@ from rlformers.errors import UserError
 class Config:
     """Options of Mamba-3."""
 
-    state_size: int = 16  # N, two real numbers per complex one
-    head_size: int = 16  # P
-    expand: int = 2  # channels of all heads / width
+    state_size: int = 16  # real states per channel, N; two make a complex one
+    head_size: int = 16  # channels per head, P
+    expand: int = 2  # channels per width
     rotating: float = 0.5  # fraction of the state that rotates
-    dt_min: float = 1e-3
-    dt_max: float = 1.0
-    norm: str = "rms"  # of x; those of B and C stay
-    scan: str = "auto"
+    dt_min: float = 1e-3  # smallest initial time step
+    dt_max: float = 1.0  # largest initial time step
+    norm: str = "rms"  # norm of x; B and C always have RMSNorm
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_least(self, head_size=1, expand=1)
@@ -70,9 +71,10 @@ class Steps(NamedTuple):
 
 
 class Mamba3(Core[Mamba3State]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The authors' code, too, treats these apart from the matrices: no weight decay. A comes from the input.
+    # The authors' code also treats these apart from the matrices: no weight decay. A comes from the
+    # input.
     slow_fields: ClassVar[tuple[str, ...]] = ("D", "dt_bias")
 
     W_in: Linear  # x -> (z, v, B, C, δ, a, λ', φ)
@@ -134,7 +136,7 @@ class Mamba3(Core[Mamba3State]):
 
 
 def pairs(x: Float[Array, "*T N"]) -> Complex[Array, "*T n"]:
-    """Neighbours as real and imaginary parts."""
+    """Complex numbers whose real and imaginary parts are neighbours in x."""
     return jax.lax.complex(x[..., ::2], x[..., 1::2])
 
 
@@ -150,7 +152,7 @@ def discretize(
     phis: Float[Array, " T #H r"],
     num_pairs: int,
 ) -> Steps:
-    """The decays d = exp(A Δ - i θ), of which the first r rotate, from A Δ, Δ, λ' and φ."""
+    """The decays d = exp(A Δ - i θ) from A Δ, Δ, λ' and φ; the first r of them rotate."""
     thetas = jnp.pi * jnp.tanh(phis) * dts[..., None]
     thetas = jnp.pad(thetas, ((0, 0), (0, 0), (0, num_pairs - thetas.shape[-1])))
     radii = jnp.exp(log_decays)[..., None]

@@ -3,10 +3,11 @@
     z = σ(W_z u + b_z)      h̃ = g(W_h u + b_h)      h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
     u = conv(RMSNorm(x))    x' = x + W_o h                  y = x' + FF(RMSNorm(x'))
 
-g(a) = a + 1/2 for a ≥ 0 and σ(a) below: positive, as the paper needs for its logarithms. Here the recurrence is taken
-as it stands: its decays are in (0, 1), so nothing overflows, it is more exact in float32, and a start has no logarithm.
-The second line is the paper's block for language models; conv is causal, over `conv_size` tokens, each channel by
-itself. Without it one layer is blind to the order of tokens. A start replaces h and the past of the convolution by 0.
+g(a) = a + 1/2 for a ≥ 0 and σ(a) below, which is positive because the paper takes logarithms. Here
+the recurrence needs none: its decays are in (0, 1), so nothing overflows. This is more exact in
+float32, and a start has no logarithm. The second line is the paper's block for language models.
+conv is causal, over `conv_size` tokens, each channel by itself. Without it one layer is blind to
+the order of tokens. A start replaces h and the past of the convolution by 0.
 """
 
 from dataclasses import dataclass
@@ -30,10 +31,10 @@ class Config:
     """Options of minGRU."""
 
     expand: int = 2  # size of h per width
-    conv_size: int = 4  # K, tokens that the convolution sees; 1: none
-    norm: str = "rms"  # of x and x'
-    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
-    scan: str = "auto"
+    conv_size: int = 4  # tokens that the convolution sees, K; 1: no convolution
+    norm: str = "rms"  # norm of x and x'
+    ffn_ratio: float = 2.0  # hidden units of the feed-forward part per width
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS, scan=METHODS)
@@ -49,7 +50,7 @@ class MinGRUState(NamedTuple):
 
 
 class MinGRU(Core[MinGRUState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
     conv: DepthwiseConv | None
     W: Linear  # u -> (z, h)
@@ -92,7 +93,7 @@ class MinGRU(Core[MinGRUState]):
         """The recurrent unit alone."""
         z, a = jnp.split(self.W(us), 2, axis=-1)
         g = jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))
-        # σ(-z), not 1 - σ(z): a decay near 0 keeps its digits.
+        # σ(-z) instead of 1 - σ(z), so that a decay near 0 keeps its digits.
         return linear_scan(jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * g, starts, h, self.config.scan)
 
 

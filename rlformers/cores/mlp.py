@@ -1,4 +1,4 @@
-"""The memoryless control: y = relu(W x + b). What it reaches on a task, no memory is needed for."""
+"""The control without memory: y = relu(W x + b). A task that it solves needs no memory."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Config:
 
 
 class MLPState(NamedTuple):
-    """Nothing is remembered."""
+    """Empty: it remembers nothing."""
 
 
 class MLP(Core[MLPState]):
@@ -30,7 +30,7 @@ class MLP(Core[MLPState]):
 
     @property
     def window(self) -> int | None:
-        """An output depends on its own token alone."""
+        """An output depends only on its own token."""
         return 0
 
     def initial_state(self) -> MLPState:

@@ -7,8 +7,9 @@
     q' = q / √K      h_t = C_tᵀ q'_t / (max(|n_tᵀ q'_t|, exp(-m_t)) + 1e-6)
     y = x + W_down ((LayerNorm(h) + s ⊙ c) ⊙ silu(z))
 
-per head, also the inner LayerNorm; W_q, W_k, W_v are block-diagonal. The stabiliser m changes no h: it
-keeps the exponentials in range. A start replaces C, n and the past of the convolution by 0 and m by -1e30.
+per head, also the inner LayerNorm. W_q, W_k, W_v are block-diagonal. The stabiliser m keeps the
+exponentials in range and changes no h. A start replaces C, n and the past of the convolution by 0
+and m by -1e30.
 """
 
 from dataclasses import dataclass
@@ -29,19 +30,19 @@ from rlformers.cores.products import einsum
 from rlformers.cores.stack import Residual, Stack
 from rlformers.errors import UserError
 
-NEVER = -1e30  # m of an empty memory; -∞ would make -∞ - (-∞)
+NEVER = -1e30  # m of an empty memory; -∞ would lead to -∞ - (-∞)
 
 
 @dataclass(frozen=True)
 class Config:
     """Options of the mLSTM."""
 
-    heads: int = 4  # H
-    expand: int = 2  # E / D
+    heads: int = 4  # number of heads, H
+    expand: int = 2  # channels per width, E / D
     conv_size: int = 4  # tokens that the convolution sees
-    block_size: int = 4  # of W_q, W_k, W_v
-    norm: str = "layer"  # of x; that of h stays
-    chunk: int = 16  # tokens that are taken at once
+    block_size: int = 4  # size of the blocks of W_q, W_k, W_v
+    norm: str = "layer"  # norm of x; h always has LayerNorm
+    chunk: int = 16  # tokens per chunk
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
@@ -65,7 +66,7 @@ class MLSTMState(NamedTuple):
 
 
 class MLSTM(Core[MLSTMState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
     W_up: Linear  # x -> (u, z)
     conv: DepthwiseConv
@@ -88,7 +89,8 @@ class MLSTM(Core[MLSTMState]):
         self.W_up = Linear(width, 2 * E, key=key_up, use_bias=False)
         self.conv = DepthwiseConv(E, config.conv_size, key=key_conv)
         self.W_q, self.W_k, self.W_v = (lecun_normal(k, (b, E)).reshape(b, -1, b).swapaxes(0, 1) for k in keys_qkv)
-        # Gates that see nothing at first: input gates near 1, forget gates from 0.95 to 0.998.
+        # At first the gates ignore their inputs: input gates are near 1, forget gates from 0.95 to
+        # 0.998.
         bias = jnp.concatenate([0.1 * jax.random.normal(key_i, (H,)), jnp.linspace(3.0, 6.0, H)])
         gates = Linear(3 * E, 2 * H, key=key_i, init=lambda _, shape: jnp.zeros(shape))
         self.W_if = eqx.tree_at(lambda linear: linear.bias, gates, bias)
@@ -98,7 +100,7 @@ class MLSTM(Core[MLSTMState]):
         self.chunk = config.chunk
 
     def initial_state(self) -> MLSTMState:
-        """Nothing written."""
+        """An empty memory."""
         H, V = self.norm.scale.shape
         zero = jnp.zeros((H, V), self.skip.dtype)
         memory = Memory(jnp.zeros((H, V, V), self.skip.dtype), zero, jnp.full_like(zero[:, 0], NEVER))
@@ -129,12 +131,12 @@ class MLSTM(Core[MLSTMState]):
     def eigenvalues(
         self, state: MLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """σ(f), one per head: that of exp(m) C and exp(m) n, which the stabiliser m does not change."""
+        """σ(f), one per head: the decay of exp(m) C and exp(m) n, which the stabiliser m does not change."""
         return (jax.nn.sigmoid(self.tokens(state, xs, starts)[-1]).astype(complex),)
 
 
 def by_blocks(xs: Float[Array, "T E"], W: Float[Array, "n b b"]) -> Float[Array, "T E"]:
-    """The product with the block-diagonal matrix of these blocks."""
+    """The product with the block-diagonal matrix whose blocks are W."""
     return einsum("tni,nio->tno", xs.reshape(len(xs), *W.shape[:2]), W).reshape(xs.shape)
 
 
@@ -150,7 +152,7 @@ def mlstm_scan(
 ) -> tuple[Memory, Float[Array, "T H V"]]:
     """The last memory and all h; q is not yet divided by √K."""
     q = q / q.shape[-1] ** 0.5
-    v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)  # n is the memory of this one more value
+    v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)  # n is the memory of this extra value
 
     def advance(memory: Memory, tokens: tuple[Array, ...]) -> tuple[Memory, Array]:
         q, k, v, i, log_f, starts = tokens
@@ -171,7 +173,7 @@ def mlstm_scan(
 
 
 def divide(reads: Float[Array, "*T H _"], m: Float[Array, "*T H"]) -> Float[Array, "*T H V"]:
-    """h out of (Cᵀ q, nᵀ q)."""
+    """h from (Cᵀ q, nᵀ q)."""
     # Below -80 the result is 0 either way, and exp(-m) would overflow.
     least = jnp.exp(-jnp.maximum(m, -80.0))[..., None]
     return reads[..., :-1] / (jnp.maximum(jnp.abs(reads[..., -1:]), least) + 1e-6)

@@ -1,7 +1,7 @@
-"""Checks of what is given to cores: one line each, `core.NAME: need ..., got ...`. Imports no jax.
+"""Checks of a core's options, with errors of one line, `core.NAME: need ..., got ...`. Imports no jax.
 
-Types are checked in one place, against the annotations of a core's config dataclass. Ranges are the core's own affair:
-the `__post_init__` of its config, or what makes it where the width matters.
+One place checks types, against the annotations of a core's config dataclass. Each core checks its
+ranges in the `__post_init__` of its config, or in its constructor where the width matters.
 """
 
 import math
@@ -15,21 +15,22 @@ from rlformers.value_types import convert, in_words
 
 
 def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a core in the types that its config dataclass declares: an int becomes a float, a list a tuple.
+    """The options of a core, converted to the types of its config dataclass: an int to a float, a list to a tuple.
 
     Args:
         name: The core, for messages.
         schema: Its config dataclass.
-        options: Some of the fields. Fields of other types than int, float, bool, str, and tuples and unions of these
-            are taken as they are.
+        options: Some of the fields. Only int, float, bool, str, and tuples and unions of these are
+            checked.
 
     Raises:
-        UserError: Unknown or missing option, another type, or a float that is not finite.
+        UserError: Unknown or missing option, wrong type, or a float that is not finite.
     """
     known = {field.name: field for field in fields(schema) if field.init}
     for option in options:
         if option not in known:
-            raise UserError(f"core.{option}: core {name!r} has {', '.join(known) or 'no options'}")
+            choices = f"such option; need one of {', '.join(known)}" if known else "options"
+            raise UserError(f"core.{option}: core {name!r} has no {choices}")
     for option, field in known.items():
         if option not in options and field.default is MISSING and field.default_factory is MISSING:
             raise UserError(f"core.{option}: core {name!r} needs a value")
@@ -38,10 +39,10 @@ def check_options(name: str, schema: type, options: Mapping[str, Any]) -> dict[s
 
 
 def as_type(key: str, annotation: Any, value: Any) -> Any:
-    """A value in a type.
+    """A value, converted to a type.
 
     Raises:
-        UserError: It has another one, or is a float that is not finite.
+        UserError: It has the wrong type, or is a float that is not finite.
     """
     try:
         new = convert(annotation, value)
@@ -53,10 +54,10 @@ def as_type(key: str, annotation: Any, value: Any) -> Any:
 
 
 def check_size(key: str, value: Any) -> int:
-    """A number of something of which there is at least one.
+    """An integer of at least 1.
 
     Raises:
-        UserError: No int, or less than 1.
+        UserError: Not an int, or less than 1.
     """
     size = as_type(key, int, value)
     if size < 1:
@@ -64,14 +65,14 @@ def check_size(key: str, value: Any) -> int:
     return size
 
 
-# Below, `config` is a core's config dataclass, and NaN is in no range.
+# Below, `config` is a core's config dataclass. No range contains NaN.
 
 
 def check_least(config: Any, **least: int) -> None:
     """Check lower bounds, e.g. `check_least(self, state_size=1)`.
 
     Raises:
-        UserError: An option is less.
+        UserError: An option is below its bound.
     """
     for name, bound in least.items():
         if not getattr(config, name) >= bound:
@@ -79,10 +80,10 @@ def check_least(config: Any, **least: int) -> None:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Check numbers of which any above 0 will do.
+    """Check that options are positive and finite.
 
     Raises:
-        UserError: An option is not positive, or not finite.
+        UserError: An option is not.
     """
     for name in names:
         if not 0 < getattr(config, name) < math.inf:
@@ -93,7 +94,7 @@ def check_choices(config: Any, **allowed: Sequence[str]) -> None:
     """Check words, e.g. `check_choices(self, scan=METHODS)`.
 
     Raises:
-        UserError: An option is none of those allowed.
+        UserError: An option is not an allowed word.
     """
     for name, words in allowed.items():
         if getattr(config, name) not in words:
@@ -101,7 +102,7 @@ def check_choices(config: Any, **allowed: Sequence[str]) -> None:
 
 
 def size_of_heads(width: int, heads: int, head_size: int = 0) -> int:
-    """`head_size`, or width / heads where that is 0.
+    """`head_size`, or width / heads if it is 0.
 
     Raises:
         UserError: It is 0 and the heads do not divide the width.
@@ -112,15 +113,15 @@ def size_of_heads(width: int, heads: int, head_size: int = 0) -> int:
 
 
 def check_spread(size: int, heads: int) -> None:
-    """Check heads whose units a LayerNorm compares: of one it makes 0.
+    """Check heads under a LayerNorm, which turns a single unit into 0.
 
     Raises:
         UserError: A head has one unit.
     """
     if size < 2:
-        raise UserError(f"core.heads: need fewer, with at least 2 units each, got {heads} with 1")
+        raise UserError(f"core.heads: need at least 2 units per head, got {heads} heads with 1 each")
 
 
 def hidden_size(width: int, ratio: float) -> int:
-    """Hidden units of a feed-forward part of so many widths; there is at least one."""
+    """Hidden units of a feed-forward part, `ratio` per width and at least one."""
     return max(1, round(ratio * width))

@@ -1,8 +1,8 @@
-"""How tokens know where they are: by distance, by rotation, or by the number of steps since the start.
+"""How tokens know their positions: by distance, by rotation, or by the number of steps since the start.
 
     distance    scores grow by q · r_d: r_d = W_r [sin(d ω), cos(d ω)] (Dai et al. 2019), or learned for every d
                 (Huang et al. 2019, with the same shift of scores); or by -m_h d, m_h = 2^(-8h/H) (Press et al. 2022)
-    rotation    R(j) k_j meets R(t) q_t: only t - j matters, so slots of the memory serve as j (Su et al. 2021)
+    rotation    R(t) q_t · R(j) k_j depends only on t - j, so slots of the memory serve as j (Su et al. 2021)
     absolute    x_t + PE(p), p steps since the start: PE(p) = [sin(p ω_1), cos(p ω_1), sin(p ω_2), ...]
                 (Vaswani et al. 2017), or a learned table
 
@@ -27,7 +27,7 @@ def _frequencies(width: int) -> Float[np.ndarray, " n"]:
 
 
 def sinusoids(M: int, width: int) -> Float[np.ndarray, "R D"]:
-    """Embeddings [sin(d ω), cos(d ω)] of the distances d = M .. 0: all sines first."""
+    """Embeddings [sin(d ω), cos(d ω)] of the distances d = M .. 0, all sines first."""
     angles = np.arange(M, -1, -1)[:, None] * _frequencies(width)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
 
@@ -50,7 +50,7 @@ class SinusoidalDistances(eqx.Module):
 
 
 class LearnedDistances(eqx.Module):
-    """r_d is a parameter of its own for every distance and head."""
+    """r_d is a separate parameter for every distance and head."""
 
     r: Float[Array, "R H d"]
 
@@ -63,7 +63,7 @@ class LearnedDistances(eqx.Module):
 
 
 def alibi(q: Float[Array, "*T H d"], M: int) -> Positions:
-    """Scores that fall by m_h per step of distance, whatever the query."""
+    """Scores that fall by m_h per step of distance, for every query."""
     H = q.shape[-2]
     slopes = jnp.asarray(2.0 ** (-8 * np.arange(1, H + 1) / H), q.dtype)
     distances = jnp.arange(M, -1, -1, dtype=q.dtype)
@@ -75,7 +75,7 @@ def alibi(q: Float[Array, "*T H d"], M: int) -> Positions:
 
 def rotate(x: Float[Array, "*T H d"], positions: Int[np.ndarray, "*T"]) -> Float[Array, "*T H d"]:
     """Turn each pair (x_i, x_{i + d/2}) by the angle of its position times ω_i."""
-    # In float64: the differences of large angles are small ones.
+    # In float64, because small differences of large angles matter.
     angles = np.asarray(positions)[..., None, None] * _frequencies(x.shape[-1])
     cos, sin = jnp.asarray(np.cos(angles), x.dtype), jnp.asarray(np.sin(angles), x.dtype)
     a, b = jnp.split(x, 2, axis=-1)
@@ -89,13 +89,13 @@ class Clock(NamedTuple):
 
 
 class AbsolutePositions(Core[Clock]):
-    """Adds PE(p) to the input; with a table of R rows, tokens from p = R - 1 on share the last."""
+    """Adds PE(p) to the input. With a table of R rows, tokens from p = R - 1 on share the last row."""
 
     table: Float[Array, "R D"] | None
 
     @property
     def window(self) -> int | None:
-        """Other tokens do not matter."""
+        """0: other tokens do not matter."""
         return 0
 
     def initial_state(self) -> Clock:

@@ -1,4 +1,4 @@
-"""Products of arrays in the precision that is in force: those of cores, encoders and heads, forward and backward.
+"""Products of arrays in the chosen precision, for cores, encoders and heads, forward and backward.
 
 | compute_dtype | jax.default_matmul_precision | operands                              | sums    |
 |---------------|------------------------------|---------------------------------------|---------|
@@ -6,13 +6,14 @@
 | tfloat32      | tensorfloat32                | float32, cut by hardware that has it  | float32 |
 | bfloat16      | bfloat16                     | rounded to bfloat16, derivatives too  | float32 |
 
-The context is jax's own, which the cache of `jax.jit` knows. By itself it says what an accelerator may do with float32
-operands: XLA's CPU backend ignores it, and products would be others on each machine. Here bfloat16 means the same
-everywhere, and arrays between products stay float32.
+The context is jax's own, which the cache of `jax.jit` knows. By itself it only says what an
+accelerator may do with float32 operands. XLA's CPU backend ignores it, so products would differ
+between machines. Here bfloat16 means the same everywhere, and arrays between products stay float32.
 
-jax would multiply float32 cotangents by bfloat16 operands. Rules of our own, `jax.custom_vjp`, would under `vmap` make
-the gradient of shared weights for every member of the batch before they are summed. Hence a primitive: its derivatives
-are again such products, and batches are part of the product that jax makes of them.
+jax would multiply float32 cotangents by bfloat16 operands. Our own rules in a `jax.custom_vjp`
+would, under `vmap`, make the gradient of shared weights for every member of the batch before
+summing. Hence a primitive: its derivatives are such products too, and jax makes the batch a part of
+the product.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ Product = Callable[[Any, Any], Any]  # linear in either array
 
 
 def precision(compute_dtype: str) -> AbstractContextManager[None]:
-    """What is traced inside of this context multiplies in this type, one of `PRECISIONS`."""
+    """A context in which traced code multiplies in this type, one of `PRECISIONS`."""
     return jax.default_matmul_precision(PRECISIONS[compute_dtype])
 
 
@@ -48,14 +49,15 @@ def einsum(subscripts: str, a: Inexact[Array, "*left"], b: Inexact[Array, "*righ
 
 
 def conv(x: Float[Array, "N rows columns i"], kernel: Float[Array, "_ _ i o"], stride: int) -> Float[Array, "N _ _ o"]:
-    """Convolution of images, padded so that all of them is seen."""
+    """Convolution of images, padded so that it sees every pixel."""
     return _multiply(_conv(stride), x, kernel)
 
 
 def transition(A: Inexact[Array | np.ndarray, "*C N N"], h: Inexact[Array, "*P N"]) -> Inexact[Array, "*P N"]:
-    """`A h` of a state h, where products are rounded as h + (A - 1) h: what stays of a state is not rounded.
+    """`A h` of a state h; in bfloat16 h + (A - 1) h, so that the part of the state that stays is not rounded.
 
-    Else decays near 1 would be 1, which for some A is an unstable system, and h were a state of bfloat16.
+    Otherwise decays near 1 would become 1, which is unstable for some A, and h would be a state of
+    bfloat16.
     """
     if not _in_bfloat16():
         return einsum("...ij,...j->...i", jnp.asarray(A, h.dtype), h)
@@ -63,12 +65,12 @@ def transition(A: Inexact[Array | np.ndarray, "*C N N"], h: Inexact[Array, "*P N
 
 
 def rounded(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The numbers that a product would multiply: for sums of products that are written out."""
+    """x as a product would see it, for sums of products that are written out."""
     return _round(x) if _in_bfloat16() else x
 
 
 def _round(x: Array) -> Array:
-    """To 8 significant bits. Conversions there and back are ones that XLA may leave out."""
+    """Round to 8 significant bits. XLA may leave out conversions to bfloat16 and back."""
     return jax.lax.reduce_precision(x, 8, 7)
 
 
@@ -89,12 +91,12 @@ def _conv(stride: int) -> Product:
 
 def _multiply(product: Product, a: Array, b: Array) -> Array:
     dtype = jnp.result_type(a, b)
-    if not _in_bfloat16() or jnp.issubdtype(dtype, complex):  # cores make complex products of real ones
+    if not _in_bfloat16() or jnp.issubdtype(dtype, complex):  # cores build complex products from real ones
         return product(a, b)
     return _bind(product, a.astype(dtype), b.astype(dtype))
 
 
-# From here on: the primitive. Operands and result are of one type; what is done to them is of bfloat16.
+# The primitive. Operands and result have one type; the computation between them is in bfloat16.
 
 rounded_product_p = Primitive("rounded_product")
 
@@ -106,7 +108,7 @@ def _bind(product: Product, a: Array, b: Array) -> Array:
 
 @cache
 def _rounded_jaxpr(product: Product, *operands: jax.ShapeDtypeStruct) -> ClosedJaxpr:
-    """The program of a product as it is run, from that of the product in float32."""
+    """The program that runs for a product, made from its program in float32."""
     wide = jax.make_jaxpr(product)(*(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in operands))
 
     def run(*operands: Array) -> Array:
@@ -116,7 +118,7 @@ def _rounded_jaxpr(product: Product, *operands: jax.ShapeDtypeStruct) -> ClosedJ
 
 
 def _run(program: ClosedJaxpr, *inputs: Array) -> list[Any]:
-    """A program of float32 with inputs of bfloat16: only its products make float32 of them."""
+    """Run a float32 program on bfloat16 inputs; only its products return float32."""
     values: dict[Any, Any] = dict(zip(program.jaxpr.invars, inputs, strict=True))
 
     def read(variable: Any) -> Any:
@@ -124,7 +126,7 @@ def _run(program: ClosedJaxpr, *inputs: Array) -> list[Any]:
 
     for eqn in program.eqns:
         operands, params = [read(v) for v in eqn.invars], eqn.params
-        if isinstance(params.get("jaxpr"), ClosedJaxpr):  # of a function of jax's that is jitted
+        if isinstance(params.get("jaxpr"), ClosedJaxpr):  # a jitted function of jax
             results = _run(params["jaxpr"], *operands)
         else:
             if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
@@ -142,7 +144,7 @@ def _batched(product: Product, *axes: int | None) -> Product:
 
 @cache
 def _transposed(product: Product, which: int, shape: tuple[int, ...]) -> Product:
-    """From the cotangent of a product, and the other operand, to the cotangent of this one."""
+    """A function from the product's cotangent and the other operand to this operand's cotangent."""
 
     def transposed(g: Array, other: Array) -> Array:
         def of_this(x: Array) -> Array:
@@ -159,10 +161,10 @@ def _evaluate(a: Array, b: Array, *, product: Product, jaxpr: ClosedJaxpr) -> Ar
 
 
 def _evaluate_on_cpu(a: Array, b: Array, *, product: Product, jaxpr: ClosedJaxpr) -> Array:
-    """The same numbers: float32 holds products of bfloat16 without error.
+    """The same numbers in float32, which holds products of bfloat16 without error.
 
-    XLA's CPU backend has bfloat16 for some shapes, float32 in its place for others, and for some neither: "Unsupported
-    element type for DotThunk::Execute: BF16 x BF16 = F32" (jaxlib 0.10.2).
+    XLA's CPU backend uses bfloat16 for some shapes and float32 for others, and fails for some:
+    "Unsupported element type for DotThunk::Execute: BF16 x BF16 = F32" (jaxlib 0.10.2).
     """
     del jaxpr
     return product(*(_round(x).astype(jnp.float32) for x in (a, b))).astype(a.dtype)

@@ -2,16 +2,17 @@
 
 A definition is any object (most simply a module) with two attributes:
 
-* `Config`: a frozen dataclass of the core's options, validated in `__post_init__`;
+* `Config`: a frozen dataclass of the core's options, which it validates in `__post_init__`;
 * `make(config, width, num_layers, key) -> Core`.
 
-Other packages add theirs with `register_core`, or without being imported through the entry-point group
-`rlformers.cores`, e.g. in their pyproject.toml
+Other packages add cores with `register_core`. Or they use the entry-point group `rlformers.cores`,
+which needs no import, e.g. in pyproject.toml
 
     [project.entry-points."rlformers.cores"]
     mycore = "my_package.my_core"
 
-A slash in a name makes a family, e.g. `"family/mycore"`; what the cores of families cost is counted on request only.
+A slash in a name makes a family, e.g. `"family/mycore"`. The costs of such cores are counted only
+on request.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Definition(Protocol):
-    """What stands behind the name of a core."""
+    """The definition of a core."""
 
     @property
     def Config(self) -> type:
@@ -63,11 +64,11 @@ _entries = {
         Entry("mlp", "-", "no memory: the control", "rlformers.cores.mlp"),
         Entry("gru", "Cho et al. 2014", "gated recurrent unit", "rlformers.cores.gru"),
         Entry("lstm", "Hochreiter & Schmidhuber 1997", "long short-term memory", "rlformers.cores.lstm"),
-        Entry(
-            "mingru", "Feng et al. 2024", "GRU without h in its gates: a linear recurrence", "rlformers.cores.mingru"
-        ),
+        Entry("mingru", "Feng et al. 2024", "linear GRU: its gates do not see h", "rlformers.cores.mingru"),
         Entry("lru", "Orvieto et al. 2023", "linear recurrent unit", "rlformers.cores.lru"),
-        Entry("ffm", "Morad et al. 2023", "fast and forgetful memory: fading, turning traces", "rlformers.cores.ffm"),
+        Entry(
+            "ffm", "Morad et al. 2023", "fast and forgetful memory: decaying, rotating traces", "rlformers.cores.ffm"
+        ),
         Entry("s4d", "Gu et al. 2022", "diagonal state space per feature", "rlformers.cores.s4d"),
         Entry("s5", "Smith et al. 2023, Lu et al. 2023", "diagonal state space, resettable", "rlformers.cores.s5"),
         Entry("gtrxl", "Parisotto et al. 2019", "gated Transformer-XL, cached window", "rlformers.cores.gtrxl"),
@@ -75,15 +76,20 @@ _entries = {
         Entry("framestack", "Mnih et al. 2015", "the last k inputs: the control", "rlformers.cores.framestack"),
         Entry("lmu", "Voelker et al. 2019", "Legendre memory of sliding windows", "rlformers.cores.lmu"),
         Entry("lmuformer", "Liu et al. 2024", "causal convolutions and LMUs", "rlformers.cores.lmuformer"),
-        Entry("spiking_lmuformer", "Liu et al. 2024", "LMUFormer of spikes", "rlformers.cores.spiking_lmuformer"),
+        Entry("spiking_lmuformer", "Liu et al. 2024", "LMUFormer with spikes", "rlformers.cores.spiking_lmuformer"),
         Entry("mamba", "Gu & Dao 2023", "selective state space S6", "rlformers.cores.mamba"),
-        Entry("mamba2", "Dao & Gu 2024", "state space of matrices, scalar decays", "rlformers.cores.mamba2"),
-        Entry("mamba3", "Lahoti et al. 2026", "state space that turns, trapezoidal rule", "rlformers.cores.mamba3"),
-        Entry("linear_attention", "Katharopoulos et al. 2020", "mean by content", "rlformers.cores.linear_attention"),
+        Entry("mamba2", "Dao & Gu 2024", "matrix state space, scalar decays", "rlformers.cores.mamba2"),
+        Entry("mamba3", "Lahoti et al. 2026", "rotating state space, trapezoidal rule", "rlformers.cores.mamba3"),
+        Entry(
+            "linear_attention",
+            "Katharopoulos et al. 2020",
+            "decaying mean by content",
+            "rlformers.cores.linear_attention",
+        ),
         Entry("mlstm", "Beck et al. 2024", "xLSTM's matrix memory, exponential gates", "rlformers.cores.mlstm"),
         Entry("slstm", "Beck et al. 2024", "xLSTM's mixing memory, exponential gates", "rlformers.cores.slstm"),
         Entry("deltanet", "Yang et al. 2024", "matrix memory that erases, gated", "rlformers.cores.deltanet"),
-        Entry("stack", "Lieber et al. 2024", "layers of several cores by turns", "rlformers.cores.hybrid"),
+        Entry("stack", "Lieber et al. 2024", "alternating layers of several cores", "rlformers.cores.hybrid"),
     )
 }
 
@@ -98,14 +104,14 @@ def register_core(
         definition: See the top of this file.
         paper: Where it comes from, for the list.
         summary: One line for the list.
-        replace: Take the place of what was registered under this name before, as a notebook's cell does that runs
+        replace: Replace an earlier registration of this name, e.g. from a notebook cell that runs
             again.
 
     Raises:
-        UserError: The name is taken, or is one of this package, or this is no definition of a core.
+        UserError: The name is taken or belongs to this package, or this does not define a core.
     """
     if name in built_in():
-        raise UserError(f"core: {name!r} is already registered, by rlformers itself, whose names stay what they are")
+        raise UserError(f"core: {name!r} is already registered, by rlformers itself, and cannot be replaced")
     if name in entries() and not replace:
         raise UserError(f"core: {name!r} is already registered; replace=True puts this one in its place")
     try:
@@ -116,7 +122,7 @@ def register_core(
 
 
 def entries() -> dict[str, Entry]:
-    """All cores by name: built-in and registered ones, and those of installed plug-ins."""
+    """All cores by name: built-in, registered, and from installed plug-ins."""
     return _plugins() | _entries
 
 
@@ -126,7 +132,7 @@ def _points() -> list[importlib.metadata.EntryPoint]:
 
 def _plugins() -> dict[str, Entry]:
     plugins: dict[str, Entry] = {}
-    for point in _points():  # of two the first: like an import, from the folder that is first on the path
+    for point in _points():  # the first of two wins, as with imports: its folder is first on the path
         plugins.setdefault(point.name, Entry(point.name, "-", f"from {_source(point)}", point.value))
     return plugins
 
@@ -142,7 +148,7 @@ def ignored_plugins() -> list[str]:
     for point in _points():
         if point.name in taken:
             lines.append(
-                f"core: {point.name!r} from {_source(point)} is ignored: it is the name of {taken[point.name]}"
+                f"core: {point.name!r} from {_source(point)} is ignored because {taken[point.name]} has that name"
             )
         else:
             taken[point.name] = f"a core from {_source(point)}"
@@ -158,10 +164,10 @@ def load(name: str) -> Definition:
     """Import the definition of a core.
 
     Raises:
-        UserError: Unknown name (the nearest is suggested), or a plug-in that cannot be imported or is no definition of
-            a core.
+        UserError: Unknown name (with the nearest one), or a plug-in that cannot be imported or does
+            not define a core.
     """
-    known = _entries if name in _entries else entries()  # to look for plug-ins takes milliseconds
+    known = _entries if name in _entries else entries()  # looking for plug-ins takes milliseconds
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -177,21 +183,21 @@ def load(name: str) -> Definition:
         for part in filter(None, attribute.split(".")):
             definition = getattr(definition, part)
         _check_definition(definition)
-    except (Exception, SystemExit) as error:  # whatever the code of others raises while it is imported
+    except (Exception, SystemExit) as error:  # the import runs a plug-in's code
         raise complaint(f"core: {name!r} cannot be loaded from {target!r}: {named_line(error)}", error) from error
     return definition
 
 
 def _check_definition(definition: Any) -> None:
-    """Raise what will not do as a core, so that a broken plug-in is named here, not where it is used."""
+    """Raise if this cannot define a core, so that a broken plug-in fails here and not where it is used."""
     if not (isinstance(definition.Config, type) and is_dataclass(definition.Config)):
-        raise TypeError(f"Config is no dataclass but {definition.Config!r}")
+        raise TypeError(f"Config must be a dataclass, got {definition.Config!r}")
     typing.get_type_hints(definition.Config)
     if not callable(definition.make):
-        raise TypeError(f"make is no function but {definition.make!r}")
+        raise TypeError(f"make must be a function, got {definition.make!r}")
     try:
         signature = inspect.signature(definition.make)
-    except ValueError:  # of something compiled
+    except ValueError:  # compiled functions have none
         return
     try:
         signature.bind("config", "width", "num_layers", "key")
@@ -201,23 +207,23 @@ def _check_definition(definition: Any) -> None:
 
 @contextmanager
 def in_one_line(name: str, what: str, options: bool = False) -> Iterator[None]:
-    """Name the core in what the code of a plug-in raises; errors of our own cores stay as they are.
+    """Name the core in the errors of a plug-in's code; errors of built-in cores stay as they are.
 
     Args:
         name: The core.
-        what: What it does not do, e.g. "cannot be made".
-        options: What runs checks options: a ValueError is a complaint about them.
+        what: What failed, e.g. "cannot be made".
+        options: Whether the code checks options, so that a ValueError is a complaint about them.
 
     Raises:
-        UserError: A complaint, of options or of the library; one line.
-        CodeError: Any other error of a plug-in, which is the cause.
+        UserError: A complaint about options or from the library, in one line.
+        CodeError: Any other error of a plug-in, with that error as the cause.
     """
     try:
         yield
     except Exception as error:
         if name in built_in() or (isinstance(error, Complaint) and str(error).startswith(("core", "model."))):
             raise
-        if isinstance(error, ValueError) and str(error).startswith(("core.", "model.")):  # of a plug-in's options
+        if isinstance(error, ValueError) and str(error).startswith(("core.", "model.")):  # about a plug-in's options
             raise UserError(str(error)) from error
         line = f"core: {name!r} {what}: {named_line(error)}"
         if options and isinstance(error, ValueError):
@@ -229,8 +235,8 @@ def make_config(name: str, options: Mapping[str, Any]) -> Any:
     """The config dataclass of a core with these options.
 
     Raises:
-        UserError: Unknown name, unknown option, or an option of the wrong type or out of range; the message names the
-            key and the choices.
+        UserError: Unknown name or option, wrong type, or out of range; the message names the key
+            and the choices.
     """
     schema = load(name).Config
     checked = check_options(name, schema, options)
@@ -249,8 +255,8 @@ def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, 
         **options: Fields of the core's config dataclass.
 
     Raises:
-        UserError: As `make_config`, a size that is no int of at least 1, options that do not fit the width, or a
-            plug-in that fails.
+        UserError: As `make_config`; also a size that is not an int of at least 1, options that do
+            not fit the width, or a plug-in that fails.
     """
     from rlformers.cores.core import Core
 
@@ -259,5 +265,5 @@ def make_core(name: str, width: int, num_layers: int = 1, *, key: PRNGKeyArray, 
     with in_one_line(name, "cannot be made"):
         core = load(name).make(config, width, num_layers, key)
         if not isinstance(core, Core):
-            raise TypeError(f"make returned no rlformers.Core but {type(core).__name__}")
+            raise TypeError(f"make must return an rlformers.Core, got {type(core).__name__}")
     return core

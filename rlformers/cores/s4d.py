@@ -4,8 +4,8 @@
     h_t = Ā ⊙ h_{t-1} + B̄ u_t            s_t = 2 Re(Σ_n C_n h_tn) + D u_t          for each channel of u = LayerNorm(x)
     y = x + GLU(GELU(s))                 GLU(a) = (W a + b) ⊙ σ(V a + c)
 
-Half of the conjugate pairs is stored, hence the factor 2; B is 1, for C absorbs it. This is the form of S4 that can
-start afresh inside a segment: the convolution of the full one cannot. A start replaces h by 0.
+Each conjugate pair is stored once, hence the factor 2. B is 1, because C absorbs it. This form of
+S4 can reset inside a segment; the convolution of the full S4 cannot. A start replaces h by 0.
 """
 
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ INITS = ("lin", "inv", "legs")
 class Config:
     """Options of S4D."""
 
-    state_size: int = 16  # 2 N per channel: conjugate pairs, of which half is stored
-    init: str = "lin"
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
-    norm: str = "layer"  # of x
-    scan: str = "auto"
+    state_size: int = 16  # states per channel, 2 N, in conjugate pairs
+    init: str = "lin"  # initial frequencies
+    dt_min: float = 1e-3  # smallest initial time step
+    dt_max: float = 1e-1  # largest initial time step
+    norm: str = "layer"  # norm of x
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, init=INITS, norm=NORMS, scan=FUSED_METHODS)
@@ -54,9 +54,9 @@ class S4DState(NamedTuple):
 
 
 class S4D(Core[S4DState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
-    # The paper's code, too, trains these more slowly.
+    # The paper's code also trains these more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("log_dt", "log_A_real", "A_imag")
 
     log_dt: Float[Array, " D"]
@@ -88,7 +88,7 @@ class S4D(Core[S4DState]):
     ) -> tuple[S4DState, Float[Array, "T D"]]:
         """Consume a segment."""
         A, z = self.system()
-        # expm1: exp(z) - 1 loses 4 digits in float32 at the smallest steps.
+        # expm1, because exp(z) - 1 loses 4 digits in float32 at the smallest steps.
         A_bar, B_bar = jnp.exp(z), jnp.expm1(z) / A
 
         def element(u: Array) -> tuple[Array, Array]:
@@ -113,7 +113,7 @@ class S4D(Core[S4DState]):
 
 
 def initial_frequencies(init: str, N: int) -> np.ndarray:
-    """Imaginary parts of the N / 2 stored eigenvalues; the real parts are -1/2 by all three formulas."""
+    """Imaginary parts of the N / 2 stored eigenvalues; all three formulas have the real part -1/2."""
     n = np.arange(N // 2)
     match init:
         case "inv":

@@ -3,8 +3,9 @@
     Λ̄ = exp(Λ Δ)      B̄ = (Λ̄ - 1) / Λ ⊙ B̃      h_t = Λ̄ ⊙ h_{t-1} + B̄ u_t      s_t = 2 Re(C̃ h_t) + D ⊙ u_t
     y = x + activation(SSM(LayerNorm(x)))
 
-Λ = min(Λ_re, -1e-4) + i Λ_im: an eigenvalue that training pushes into the right half plane would explode in the
-long episodes of RL. Half of the conjugate pairs is stored, hence the factor 2. A start replaces h by 0.
+Λ = min(Λ_re, -1e-4) + i Λ_im, because an eigenvalue that training pushes into the right half plane
+would explode in the long episodes of RL. Each conjugate pair is stored once, hence the factor 2. A
+start replaces h by 0.
 """
 
 from dataclasses import dataclass
@@ -33,15 +34,15 @@ DISCRETIZATIONS = ("zoh", "bilinear")
 class Config:
     """Options of S5."""
 
-    state_size: int = 64  # P, of which conj_sym stores half
-    blocks: int = 1  # J: the initial matrix is block-diagonal with J HiPPO blocks
-    conj_sym: bool = True
-    discretization: str = "zoh"
-    activation: str = "half_glu1"
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
-    norm: str = "layer"  # of x; Lu et al. have none
-    scan: str = "auto"
+    state_size: int = 64  # complex numbers in the state, P; conj_sym stores half
+    blocks: int = 1  # HiPPO blocks of the initial block-diagonal matrix, J
+    conj_sym: bool = True  # store one of each conjugate pair
+    discretization: str = "zoh"  # zoh: zero-order hold; bilinear: bilinear rule
+    activation: str = "half_glu1"  # nonlinearity after the state space
+    dt_min: float = 1e-3  # smallest initial time step
+    dt_max: float = 1e-1  # largest initial time step
+    norm: str = "layer"  # norm of x; Lu et al. have none
+    scan: str = "auto"  # algorithm of the recurrence
 
     def __post_init__(self) -> None:
         check_choices(self, discretization=DISCRETIZATIONS, activation=ACTIVATIONS, norm=NORMS, scan=METHODS)
@@ -63,7 +64,7 @@ class S5State(NamedTuple):
 class S5(Core[S5State]):
     """One layer: norm, linear state space, activation, residual."""
 
-    # The paper's code, too, trains these more slowly.
+    # The paper's code also trains these more slowly.
     slow_fields: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "B", "log_step")
 
     norm: Norm
@@ -122,13 +123,13 @@ class S5(Core[S5State]):
         B = jax.lax.complex(self.B[..., 0], self.B[..., 1])
         dt = jnp.exp(self.log_step)
         if self.config.discretization == "zoh":
-            # expm1: (exp(z) - 1) / Λ loses 4 digits in float32 at the smallest steps.
+            # expm1, because (exp(z) - 1) / Λ loses 4 digits in float32 at the smallest steps.
             return jnp.exp(Lambda * dt), (jnp.expm1(Lambda * dt) / Lambda)[:, None] * B
         q = 1 / (1 - dt / 2 * Lambda)
         return q * (1 + dt / 2 * Lambda), (q * dt)[:, None] * B
 
     def read(self, h: Complex[Array, "T P"]) -> Float[Array, "T D"]:
-        """Re(C̃ h), twice where only half of the conjugate pairs is stored."""
+        """Re(C̃ h), twice that if each conjugate pair is stored once."""
         return real_product(h, 2 * self.C if self.config.conj_sym else self.C)
 
     def activate(self, s: Float[Array, "*T D"]) -> Float[Array, "*T D"]:

@@ -1,4 +1,4 @@
-"""sLSTM: the memory of xLSTM that mixes its units, with exponential gates (Beck et al. 2024), resettable.
+"""sLSTM: the xLSTM memory that mixes its units, with exponential gates (Beck et al. 2024), resettable.
 
     x' = LayerNorm(x)      c' = silu(conv(x'))
     i, f = W_if c' + R_if h_{t-1} + b_if      z, o = W_zo x' + R_zo h_{t-1} + b_zo
@@ -6,9 +6,9 @@
     c_t = f' c_{t-1} + i' tanh(z)      n_t = f' n_{t-1} + i'      h_t = σ(o) c_t / n_t
     x'' = x + LayerNorm(h_t)      y = x'' + FF(LayerNorm(x''))
 
-W, R and the LayerNorm of h are per head, so that only the units of a head mix. c_t / n_t is a weighted mean of the
-tanh(z) so far; the stabiliser m changes no h: it keeps the exponentials in range, and n_t >= 1. A start replaces c, n,
-h and the past of the convolution by 0 and m by -1e30.
+W, R and the LayerNorm of h are per head, so only the units of a head mix. c_t / n_t is a weighted
+mean of the tanh(z) so far. The stabiliser m keeps the exponentials in range and n_t >= 1, and
+changes no h. A start replaces c, n, h and the past of the convolution by 0 and m by -1e30.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ from rlformers.cores.stack import Residual, Stack
 class Config:
     """Options of the sLSTM."""
 
-    heads: int = 4  # H
+    heads: int = 4  # number of heads, H
     conv_size: int = 4  # tokens that the input and forget gates see
-    norm: str = "layer"  # of x and x''; that of h stays
-    ffn_ratio: float = 4 / 3  # hidden width of the feed-forward part, in widths
+    norm: str = "layer"  # norm of x and x''; h always has LayerNorm
+    ffn_ratio: float = 4 / 3  # hidden units of the feed-forward part per width
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
@@ -59,7 +59,7 @@ class SLSTMState(NamedTuple):
 
 
 class SLSTM(Core[SLSTMState]):
-    """What stands on the residual path."""
+    """The layer's residual branch."""
 
     conv: DepthwiseConv
     W_if: Float[Array, "H d g"]  # g = 2 d
@@ -75,22 +75,23 @@ class SLSTM(Core[SLSTMState]):
         key_conv, *keys = jax.random.split(key, 3)
         self.conv = DepthwiseConv(width, config.conv_size, key=key_conv)
         self.W_if, self.W_zo = (lecun_normal(k, (d, 2 * width)).reshape(d, H, 2 * d).swapaxes(0, 1) for k in keys)
-        # As in the authors' code. The gradient of R is not 0 where R is.
+        # As in the authors' code. The gradient at R = 0 is not 0.
         self.R = jnp.zeros((H, d, 4 * d))
-        # Forget gates from 0.993 to 0.001 in each head; more of them are large in higher layers.
+        # Forget gates range from 0.993 to 0.001 in each head. In higher layers more of them are
+        # large.
         forget = 5.0 - 12.0 * jnp.linspace(0.0, 1.0, d) ** (0.3 + 1.3 * depth)
         self.b = jnp.zeros((H, 4 * d)).at[:, d : 2 * d].set(forget)
         self.norm = LayerNorm((H, d))
 
     def initial_state(self) -> SLSTMState:
-        """Nothing written."""
+        """An empty memory."""
         zeros = jnp.zeros_like(self.norm.scale)
         return SLSTMState(self.conv.empty(), Cell(zeros, zeros, jnp.full_like(zeros, NEVER), zeros))
 
     def scan(
         self, state: SLSTMState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[SLSTMState, Float[Array, "T D"]]:
-        """Consume a segment; the products with x are taken for all tokens at once."""
+        """Consume a segment; one product with x serves all tokens."""
         conv, us = self.conv(state.conv, xs, starts)
         by_heads = (-1, *self.norm.scale.shape)
         inputs = product(jax.nn.silu(us).reshape(by_heads), self.W_if), product(xs.reshape(by_heads), self.W_zo)

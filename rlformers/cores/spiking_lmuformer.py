@@ -1,4 +1,4 @@
-"""Spiking LMUFormer: what the parts send each other are spikes, 0 or 1 (Liu et al. 2024, the form "MS").
+"""Spiking LMUFormer, whose parts send each other spikes, 0 or 1 (Liu et al. 2024, the form "MS").
 
     LIF:   v' = v + (x - v) / τ        s = [v' >= V]        v = (1 - s) v'
     SLMU:  u = LIF(norm(W_u s + b_u))  m = Ā m + B̄ u        y = LIF(norm(W_h [LIF(norm(m)), s] + b_h))
@@ -7,10 +7,11 @@
     x' = x + norm(W_p SLMU(LIF_½(norm(x))) + b_p)
     y = x' + W_2 LIF(norm(W_1 LIF(norm(x')) + b_1)) + b_2
 
-V = 1, for LIF_½ it is ½. The derivative of s is that of a sigmoid of slope α = 4, and none flows through the reset
-1 - s. Convolutions and norms as in rlformers/cores/lmuformer.py. A start replaces membranes v, memories m and inputs
-of convolutions by 0. A difference in the last bit can flip a spike, hence `scan` is `step` over time, nothing is
-hoisted out of it, and sums do not depend on the batch: acting and learning compute the same bits for each token.
+V = 1, and ½ for LIF_½. The derivative of s is the derivative of a sigmoid of slope α = 4; none
+flows through the reset 1 - s. Convolutions and norms are as in rlformers/cores/lmuformer.py. A
+start replaces membranes v, memories m and inputs of convolutions by 0. A difference in the last bit
+can flip a spike. So `scan` is `step` over time with nothing hoisted, and sums do not depend on the
+batch: acting and learning compute the same bits for each token.
 """
 
 from dataclasses import dataclass
@@ -37,13 +38,13 @@ ALPHA = 4.0
 class Config:
     """Options of the spiking LMUFormer."""
 
-    channels: int = 8  # C; the paper has one
-    order: int = 16  # N, polynomials per channel
-    theta_min: float = 16.0  # windows in tokens, log-spaced over the channels; one channel has the longest
-    theta_max: float = 128.0
+    channels: int = 8  # number of channels, C; the paper has one
+    order: int = 16  # polynomials per channel, N
+    theta_min: float = 16.0  # shortest window in tokens; windows are log-spaced over the channels
+    theta_max: float = 128.0  # longest window in tokens; a single channel has this one
     tau: float = 2.0  # time constant of the membranes, in tokens
-    ffn_ratio: float = 4.0  # hidden width of the channel mixer, in widths
-    norm: str = "layer"  # all of them
+    ffn_ratio: float = 4.0  # hidden units of the channel mixer per width
+    norm: str = "layer"  # every norm
 
     def __post_init__(self) -> None:
         check_choices(self, norm=NORMS)
@@ -56,7 +57,7 @@ class Config:
 
 @jax.custom_jvp
 def spike(excess: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """1 where a membrane is not below its threshold."""
+    """1 where a membrane reaches its threshold, else 0."""
     return (excess >= 0).astype(excess.dtype)
 
 
@@ -72,7 +73,7 @@ def lif(
     """Leaky integrate and fire: the next membrane and the spikes."""
     v = v + (x - v) / tau
     s = spike(v - threshold)
-    # A choice by the value of s, not a product with it: no derivative flows through the reset.
+    # A choice by s, not a product with it, so that no derivative flows through the reset.
     return jnp.where(s > 0, 0, v), s
 
 
@@ -101,7 +102,7 @@ class CellState(NamedTuple):
 
 
 class SpikingLMU(eqx.Module):
-    """The cell: spikes in, spikes out."""
+    """The cell, from spikes to spikes."""
 
     W_u: Linear  # D -> C
     norm_u: Norm
@@ -149,7 +150,7 @@ class BlockState(NamedTuple):
 
 
 class Block(eqx.Module):
-    """Token mixer and channel mixer; the residual stream is not made of spikes."""
+    """Token mixer and channel mixer; the residual stream carries real numbers, not spikes."""
 
     norm_x: Norm
     cell: SpikingLMU
@@ -188,14 +189,14 @@ class Block(eqx.Module):
 
 
 class EmbeddingState(NamedTuple):
-    """The last two inputs of every convolution, oldest first, and the membranes behind the first four."""
+    """The last two inputs of every convolution, oldest first, and the membranes after the first four."""
 
     inputs: tuple[Float[Array, "2 D"], ...]
     v: tuple[Float[Array, " D"], ...]
 
 
 class Embedding(eqx.Module):
-    """Causal convolutions of spikes, the first of real numbers."""
+    """Causal convolutions: the first of real numbers, the others of spikes."""
 
     convs: tuple[Float[Array, "3 D D"], ...]  # the last is the paper's relative position embedding
     norms: tuple[Norm, ...]
@@ -263,11 +264,11 @@ class SpikingLMUFormer(Core[SpikingState]):
     def eigenvalues(
         self, state: SpikingState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of every Ā, which no input changes."""
+        """The eigenvalues of every Ā, which no input changes."""
         cells = [block.cell for block in self.blocks]
         return tuple(jnp.asarray(delay_eigenvalues(cell.order, cell.thetas), complex)[None] for cell in cells)
 
 
 def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
-    """A spiking LMUFormer; the layers are the blocks, the embedding comes once."""
+    """A spiking LMUFormer: one embedding, then `num_layers` blocks."""
     return SpikingLMUFormer(width, num_layers, config, key=key)

@@ -1,4 +1,4 @@
-"""Depth: cores of the same width on top of each other."""
+"""Stacks of cores of the same width."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ class StackState(NamedTuple):
 
 
 class Stack(Core[StackState]):
-    """Feeds the output of each layer to the next. Residual paths are the layers' own affair, as in their papers."""
+    """Feeds the output of each layer to the next. Layers add their own residual paths, as in their papers."""
 
     layers: tuple[Core, ...]
-    loops: int = eqx.field(static=True, default=1)  # passes through the same layers, each with memories of its own
+    loops: int = eqx.field(static=True, default=1)  # passes through the same layers, each with its own memories
 
     @property
     def window(self) -> int | None:
@@ -61,7 +61,7 @@ class Stack(Core[StackState]):
     def attention(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Float[Array, "H T J"], ...]:
-        """Those of all layers."""
+        """The weights of all layers."""
         return tuple(
             weights for layer, *inputs in self._inputs(state, xs, starts) for weights in layer.attention(*inputs)
         )
@@ -69,7 +69,7 @@ class Stack(Core[StackState]):
     def eigenvalues(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of all layers."""
+        """The eigenvalues of all layers."""
         return tuple(
             values for layer, *inputs in self._inputs(state, xs, starts) for values in layer.eigenvalues(*inputs)
         )
@@ -77,16 +77,16 @@ class Stack(Core[StackState]):
     def _inputs(
         self, state: StackState, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> Iterator[tuple[Core, Any, Array, Array]]:
-        """Every layer with its memory and what it is fed."""
+        """Every layer with its memory and its inputs."""
         for layer, layer_state in zip(self.layers * self.loops, state.layers, strict=True):
             yield layer, layer_state, xs, starts
             _, xs = layer.scan(layer_state, xs, starts)
 
 
 class Residual(Core[Any]):
-    """Around a core that its paper puts on a residual path: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x')).
+    """A core on a residual path, as in its paper: x' = x + core(norm(x)), y = x' + FF(norm_ffn(x')).
 
-    With `piece`, segments longer than that are taken in pieces of so many tokens (`scan_chunks`).
+    With `piece`, `scan` splits longer segments into pieces of so many tokens (`scan_chunks`).
     """
 
     norm: Norm
@@ -97,7 +97,7 @@ class Residual(Core[Any]):
 
     @property
     def window(self) -> int | None:
-        """That of the core."""
+        """The core's window."""
         return self.core.window
 
     def initial_state(self) -> Any:
@@ -120,13 +120,13 @@ class Residual(Core[Any]):
     def attention(
         self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Float[Array, "H T J"], ...]:
-        """Those of the core."""
+        """The core's weights."""
         return self.core.attention(state, self.norm(xs), starts)
 
     def eigenvalues(
         self, state: Any, xs: Float[Array, "T D"], starts: Bool[Array, " T"]
     ) -> tuple[Complex[Array, "#T N"], ...]:
-        """Those of the core."""
+        """The core's eigenvalues."""
         return self.core.eigenvalues(state, self.norm(xs), starts)
 
     def _consume(

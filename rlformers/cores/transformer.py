@@ -1,16 +1,17 @@
-"""Transformer: pre-norm, causal, every layer with a window of M tokens (Vaswani et al. 2017; Xiong et al. 2020).
+"""Transformer: pre-norm, causal, with a window of M tokens per layer (Vaswani et al. 2017; Xiong et al. 2020).
 
     c = norm_1(x)                q, k, v = W_q c + b_q, W_k c + b_k, W_v c + b_v
     s_tj = q_t·k_j / √d_h                                                            0 <= t - j <= M
     x' = x + W_o Σ_j softmax_j(s_t)_j v_j + b_o
     y = x' + FF(norm_2(x'))
 
-Tokens know where they are as `positions` says (see positions.py): keys are cached as they are and turned (rope) by
-their slot when they are read; `relative` is Transformer-XL's s_tj = ((q_t + u)·k_j + (q_t + w)·r_{t-j}) / √d_h.
-`qk_norm` divides q and k by their root mean square, per head (Henry et al. 2020); `attention_gate` multiplies each
-head by σ(W_g c) and `clipped_softmax` lets weights be 0 (Bondarenko et al. 2023): a head can do nothing.
+`positions` chooses how tokens know their positions (see positions.py). The cache holds keys
+unrotated, and rope turns them by their slot on reading. `relative` is Transformer-XL's s_tj = ((q_t
++ u)·k_j + (q_t + w)·r_{t-j}) / √d_h. `qk_norm` divides q and k by their root mean square, per head
+(Henry et al. 2020). `attention_gate` multiplies each head by σ(W_g c), and `clipped_softmax` lets
+weights be 0 (Bondarenko et al. 2023). Either lets a head do nothing.
 
-What a layer remembers of its inputs: rlformers/cores/attention_layer.py.
+rlformers/cores/attention_layer.py describes what a layer remembers.
 """
 
 from dataclasses import dataclass
@@ -47,17 +48,17 @@ POSITIONS = ("rope", "sinusoidal", "learned", "alibi", "relative", "none")
 class Config:
     """Options of the transformer."""
 
-    memory: int = 32  # M, per layer: the receptive field is L M tokens
+    memory: int = 32  # tokens that each layer remembers, M; L layers look L M tokens back
     memory_per_layer: tuple[int, ...] = ()  # M of each layer, bottom first; (): `memory` for all
-    heads: int = 4  # H
-    head_size: int = 0  # d_h; 0 means width / heads
-    positions: str = "rope"
-    max_position: int = 1024  # of positions=learned: later tokens share the last embedding
+    heads: int = 4  # number of heads, H
+    head_size: int = 0  # size of a head, d_h; 0 means width / heads
+    positions: str = "rope"  # how tokens know their positions
+    max_position: int = 1024  # embeddings for positions=learned; later tokens share the last
     norm: str = "layer"  # norm_1 and norm_2
     ffn: str = "gelu"  # kind of feed-forward part
-    ffn_ratio: float = 2.0  # hidden width of the feed-forward part, in widths
-    qk_norm: bool = False
-    attention_gate: bool = False
+    ffn_ratio: float = 2.0  # hidden units of the feed-forward part per width
+    qk_norm: bool = False  # divide q and k by their root mean square
+    attention_gate: bool = False  # multiply each head by σ(W_g c)
     clipped_softmax: float = 0.0  # γ; 0: plain softmax
     loops: int = 1  # passes through the same layers
 
@@ -65,10 +66,10 @@ class Config:
         check_choices(self, positions=POSITIONS, norm=NORMS, ffn=FEED_FORWARD)
         check_least(self, memory=1, heads=1, head_size=0, max_position=1, loops=1)
         if min(self.memory_per_layer, default=1) < 1:
-            raise UserError(f"core.memory_per_layer: need at least 1 each, got {list(self.memory_per_layer)}")
+            raise UserError(f"core.memory_per_layer: need numbers of at least 1, got {list(self.memory_per_layer)}")
         check_positive(self, "ffn_ratio")
         if not 0 <= self.clipped_softmax < 1:
-            raise UserError(f"core.clipped_softmax: need 0 to less than 1, got {self.clipped_softmax}")
+            raise UserError(f"core.clipped_softmax: need at least 0 and less than 1, got {self.clipped_softmax}")
 
 
 class Layer(AttentionLayer):
@@ -78,14 +79,14 @@ class Layer(AttentionLayer):
     W_qkv: Linear  # c -> (q, k, v), E = H d_h each
     q_norm: RMSNorm | None
     k_norm: RMSNorm | None
-    u: Float[Array, "H d"] | None  # of positions=relative, instead of biases of W_qkv
+    u: Float[Array, "H d"] | None  # for positions=relative, in place of the biases of W_qkv
     w: Float[Array, "H d"] | None
     r: SinusoidalDistances | None
     W_g: Linear | None  # c -> H
     W_o: Linear  # E -> D
     norm2: Norm
     ffn: FeedForward
-    kind: str = eqx.field(static=True)  # of positions
+    kind: str = eqx.field(static=True)  # `positions`
 
     def __init__(self, width: int, M: int, depth: int, config: Config, *, key: PRNGKeyArray):
         key_qkv, key_r, key_g, key_o, key_ffn = jax.random.split(key, 5)
@@ -93,7 +94,7 @@ class Layer(AttentionLayer):
         relative = config.positions == "relative"
 
         def branch(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
-            """So that the sum of all 2 L branches has the size of one."""
+            """Scaled so that the sum of all 2 L branches has the size of one."""
             return xavier_uniform(key, shape) / (2 * depth) ** 0.5
 
         self.norm1, self.norm2 = make_norm(config.norm, width), make_norm(config.norm, width)
@@ -112,18 +113,18 @@ class Layer(AttentionLayer):
         return (q if self.q_norm is None else self.q_norm(q)), (k if self.k_norm is None else self.k_norm(k)), v
 
     def queries(self, q: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> tuple[Array, Positions | None]:
-        """What meets the keys and what meets the distances."""
+        """The queries for the keys and those for the distances."""
         scale = q.shape[-1] ** -0.5
         if self.u is not None and self.w is not None and self.r is not None:
             return (q + self.u) * scale, Positions((q + self.w) * scale, self.r())
         return self.turn(q * scale, slots), alibi(q, self.M) if self.kind == "alibi" else None
 
     def turn(self, x: Float[Array, "*T H d"], slots: Int[np.ndarray, "*T"]) -> Float[Array, "*T H d"]:
-        """Rotary positions: those of the slots that the tokens are in."""
+        """Rotate by slots if positions are rotary."""
         return rotate(x, slots) if self.kind == "rope" else x
 
     def feed(self, x: Float[Array, "*T D"], a: Float[Array, "*T H d"]) -> Float[Array, "*T D"]:
-        """What follows the attention."""
+        """The part after the attention."""
         if self.W_g is not None:
             a = jax.nn.sigmoid(self.W_g(self.norm1(x)))[..., None] * a
         x = x + self.W_o(a.reshape(*x.shape[:-1], -1))
@@ -134,14 +135,14 @@ def make(config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core
     """A transformer.
 
     Raises:
-        UserError: Heads do not fit the width, or windows the number of layers.
+        UserError: The heads do not fit the width, or the windows do not fit the number of layers.
     """
     head_size = size_of_heads(width, config.heads, config.head_size)
     if config.positions == "rope" and head_size % 2:
-        raise UserError(f"core.head_size: rope needs an even one, got {head_size}")
+        raise UserError(f"core.head_size: need an even number with core.positions=rope, got {head_size}")
     windows = config.memory_per_layer or (config.memory,) * num_layers
     if len(windows) != num_layers:
-        raise UserError(f"core.memory_per_layer: need one for each of {num_layers} layers, got {list(windows)}")
+        raise UserError(f"core.memory_per_layer: need one number per layer ({num_layers}), got {list(windows)}")
     key_table, *keys = jax.random.split(key, num_layers + 1)
     depth = num_layers * config.loops
     layers = tuple(Layer(width, M, depth, config, key=k) for M, k in zip(windows, keys, strict=True))

@@ -379,7 +379,7 @@ def test_trains_resumes_and_evaluates(tmp_path, monkeypatch, capsys):
     command = ["train", "env=gymnasium/CartPole-v1", *SMALL, "seeds=2", "run_dir=run"]
     assert main([*command, "total_steps=64"]) == 0
     assert main(["train", "resume=run", "total_steps=128"]) == 0
-    assert "resume: gymnasium/CartPole-v1 lives on the host" in capsys.readouterr().out
+    assert "resume: gymnasium/CartPole-v1 runs on the host" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows[::2]] == [16 * u for u in range(1, 9)]
     assert max(row["ppo/first_ratio_error"] for row in rows) < 1e-4

@@ -1,4 +1,4 @@
-"""Values of observations that come before a reset, and what acting hands on."""
+"""Values of final observations before a reset, and what acting returns."""
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ def test_values_are_those_of_the_memory_of_the_episode(agent, acted):
     np.testing.assert_array_equal(rollout.truncated, np.broadcast_to(np.arange(T)[:, None] % 3 == 2, (T, B)))
     np.testing.assert_allclose(last_value, step(memory, see(T % 3), jnp.array(T % 3 == 0))[1].value, rtol=1e-5)
     for kept, last in zip(jax.tree.leaves(world.memory), jax.tree.leaves(memory), strict=True):
-        np.testing.assert_allclose(kept[0], last, rtol=1e-5)  # looking at a final observation is not remembered
+        np.testing.assert_allclose(kept[0], last, rtol=1e-5)  # the memory does not keep a final observation
     assert all(not np.any(x) for x in jax.tree.leaves(memories))  # of the first sequence: empty
 
 
@@ -100,7 +100,7 @@ def test_what_is_recorded_belongs_together(agent, acted):
 
 
 def test_nothing_is_computed_where_nothing_was_truncated(agent):
-    """A condition, not a selection: of a final observation that makes NaN nothing is seen."""
+    """A condition, not a selection: a final observation that gives NaN leaves no trace."""
     memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (B, *x.shape)), agent.core.initial_state())
     obs, bad, no = jnp.ones((B, 2)), jnp.full((B, 2), jnp.nan), jnp.zeros(B, bool)
     _, output, value = jax.jit(observe, static_argnums=6)(agent, memory, obs, no, bad, no, False)

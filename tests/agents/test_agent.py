@@ -37,7 +37,7 @@ class Sum(Core[Total]):
 
 
 def make(space, obs=OBS[0], **options):
-    # The width that is given wins over that of the options.
+    # The width argument wins over the options' width.
     model = ModelConfig(width=99, **options)
     return Agent(obs, make_policy(space), lambda _: Sum(), D, key=jax.random.key(0), model=model)
 
@@ -164,5 +164,5 @@ def test_agents_built_alike_share_a_program():
 
     assert jax.tree.structure(build(1.0)) == jax.tree.structure(build(1.0))
     first_weight(build(1.0)), first_weight(build(1.0))
-    with pytest.raises(AssertionError, match="traced"):  # other bounds are another policy
+    with pytest.raises(AssertionError, match="traced"):  # other bounds make another policy
         first_weight(build(2.0))

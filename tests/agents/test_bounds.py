@@ -1,4 +1,4 @@
-"""`bounded`: a clip whose gradient leads back."""
+"""`bounded` is a clip whose gradient leads back inside."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from rlformers.agents.bounds import bounded
 
 
 @pytest.mark.parametrize(
-    "x,value,g_positive,g_negative",  # the gradient that is left of 3 and of -3; descent moves x by -g
+    "x,value,g_positive,g_negative",  # what is left of the gradients 3 and -3; descent moves x by -g
     [
         (0.5, 0.5, 3, -3),
         (2.0, 2.0, 3, 0),  # at the upper bound only down

@@ -32,7 +32,7 @@ def affine(layer, x):
 
 
 def convolve(conv, x):
-    """3x3, stride 2, zeros around: as many cells on both sides, the odd one behind."""
+    """3x3, stride 2, zeros around: equally many cells on both sides, and the odd one at the end."""
     weight = np.asarray(conv.weight, float)
     height, wide = (-(-n // 2) for n in x.shape[:2])
     before = [max((m - 1) * 2 + 3 - n, 0) // 2 for m, n in zip((height, wide), x.shape, strict=False)]

@@ -61,7 +61,7 @@ class HandNumbers(chex.TestCase):
     @ALL_WAYS
     @parameterized.parameters(
         ([2.0, 4.0, 6.0], 1.0),
-        ([5.0, 7.0, 9.0], 1.0),  # a constant is no variance
+        ([5.0, 7.0, 9.0], 1.0),  # a constant has no variance
         ([1.0, 2.0, 3.0], 0.75),
         ([4.0, 4.0, 4.0], 0.0),
         ([-2.0, -4.0, -6.0], -3.0),

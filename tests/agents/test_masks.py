@@ -1,4 +1,4 @@
-"""Masks of actions: what is one, and that nothing but the policy sees it."""
+"""Masks of actions: which observations have one, and that only the policy sees it."""
 
 import jax
 import jax.numpy as jnp

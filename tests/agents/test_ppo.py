@@ -30,13 +30,15 @@ REWARDS = {
     "cue": lambda t, n, cue, action: cue,
     "second": lambda t, n, cue, action: t == 1,
     "action": lambda t, n, cue, action: action,
-    "cued": lambda t, n, cue, action: (t == n - 1) & (action == cue),  # in the last step, for what the cue named
+    "cued": lambda t, n, cue, action: (
+        (t == n - 1) & (action == cue)
+    ),  # pays the action that the cue named, in the last step
 }
 
 
 @struct.dataclass
 class Params:
-    """Which probe it is: one program serves all of them."""
+    """The choice of a probe; one program serves all probes."""
 
     reward: Any  # one of REWARDS, by its place
     n: Any = 1  # steps of an episode
@@ -194,7 +196,7 @@ def test_chunks_burn_in_and_refresh_keep_the_ratio():
 
 @pytest.mark.parametrize(
     "core,config,low,high",
-    [("gru", MEMORY, 0.9, 1.0), ("mlp", UNITS, 0.0, 0.7)],  # of mlp there is a program with UNITS already
+    [("gru", MEMORY, 0.9, 1.0), ("mlp", UNITS, 0.0, 0.7)],  # mlp has a program with UNITS already
     ids=["gru", "mlp"],
 )
 def test_one_step_of_memory(core, config, low, high):
@@ -227,7 +229,7 @@ class Far(Probe):
 
 
 def test_observations_reach_the_agent_as_they_are():
-    """Normalised ones would be cut off at 10."""
+    """Normalised ones would be clipped at 10."""
     config = PPOConfig(num_envs=2, num_steps=4, num_minibatches=1, update_epochs=1)
     losses = []
     for scale in (20.0, 200.0):
@@ -237,7 +239,7 @@ def test_observations_reach_the_agent_as_they_are():
 
 
 def test_other_numbers_need_no_other_program():
-    """Nor do agents that are built alike: what is static in them is equal."""
+    """Nor do agents that are built alike, because their static fields are equal."""
     config = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2, anneal_lr=False)
 
     def learner(numbers=None):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.agents.sequences import Cut, scan_chunks, sequences, trained
+from rlformers.agents.sequences import Cut, scan_sequences, sequences, trained
 
 
 def test_sequences_are_contiguous_pieces_of_time():
@@ -44,7 +44,7 @@ def test_memories_are_those_at_the_starts_of_sequences(L, burn_in):
         return jax.lax.scan(lambda total, x: (total + x, 2 * x), total, xs)
 
     xs = jnp.arange(24.0).reshape(12, 2)
-    last, memories, ys = scan_chunks(step, jnp.zeros(2), xs, cut, lambda total: total)
+    last, memories, ys = scan_sequences(step, jnp.zeros(2), xs, cut, lambda total: total)
     before = np.concatenate([np.zeros((1, 2)), np.cumsum(xs, 0)])  # the total before step t
     np.testing.assert_array_equal(memories.reshape(cut.K, 2), before[cut.times[0]])
     np.testing.assert_array_equal(last, before[-1])

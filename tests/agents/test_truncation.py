@@ -1,4 +1,4 @@
-"""Truncation and termination of a memory that matters, by hand."""
+"""Truncation and termination by hand, with a memory that matters."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class Sum(Core[Total]):
 
 
 class Summing(Agent):
-    """Values what it saw since the start as the sum of it."""
+    """Values a memory by the sum of what it saw since the start."""
 
     def step(self, memory, obs, start):
         _, output = super().step(memory, obs, start)

@@ -59,7 +59,7 @@ def episodes(data: Mapping[str, np.ndarray], env_name: str, hidden: Iterable[str
 
 
 def _split(prefix: str, fields: dict[str, np.ndarray], hidden: Iterable[str]) -> list[Episode]:
-    """Episodes that are recorded one after the other."""
+    """Episodes, recorded one after the other."""
 
     def need(key: str) -> np.ndarray:
         if key not in fields:

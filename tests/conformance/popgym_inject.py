@@ -50,8 +50,9 @@ def start_physics(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, An
 def _following(env: Any, correct: Callable[[Any], Any]) -> Any:
     """The environment, whose state is corrected after every step (rewards, ends and observations are not).
 
-    Balanced poles and pendulums multiply rounding errors by e every 13 and 5 steps: free runs part after some 350 and
-    150, in float64, too. So they take from the record what differs from theirs by the record's rounding only.
+    Balanced poles and pendulums multiply rounding errors by e every 13 and 5 steps: free runs part
+    after some 350 and 150, in float64, too. So they take from the record what differs from theirs
+    by the record's rounding only.
     """
 
     def step_env(key: Any, state: Any, action: Any, params: Any) -> tuple[Any, Any, Any, Any, dict]:
@@ -64,7 +65,7 @@ def _following(env: Any, correct: Callable[[Any], Any]) -> Any:
 
 
 def _recorded(values: dict[str, Array], recorded: Array, rounding: Array) -> dict[str, Array]:
-    """The values as recorded where they are that but for rounding."""
+    """The recorded values where they differ from these only by rounding."""
     pairs = zip(values.items(), recorded, jnp.broadcast_to(rounding, recorded.shape), strict=True)
     return {name: jnp.where(jnp.abs(own - wanted) <= error, wanted, own) for (name, own), wanted, error in pairs}
 
@@ -114,7 +115,8 @@ def start_noisy_pendulum(env: Any, params: Any, episode: Episode) -> tuple[Any, 
 
     def correct(state: Any) -> Any:
         recorded = episode.hidden["h_states"][state.time - 1].astype(jnp.float64)
-        # Half a unit of its own, and what the step makes of half a unit of either variable of the last state.
+        # Half a unit of its own, and what the step makes of half a unit of either variable of the
+        # last state.
         rounding = 2 * ULP * jnp.abs(recorded).sum() + 1e-8
         return state._replace(**_recorded({"theta": state.theta, "theta_dot": state.theta_dot}, recorded, rounding))
 
@@ -122,7 +124,7 @@ def start_noisy_pendulum(env: Any, params: Any, episode: Episode) -> tuple[Any, 
 
 
 def start_bandit(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, Any]:
-    """Arms that pay when they did."""
+    """Arms that pay when the recorded ones did."""
     first, state = env.reset_env(jax.random.key(0), params)
     env = copy.copy(env)
     env.pays = lambda key, state, action: episode.obs[state.time + 1, 0] == 1
@@ -155,14 +157,15 @@ def start_labyrinth(env: Any, params: Any, episode: Episode) -> tuple[Any, Any, 
 
 
 class Family(NamedTuple):
-    """How a family starts as an episode did.
+    """How a family starts like an episode.
 
-    `start` takes environment, params and the episode (as JAX arrays, under jit and vmap; rows beyond its end are
-    padding) to the environment with its chance events replaced, first observation and state.
+    `start` takes environment, params and the episode (as JAX arrays, under jit and vmap; rows
+    beyond its end are padding) to the environment with its chance events replaced, first
+    observation and state.
     """
 
     start: Callable[[Any, Any, Episode], tuple[Any, Any, Any]]
-    hidden: tuple[str, ...]  # what it needs of what was recorded
+    hidden: tuple[str, ...]  # what it needs from the recording
 
 
 INJECT: dict[str, Family] = {

@@ -2,10 +2,11 @@
 
     python tests/conformance/replay_popgym.py FILE.npz [--envs RepeatFirstEasy ...]
 
-FILE is laid out as popgym_episodes.py describes: episodes under random actions, of experts, or both, with the hidden
-state of their reset (`h_*`). The hidden state is injected, the actions are replayed, and observations, rewards,
-terminated and truncated must agree. The `end` of a recording that was cut is neither. By default all environments of
-the file are replayed. Exit code 1 if any does not agree or cannot be replayed, 2 if there is nothing to replay.
+FILE is laid out as popgym_episodes.py describes: episodes under random actions, of experts, or
+both, with the hidden state of their reset (`h_*`). The hidden state is injected, the actions are
+replayed, and observations, rewards, terminated and truncated must agree. The `end` of a recording
+that was cut is neither. By default all environments of the file are replayed. Exit code 1 if any
+does not agree or cannot be replayed, 2 if there is nothing to replay.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from popgym_inject import family_of
 
 from rlformers.envs.registry import make_env, names
 
-# Of float32; integers must be equal. The cost of a pendulum's torque changes its reward by at most 2.5e-6.
+# Of float32; integers must be equal. The cost of a pendulum's torque changes its reward by at most
+# 2.5e-6.
 TOLERANCE = {"obs": 1e-5, "reward": 1e-6}
 
 
@@ -96,7 +98,7 @@ def _load(file: str) -> Any:
     """The arrays of the file.
 
     Raises:
-        ValueError: it is none that has arrays of environments.
+        ValueError: it does not have arrays of environments.
     """
     try:
         data = np.load(file)
@@ -143,7 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
     for env_name in chosen:
         if env_name not in recorded:
             parser.error(f"--envs: {env_name!r} is not in the file, which has {', '.join(recorded)}")
-    # popgym's physics is float64, and a balanced pole multiplies the difference to float32 by e every few steps.
+    # popgym's physics is float64, and a balanced pole multiplies the difference to float32 by e
+    # every few steps.
     with jax.enable_x64(True):
         num_good = sum(_replay_all(env_name, data) for env_name in chosen)
     print(f"{num_good} of {len(chosen)} environments agree with popgym")

@@ -81,7 +81,8 @@ def _to_a_new_square(rng, env):
     return first_move[square]
 
 
-# Players who know what is hidden, and now and then forget: random ones do not see how these games are won, nor balance.
+# Players who know the hidden state and sometimes forget it: random ones never win these games, nor
+# balance.
 GUIDED = {
     "Battleship": lambda rng, env: _a_tile(rng, (env.board == 1) & (env.guesses == 0)),
     "MineSweeper": lambda rng, env: _a_tile(rng, env.hidden_grid == 0),

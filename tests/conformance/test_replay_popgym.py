@@ -1,4 +1,4 @@
-"""The ports of POPGym replay recorded episodes; the replay notices what is wrong and reads any file of the layout."""
+"""The ports of POPGym replay recorded episodes; the replay notices faults and reads any file of the layout."""
 
 from functools import partial
 from pathlib import Path

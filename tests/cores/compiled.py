@@ -1,4 +1,4 @@
-"""`scan` of cores and layers as one program: by itself it would compile every operation alone."""
+"""`scan` of cores and layers as one program, which jax would else compile operation by operation."""
 
 import jax
 

@@ -1,10 +1,10 @@
-"""What a program multiplies."""
+"""The products in a program."""
 
 from collections import Counter
 
 
 def products(jaxpr):
-    """How many products there are of which operands and of which precision; what is in a loop counts once."""
+    """The number of products by operand types and precision; a loop counts once."""
     found = Counter()
     for eqn in jaxpr.eqns:
         if eqn.primitive.name in ("dot_general", "conv_general_dilated"):

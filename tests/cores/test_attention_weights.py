@@ -1,4 +1,4 @@
-"""The attention weights that are shown are those that are used."""
+"""`attention` shows the weights that `scan` uses."""
 
 import jax
 import jax.numpy as jnp

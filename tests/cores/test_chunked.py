@@ -1,4 +1,4 @@
-"""Matrix memories by chunks: against the recurrence in float64, and what becomes of a NaN."""
+"""Matrix memories by chunks: against the recurrence in float64, and what a NaN does."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What the base class gives to cores, and what outside callers may do with all of them."""
+"""What the base class gives to cores, and what callers can do with every core."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def test_a_step_is_a_segment_of_one_token(start):
 
 
 def test_a_core_has_a_step_or_a_scan():
-    with pytest.raises(TypeError, match="Nothing: a core defines step or scan, or both"):
+    with pytest.raises(TypeError, match="Nothing: a core must define step or scan, or both"):
 
         class Nothing(Core):
             def initial_state(self):

@@ -84,7 +84,7 @@ def test_unknown_core_suggests_the_nearest():
 
 
 def test_unknown_option_names_the_options():
-    with pytest.raises(ValueError, match=r"core.hidden: core 'lstm' has forget_bias"):
+    with pytest.raises(ValueError, match=r"core.hidden: core 'lstm' has no such option; need one of forget_bias"):
         rlformers.make_core("lstm", 8, key=KEY, hidden=3)
     with pytest.raises(ValueError, match=r"core.hidden: core 'gru' has no options"):
         rlformers.make_core("gru", 8, key=KEY, hidden=3)
@@ -106,8 +106,8 @@ def test_unknown_option_names_the_options():
         ("transformer", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
         ("linear_attention", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
         ("deltanet", {"heads": 5}, "core.heads: width 8 is not divisible by heads=5"),
-        ("slstm", {"heads": 8}, "core.heads: need fewer, with at least 2 units each, got 8 with 1"),
-        ("mlstm", {"heads": 16}, "core.heads: need fewer, with at least 2 units each, got 16 with 1"),
+        ("slstm", {"heads": 8}, "core.heads: need at least 2 units per head, got 8 heads with 1 each"),
+        ("mlstm", {"heads": 16}, "core.heads: need at least 2 units per head, got 16 heads with 1 each"),
         ("lru", {"r_max": 0.99999999}, "core.r_max: need more than 0.001 and at most 0.999999, got 0.99999999"),
         # Types
         ("s5", {"state_size": "8"}, "core.state_size: need an int, got '8'"),
@@ -153,7 +153,7 @@ def numeric_options():
 
 @pytest.mark.parametrize(("name", "option"), numeric_options())
 def test_zero_and_less_are_refused_or_mean_something(name, option):
-    """Before anything is compiled: a core that is made can be traced."""
+    """Before anything is compiled, so a core that was made can be traced."""
     for value in (0, -1):
         try:
             core = jax.eval_shape(
@@ -200,7 +200,7 @@ def test_register_core(own_registry):
     assert registry.entries()["echo"].paper == "Ovid"
     core = rlformers.make_core("echo", 8, 2, key=KEY, loudness=3, words={"a": 1})
     assert (len(core.layers), core.loops) == (2, 3)
-    with pytest.raises(ValueError, match="core.volume: core 'echo' has loudness"):
+    with pytest.raises(ValueError, match="core.volume: core 'echo' has no such option; need one of loudness"):
         rlformers.make_core("echo", 8, key=KEY, volume=1)
     for taken in ("echo", "gru"):
         with pytest.raises(ValueError, match=f"core: '{taken}' is already registered"):
@@ -210,8 +210,8 @@ def test_register_core(own_registry):
     with pytest.raises(ValueError, match="core: 'gru' is already registered, by rlformers itself"):
         rlformers.register_core("gru", ECHO, replace=True)
     for definition, message in (
-        (SimpleNamespace(Config=EchoConfig, make=3), "TypeError: make is no function but 3"),
-        (SimpleNamespace(Config=EchoConfig(), make=make_echo), "TypeError: Config is no dataclass but EchoConfig"),
+        (SimpleNamespace(Config=EchoConfig, make=3), "TypeError: make must be a function, got 3"),
+        (SimpleNamespace(Config=EchoConfig(), make=make_echo), "TypeError: Config must be a dataclass, got EchoConfig"),
     ):
         with pytest.raises(ValueError, match=f"core: 'other' cannot be registered: {message}"):
             rlformers.register_core("other", definition)
@@ -234,8 +234,8 @@ def test_names_that_are_taken_are_pointed_out(plugins, capsys):
     assert registry.load("twice") is gru
     assert main(["list", "cores"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "core: 'mlp' from rlformers.cores.gru is ignored: it is the name of a core of rlformers",
-        "core: 'twice' from rlformers.cores.mlp is ignored: it is the name of a core from rlformers.cores.gru",
+        "core: 'mlp' from rlformers.cores.gru is ignored because a core of rlformers has that name",
+        "core: 'twice' from rlformers.cores.mlp is ignored because a core from rlformers.cores.gru has that name",
     ]
 
 
@@ -260,7 +260,7 @@ def test_a_slash_in_a_name_makes_a_family(plugins, capsys):
     assert main(["list", "cores"]) == 0
     listed = capsys.readouterr().out
     assert f"\nfamily/gru {'-':>18}" in listed
-    assert "\nFor what the cores family/... cost: rlformers list cores family\n" in listed
+    assert "\nCosts of the cores family/...: rlformers list cores family\n" in listed
     assert main(["list", "cores", "family"]) == 0
     counted = capsys.readouterr().out
     assert f"\nfamily/gru {'64':>18}" in counted and "For what" not in counted
@@ -285,11 +285,11 @@ BROKEN = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "raise SystemExit('bye')": "SystemExit: bye",
     GOOD + "del make": "AttributeError: module",
-    GOOD + "make = 3": "TypeError: make is no function but 3",
+    GOOD + "make = 3": "TypeError: make must be a function, got 3",
     GOOD
     + "def make(config, width): pass": "TypeError: make cannot be called as make(config, width, num_layers, key): too",
-    GOOD + "class Config: pass": "TypeError: Config is no dataclass but <class",
-    GOOD + "Config = Config()": "TypeError: Config is no dataclass but Config(size=3)",
+    GOOD + "class Config: pass": "TypeError: Config must be a dataclass, got <class",
+    GOOD + "Config = Config()": "TypeError: Config must be a dataclass, got Config(size=3)",
     GOOD + "Config.__annotations__['size'] = 'Nowhere'": "NameError: name 'Nowhere' is not defined",
 }
 
@@ -298,7 +298,7 @@ BROKEN = {
 def test_a_broken_plugin_is_named_in_one_line_and_harms_no_other_core(plugin, capsys, source, error):
     complaint = f"core: 'broken' cannot be loaded from '{plugin(source)}': {error}"
     assert compose(["core=gru"]).core.name == "gru"
-    # Where the plug-in's own code has failed, the traceback leads there.
+    # If the plug-in's own code failed, the traceback leads there.
     inside = not source.startswith(GOOD)
     assert main(["train", "core=broken"]) == (1 if inside else 2)
     *traceback, line = capsys.readouterr().err.splitlines()
@@ -315,7 +315,10 @@ def test_a_broken_plugin_is_named_in_one_line_and_harms_no_other_core(plugin, ca
     [
         ("def make(config, width, num_layers, key): raise RuntimeError('no GPU')", "RuntimeError: no GPU"),
         ("def make(config, width, num_layers, key): raise ValueError('odd\\nindeed')", "ValueError: odd"),
-        ("def make(config, width, num_layers, key): pass", "TypeError: make returned no rlformers.Core but NoneType"),
+        (
+            "def make(config, width, num_layers, key): pass",
+            "TypeError: make must return an rlformers.Core, got NoneType",
+        ),
     ],
 )
 def test_a_plugin_that_makes_no_core_is_named_in_one_line(plugin, capsys, source, error):
@@ -346,7 +349,7 @@ def test_options_of_a_plugin_that_cannot_be_set_are_named_in_one_line(plugin, ca
     assert main(["train", "core=broken"]) == (1 if inside else 2)
     *traceback, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"rlformers: {complaint}")
-    assert "1 / 0" in "".join(traceback) if inside else not traceback
+    assert "1 / 0" in "\n".join(traceback) if inside else not traceback, "\n".join(traceback)
 
 
 def test_a_plugin_that_fails_while_it_runs_is_listed_with_its_error(plugin, capsys):
@@ -362,5 +365,5 @@ def test_help_shows_the_notes_of_fields_over_several_lines(plugin, capsys):
     assert main(["list", "keys", "core=broken"]) == 0
     assert main(["list", "keys", "core=ffm"]) == 0
     shown = capsys.readouterr().out
-    for words in ("core.size int 3 of something", "core.max_period float 1024.0 tokens: of the slowest frequency"):
+    for words in ("core.size int 3 of something", "core.max_period float 1024.0 longest period, in tokens"):
         assert any(" ".join(line.split()).startswith(words) for line in shown.splitlines())

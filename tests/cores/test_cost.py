@@ -39,6 +39,6 @@ def test_list_cores(capsys):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gru "))
     gru = cost.measure("gru", 16, 2)
     assert line.split()[1:6] == ["32", f"{gru.parameters:,}", f"{gru.step:,}", f"{gru.segment:,}", "all"]
-    for word, message in (("width=0", "width: need at least 1, got '0'"), ("depth=2", "'depth' is none of width")):
+    for word, message in (("width=0", "width: need at least 1, got '0'"), ("depth=2", "'depth' is not one of width")):
         assert main(["list", "cores", word]) == 2
         assert message in capsys.readouterr().err

@@ -21,7 +21,8 @@ def layer(name):
     return lambda state: getattr(state.layers[0], name)
 
 
-# Options, and where in the state the linear recurrence is. A dash marks a row that is slow for its own sake.
+# Options, and where in the state the linear recurrence is. A dash marks a row that is slow for its
+# own sake.
 CORES = {
     "s5": ({"state_size": 8}, layer("h")),
     "s5-full": ({"state_size": 6, "conj_sym": False, "discretization": "bilinear"}, layer("h")),
@@ -47,7 +48,7 @@ def tokens(T):
 
 
 def dense_jacobian(core, where, state, x):
-    """Of the state's part after one step with respect to the part before, complex numbers as pairs of real ones."""
+    """The Jacobian of a part of the state over one step, with complex numbers as pairs of real ones."""
     part = where(state)
     is_complex = jnp.iscomplexobj(part)
 

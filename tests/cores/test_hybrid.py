@@ -1,4 +1,4 @@
-"""Stacks of several cores: what they are made of, and how their options are given and refused."""
+"""Stacks of several cores: their layers, and which options they accept and refuse."""
 
 import jax
 import numpy as np
@@ -49,13 +49,16 @@ def test_an_experiment_sets_what_the_command_line_leaves(tmp_path):
     ("words", "message"),
     [
         (["core.layers=[]"], "core.layers: need at least one core, got []"),
-        (["core.layers=[gru,stack]"], "core.layers: a stack is made of other cores, got 'stack'"),
+        (["core.layers=[gru,stack]"], "core.layers: a stack cannot contain 'stack'"),
         (["core.layers=[gruu]"], "core.layers: 'gruu' is none of mlp, gru, "),
         (["core.layers=gru"], "core.layers: need a list [...] of strings, got 'gru'"),
         (["core.options=3"], "core.options: need core.options.NAME=..., got '3'"),
         (["core.options.mamba=3"], "core.options.mamba: need key=value pairs, got 3"),
         (["core.options.gru.a=3"], "core.options.gru: need one of core.layers: mamba, transformer"),
-        (["core.options.mamba.expansion=3"], "core.options.mamba.expansion: core 'mamba' has state_size, expand"),
+        (
+            ["core.options.mamba.expansion=3"],
+            "core.options.mamba.expansion: core 'mamba' has no such option; need one of state_size, expand",
+        ),
         (["core.options.mamba.expand=x"], "core.options.mamba.expand: need an int, got 'x'"),
         (["core.options.mamba.expand=0"], "core.options.mamba.expand: need at least 1, got 0"),
         (["core.layers=[lmu]", "core.options.lmu.learn_theta=true"], "core.options.lmu.learn_theta: core.options.lmu."),

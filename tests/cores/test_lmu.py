@@ -86,7 +86,7 @@ def test_initial_parameters_of_the_recurrent_cells():
         ({"channels": -1}, "core.channels: need at least 0, got -1"),
         ({"theta_min": 0.5}, "core.theta_min: need 1 <= theta_min <= theta_max, got 0.5"),
         ({"theta_min": 200.0}, "core.theta_min: need 1 <= theta_min <= theta_max, got 200.0"),
-        ({"cell": "voelker", "channels": 2}, "core.channels: core.cell=voelker has 1, got 2"),
+        ({"cell": "voelker", "channels": 2}, "core.channels: need 1 with core.cell=voelker, got 2"),
         ({"learn_theta": True}, "core.learn_theta: core.cell=parallel has constant windows"),
     ],
 )

@@ -68,7 +68,8 @@ def test_block():
     xs = jax.random.normal(jax.random.key(2), (T, D))
     _, ys = scan(block, block.initial_state(), xs, jnp.asarray(STARTS))
     double = jax.tree.map(lambda a: np.asarray(a, np.float64), block)
-    # The 1e-6 of the published cell, which shrinks with exp(m) in ours and is absent here, costs up to 1e-5.
+    # The 1e-6 of the published cell, which shrinks with exp(m) in ours and is absent here, costs up
+    # to 1e-5.
     np.testing.assert_allclose(ys, naive(double, np.asarray(xs, np.float64)), atol=5e-5)
 
 
@@ -92,7 +93,7 @@ def test_a_memory_of_one_token_is_steep():
     """Why test_laws.py grants 1e-4 where every token starts: around q·k = 0 the normed read jumps from -v to v."""
     v = np.random.default_rng(0).normal(size=16)
     plain = SimpleNamespace(scale=1.0, bias=0.0)
-    qk = np.linspace(-2, 2, 4001)  # of starts alone: h = v q·k / max(|q·k|, exp(-i)), here i = 0
+    qk = np.linspace(-2, 2, 4001)  # with starts alone: h = v q·k / max(|q·k|, exp(-i)), here i = 0
     q, ones, zeros = jnp.asarray(qk[:, None, None], "f"), jnp.ones((4001, 1, 1)), jnp.zeros((4001, 1))
     empty = Memory(jnp.zeros((1, 1, 16)), jnp.zeros((1, 1)), jnp.full(1, NEVER))
     _, hs = mlstm_scan(q, ones, ones * v.astype("f"), zeros, zeros, jnp.ones(4001, bool), empty, chunk=1)

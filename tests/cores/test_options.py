@@ -15,7 +15,7 @@ from rlformers.cores.mlp import MLP
 from rlformers.cores.stack import Residual
 
 CONFIGS = {name: registry.load(name).Config for name in registry.built_in()}
-# What a thing is called, and what it is not.
+# The name of an option, and the names that it must not have.
 NAMES = {
     "ffn_ratio": "ff_mult ffn_mult ffn_size mlp_ratio hidden_ratio feed_forward",
     "expand": "expansion expand_ratio inner_ratio",
@@ -54,7 +54,7 @@ WITH_NORM = [name for name, schema in CONFIGS.items() if "norm" in get_type_hint
 
 @pytest.mark.parametrize("name", WITH_NORM)
 def test_norm_is_layer_or_rms_or_none(name):
-    """Every core that has layers on a residual path has the option, and does as it says."""
+    """Every core with layers on a residual path has the option and obeys it."""
     options = {"positions": "none"} if name == "transformer" else {}
     with pytest.raises(ValueError, match="core.norm: 'rmsnorm' is none of layer, rms, none"):
         CONFIGS[name](norm="rmsnorm")

@@ -1,4 +1,4 @@
-"""Products in three precisions: what is rounded, what jax makes of them, and which ones every core and agent makes."""
+"""Products in three precisions: rounding, jax transformations, and the products of every core and agent."""
 
 import functools
 
@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from law_cases import CORES
 from products_of import products
-from test_laws import CORES
 
 from rlformers.config.compose import compose
 from rlformers.cores.products import PRECISIONS, conv, einsum, matmul, precision, rounded, transition
@@ -17,8 +17,8 @@ from rlformers.experiment.program.build import build
 BFLOAT16 = ("bfloat16xbfloat16", "DEFAULT", "float32")
 FLOAT32 = ("float32xfloat32", "HIGHEST", "float32")
 KINDS = {"bfloat16": BFLOAT16, "float32": FLOAT32, "tfloat32": ("float32xfloat32", "HIGH", "float32")}
-# exp of the matrices of learned windows, which jax takes in full precision whatever is in force: they are constants of
-# a segment, and what they lose would grow with every token.
+# exp of the matrices of learned windows, which jax takes in full precision whatever is in force:
+# they are constants of a segment, and what they lose would grow with every token.
 EXACT = {"lmu-keras": FLOAT32}
 
 
@@ -79,7 +79,7 @@ def test_what_is_rounded(name):
 
 
 def test_one_function_in_two_precisions():
-    """The cache of `jax.jit` knows which is in force."""
+    """The cache of `jax.jit` knows the precision."""
     core = make_core("gru", 8, 1, key=jax.random.key(0))
     scan = jax.jit(lambda core, xs: core.scan(core.initial_state(), xs, jnp.zeros(5, bool))[1])
     ys = {}
@@ -177,7 +177,7 @@ def test_products_of_cores(row, compute_dtype):
 
 @pytest.mark.parametrize("compute_dtype", PRECISIONS)
 def test_products_of_an_update(compute_dtype):
-    """Encoder of images, core, heads, loss: all that an experiment multiplies, in its precision."""
+    """All products of an experiment (image encoder, core, heads, loss) are in its precision."""
     small = ["ppo.num_envs=2", "ppo.num_steps=4", "ppo.num_minibatches=1", "model.width=8", "total_steps=8"]
     config = compose(["env=gymnax/Breakout-MinAtar", "core=gru", f"model.compute_dtype={compute_dtype}", *small])
     learner = build(config).learner

@@ -65,7 +65,7 @@ def test_equals_the_paper():
     for starts in (STARTS, np.zeros(T, bool)):
         state, ys = run(core, xs, jnp.asarray(starts))
         expected, c, n = naive(core, xs, starts)
-        np.testing.assert_allclose(ys, expected, atol=1e-4)  # the LayerNorm of 4 units magnifies rounding
+        np.testing.assert_allclose(ys, expected, atol=1e-4)  # a LayerNorm of 4 units magnifies rounding
         scale = np.exp(state.cell.m)
         np.testing.assert_allclose((state.cell.c * scale).ravel(), c, rtol=1e-4, atol=1e-5 * np.abs(c).max())
         np.testing.assert_allclose((state.cell.n * scale).ravel(), n, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What is particular to spikes: they are equal or they are not; and the whole network against a loop in float64."""
+"""What is particular to spikes: they are equal or not. Also the whole network against a loop in float64."""
 
 from contextlib import nullcontext
 

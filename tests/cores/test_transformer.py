@@ -193,12 +193,12 @@ def test_windows_from_the_command_line():
         ({"ffn": "relu"}, "core.ffn: 'relu' is none of gelu, swiglu, geglu"),
         ({"memory": 0}, "core.memory: need at least 1, got 0"),
         ({"loops": 0}, "core.loops: need at least 1, got 0"),
-        ({"memory_per_layer": (4, 0)}, r"core.memory_per_layer: need at least 1 each, got \[4, 0\]"),
-        ({"memory_per_layer": (4, 5)}, r"core.memory_per_layer: need one for each of 1 layers, got \[4, 5\]"),
+        ({"memory_per_layer": (4, 0)}, r"core.memory_per_layer: need numbers of at least 1, got \[4, 0\]"),
+        ({"memory_per_layer": (4, 5)}, r"core.memory_per_layer: need one number per layer \(1\), got \[4, 5\]"),
         ({"ffn_ratio": 0.0}, "core.ffn_ratio: need a positive number, got 0.0"),
-        ({"clipped_softmax": 1.0}, "core.clipped_softmax: need 0 to less than 1, got 1.0"),
+        ({"clipped_softmax": 1.0}, "core.clipped_softmax: need at least 0 and less than 1, got 1.0"),
         ({"heads": 3}, "core.heads: width 8 is not divisible by heads=3"),
-        ({"head_size": 3}, "core.head_size: rope needs an even one, got 3"),
+        ({"head_size": 3}, "core.head_size: need an even number with core.positions=rope, got 3"),
     ],
 )
 def test_bad_options(options, message):

@@ -59,7 +59,7 @@ def add_evaluations(run, every, values):
 
 
 def fake_evaluation(run, name, returns, *, step=100, greedy=False, **env_kwargs):
-    """Trials of which all have the same returns [K] of their attempts, but for what sets the tasks apart."""
+    """Trials with the same returns [K] of their attempts, except for an offset per task."""
     tasks = [[float(task)] for task in range(4)] * 2
     trials = [[value + task[0] for value in returns] for task in tasks]
     whole = {"mean": 1.25, "iqm": 1.375, "ci95": [1.0625, 1.5], "task_ci95": [1.125, 1.4375], "per_seed": [None] * 2}

@@ -37,7 +37,7 @@ def test_speed_is_told_for_each_combination(tmp_path, monkeypatch, capsys):
         (["ppo.lr=fast"], "ppo.lr: need a float"),
         (["ppo.num_envs=6"], "ppo.num_envs: 6 environments"),
         (["--json"], "benchmark: --json needs a FILE"),
-        (["--json", "nowhere/speed.json"], "benchmark: --json nowhere/speed.json: nowhere is no directory"),
+        (["--json", "nowhere/speed.json"], "benchmark: --json nowhere/speed.json: there is no directory nowhere"),
     ],
 )
 def test_bad_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):

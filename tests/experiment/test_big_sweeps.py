@@ -1,4 +1,4 @@
-"""Sweeps of hundreds of runs: what is alike is read, checked and written once."""
+"""Sweeps of hundreds of runs read, check and write equal things once."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from rlformers.experiment.sweeps.record import Sweep, find, same
 
 @pytest.fixture
 def counted(tmp_path, monkeypatch):
-    """How often things are done that take time, for runs that train nothing."""
+    """How often slow things happen in a sweep of runs that train nothing."""
     counts = dict.fromkeys(("files", "nodes", "checks", "records", "trained"), 0)
 
     def count(what, function):
@@ -45,7 +45,7 @@ def counted(tmp_path, monkeypatch):
 def test_runs_that_look_alike_share_what_is_read_and_checked(words, runs, cores, checks, counted):
     main(["train", "--multirun", "experiment=tmaze", *words, "run_dir=sweep"])
     assert counted == {"files": cores, "nodes": cores, "checks": checks, "records": 1, "trained": runs}
-    # A status is a line, not the whole record anew.
+    # A status appends a line and does not rewrite the whole record.
     lines = Path("sweep/statuses.jsonl").read_text().splitlines()
     assert len(lines) == 2 * runs and max(map(len, lines)) < 100
     assert [run["status"] for run in Sweep(Path("sweep")).runs] == ["finished"] * runs

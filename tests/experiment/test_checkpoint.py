@@ -165,7 +165,7 @@ def test_files_that_came_or_went_are_named(what, copied):
         (lambda p: p | {"half": jnp.zeros(5)}, "['half'] is bfloat16[5] where float32[5] is needed"),
         (lambda p: p | {"none": jnp.zeros((3, 0))}, "['none'] is float32[2, 0] where float32[3, 0] is needed"),
         (lambda p: p | {"new": jnp.zeros(1)}, "['new'] is missing"),
-        (lambda p: {name: leaf for name, leaf in p.items() if name != "one"}, "['one'] is not known here"),
+        (lambda p: {name: leaf for name, leaf in p.items() if name != "one"}, "['one'] is not expected"),
         (lambda p: {"weights": p["weights"]}, "(and 7 more)"),
     ],
 )
@@ -183,7 +183,7 @@ def test_keys_of_another_generator_are_refused(saved):
 
 
 def rewrite_meta(folder, text):
-    """As by somebody who knows what sums are for."""
+    """Edited by somebody who also edits the sums."""
     meta, sums = folder / "meta.json", folder / "SHA256SUMS"
     meta.write_text(text)
     lines = sums.read_text().splitlines()
@@ -197,7 +197,7 @@ def rewrite_meta(folder, text):
         ('{"schema": 0}', f" has schema 0; this version reads {SCHEMA}$"),
         ("{}", f" has schema None; this version reads {SCHEMA}$"),
         ("[1]", f" has schema None; this version reads {SCHEMA}$"),
-        ("{", "/meta.json is no JSON "),
+        ("{", "/meta.json is not JSON "),
         (json.dumps({"schema": SCHEMA}), "/meta.json has no leaves$"),
     ],
 )
@@ -216,9 +216,9 @@ def test_a_meta_json_that_lacks_what_a_run_needs_is_named(copied, tmp_path):
     meta = json.loads((copied / "9" / "meta.json").read_text())
     needed = {"config": to_dict(compose([])), "metrics_bytes": 0, "episodes": {}, "wall_seconds": 0, "loop_seconds": 0}
     rewrite_meta(copied / "9", json.dumps(meta | needed))
-    checkpoint = latest(tmp_path, compose([]))  # without versions, nothing is said about them
+    checkpoint = latest(tmp_path, compose([]))  # without versions there is no line about them
     assert checkpoint is not None and checkpoint.update == 9
-    # What is older and has neither score nor pin is not in the way.
+    # An older checkpoint without score and pin gives way.
     for update in (5, 9):
         rewrite_meta(copied / str(update), json.dumps({"schema": SCHEMA, "leaves": meta["leaves"]}))
     store = CheckpointStore(copied, keep=1, resumed=checkpoint)
@@ -237,7 +237,7 @@ def test_the_newest_the_best_and_the_pinned_are_kept(tmp_path):
     assert saved_updates(tmp_path / "checkpoints") == [2, 4, 6, 7]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "4", "6", "7"]
 
-    # Another process goes on after 6: what it knows of the others it reads, and 7 gives way.
+    # Another process goes on after 6. It reads what it knows about the others, and 7 gives way.
     resumed = list(good_checkpoints(tmp_path / "checkpoints"))[1]
     (tmp_path / "checkpoints" / ".unfinished" / "7").mkdir(parents=True)
     (tmp_path / "checkpoints" / ".trash" / "3").mkdir(parents=True)

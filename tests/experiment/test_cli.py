@@ -73,7 +73,9 @@ def test_resume_says_where_and_run_dir_cannot_say_otherwise(tmp_path, capsys):
     for other in (tmp_path / "other", "null"):
         assert main(["train", f"resume={run_dir}", f"run_dir={other}"]) == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"rlformers: run_dir: resume={run_dir} names the directory") and error.count("\n") == 1
+        assert (
+            error.startswith(f"rlformers: run_dir: need the directory of resume={run_dir}, ") and error.count("\n") == 1
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -151,12 +153,12 @@ def test_list_keys_says_what_every_key_means(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 20 and all(line.startswith("  ppo.") for line in lines)
     assert main(["list", "keys", "core=s5"]) == 0
-    assert "core.state_size " in (options := capsys.readouterr().out) and "P, of which conj_sym stores half" in options
+    assert "core.state_size " in (options := capsys.readouterr().out) and "complex numbers in the state, P" in options
     assert main(["list", "cores", "s5"]) == 0
     assert options in capsys.readouterr().out
     assert main(["list", "keys", "core=s6"]) == main(["list", "keys", "pqo"]) == 2
     core, key = capsys.readouterr().err.splitlines()
-    assert "core: 's6' is none of" in core and "no key begins with 'pqo'; they begin with checkpoint" in key
+    assert "core: 's6' is none of" in core and "no key begins with 'pqo'; keys begin with checkpoint" in key
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -179,7 +181,10 @@ def test_every_command_has_help_without_heavy_work(command, capsys):
         ("train core=gru --multi", "train: there is no option --multi; did you mean --multirun?"),  # no abbreviations
         ("train --mutlirun", "train: there is no option --mutlirun; did you mean --multirun?"),
         ("train --nwe", "train: there is no option --nwe; did you mean --new?"),
-        ("train --new", "--new: applies to --multirun only; a single run starts anew unless run_dir= says where"),
+        (
+            "train --new",
+            "--new: works with --multirun only; a single run starts anew unless run_dir= names an existing run",
+        ),
         ("evaluate x --episodes 3", "evaluate: there is no option --episodes; write episodes=3"),
         ("play x --fps=3", "play: there is no option --fps; write fps=3"),
         ("report x --force", "report: there is no option --force; options are --help, --out"),
@@ -234,7 +239,7 @@ def test_a_run_directory_may_have_an_equals_sign(tmp_path, monkeypatch, capsys):
     (run_dir / "config.yaml").write_text("core: {name: gru}\n")
     for words in (["lr=1"], ["./lr=1", "episodes=3"], [str(run_dir)]):
         assert main(["evaluate", *words]) == 2
-        assert capsys.readouterr().err.startswith("rlformers: checkpoint: none in ")
+        assert capsys.readouterr().err.startswith("rlformers: checkpoint: there is none in ")
 
 
 def test_a_dry_run_prints_the_configuration_after_all_checks(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
-"""From overrides to a checked config: what is accepted, what is refused and how, and the way back from a file."""
+"""From overrides to a checked config: accepted and refused values, messages, and the way back from a file."""
 
+import json
 import re
 import typing
 from typing import Any
@@ -36,10 +37,25 @@ def test_the_command_line_wins_over_the_experiment():
 
 def test_values_written_before_there_was_a_key_get_its_default():
     values = to_dict(compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"]))
-    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"], values["wrap"]["truncation"]
+    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"], values["wrap"]["delay"]
     assert from_dict(values) == compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"])
     with pytest.raises(ValueError, match="ppo.gone"):
         from_dict(values | {"ppo": {"gone": 1}})
+
+
+def test_runs_of_before_go_on_as_they_were(tmp_path):
+    """Truncations bootstrapped by default, everywhere; `null`, the environment's own, came later."""
+    env = "env=popgym/MultiarmedBanditEasy"
+    assert compose([env]).wrap.truncation is None
+    values = to_dict(compose([env]))
+    assert from_dict(values).wrap.truncation is None
+    saved = values | {"wrap": values["wrap"] | {"truncation": "bootstraps"}}
+    assert from_dict(saved).wrap.truncation == "bootstraps"
+    for older in ({key: value for key, value in values.items() if key != "wrap"}, values | {"wrap": {"noise": 0.0}}):
+        assert from_dict(older).wrap.truncation == "bootstraps"
+        (tmp_path / "config.yaml").write_text(json.dumps(older))
+        assert compose([f"config={tmp_path}"]).wrap.truncation == "bootstraps"
+    assert compose([f"config={tmp_path}", "wrap.truncation=null"]).wrap.truncation is None
 
 
 NAMES = list(experiments())
@@ -114,8 +130,8 @@ BAD = [
     ("env_params=3", "env_params: need env_params.NAME=..., got '3'"),
     ("ppo", "'ppo': need key=value"),
     ("", "'': need key=value"),
-    ("env=a=b", "'env=a=b': need key=value; put a value with special characters into quotes"),
-    ("~ppo.lr", "~ppo.lr: keys cannot be removed"),
+    ("env=a=b", "'env=a=b': need key=value; put a value with special characters in quotes"),
+    ("~ppo.lr", "~ppo.lr: this key cannot be removed"),
     ("+ppo.lr=1", "+ppo.lr: the key exists; write ppo.lr="),
     ("core=s5,gru", "core: 's5,gru' is a sweep; add --multirun"),
     ("core@model=s5", "core@model: packages cannot be changed"),
@@ -142,7 +158,7 @@ def test_bad_overrides_are_one_line_that_names_the_key(override, message):
         ("core: {name: nope}\n", ["core", "nope"]),
         ("env: a\n", ["core"]),
         ("- 1\n", ["config.yaml: need the keys of an experiment with their values, got [1]"]),
-        ("3\n", ["config.yaml: no config of an experiment"]),
+        ("3\n", ["config.yaml: not the config of an experiment"]),
         ("core: gru\n", ["config.yaml: core: need ", "such as {name: gru}, got 'gru'"]),
         ("core:\n", ["config.yaml: core: need ", "got None"]),
         ("core: [1]\n", ["config.yaml: core: need ", "got [1]"]),
@@ -202,7 +218,7 @@ def test_names_of_other_libraries_point_to_keys_that_exist(name, target):
         ("project=1", "'wandb.project'"),
         ("device=cuda", "JAX_PLATFORMS=cpu|cuda"),
         ("gpu=0", "CUDA_VISIBLE_DEVICES=0"),
-        ("algo=ppo", "there is one, PPO"),
+        ("algo=ppo", "the only algorithm is PPO"),
     ],
 )
 def test_names_of_other_libraries_get_a_hint(word, hint):
@@ -289,5 +305,5 @@ def test_changes_of_a_configuration_leave_it_alone():
     changed = change(config, ["env_kwargs.a.c=2", "core.state_size=8"])
     assert changed.env_kwargs == {"a": {"b": 1, "c": 2}} and changed.core.options["state_size"] == 8
     assert config == compose(["env_kwargs.a.b=1", "core=s5"])
-    with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep; quote it"):
+    with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep, need one value; quote it"):
         change(config, ["ppo.lr=1,2"])

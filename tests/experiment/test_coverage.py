@@ -46,7 +46,7 @@ def test_few_seeds_have_a_range_that_is_called_one(num_seeds):
     assert spread_in_words(one) == f"range of {num_seeds} seeds [{min(one):.3f}, {max(one):.3f}]"
     assert aggregate(list(returns.T)).interval is None
     legend = legend_of(LEARNING, [mean_curve(np.arange(20), returns)])
-    assert "single seeds" in legend and "interval" not in legend
+    assert "single seeds" in legend and "95 % interval" not in legend
 
 
 @pytest.mark.parametrize("num_tasks", [2, 3, 5, 8, 19])

@@ -43,8 +43,8 @@ def test_what_has_an_axis_of_environments_is_divided():
     "num_envs,host,chosen,reason",
     [
         (8, False, 4, None),
-        (6, False, 1, "ppo.num_envs=6 is no multiple of 4"),
-        (8, True, 1, "popgym/RepeatPreviousEasy lives on the host"),
+        (6, False, 1, "ppo.num_envs=6 is not a multiple of 4"),
+        (8, True, 1, "popgym/RepeatPreviousEasy runs on the host"),
     ],
 )
 def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reason, monkeypatch):
@@ -59,7 +59,7 @@ def test_one_device_is_used_where_not_all_can_share(num_envs, host, chosen, reas
 
 
 def resume_for(run_dir: Path, last: int, monkeypatch) -> int:
-    """Go on with a run in this process until after an update."""
+    """Continue a run in this process until after an update."""
     after = Member.after
 
     def after_and_stop(self, update, *rest):
@@ -85,13 +85,13 @@ def test_from_one_device_to_two_and_back(tmp_path, monkeypatch, capsys):
     command = [sys.executable, str(Path(__file__).with_name("two_devices.py")), "7", f"resume={moved}"]
     two = subprocess.run(command, capture_output=True, text=True)
     assert two.returncode == 75, two.stderr
-    assert "going on after 192 steps\nresume: from 1 to 2 devices: last digits may differ\n" in two.stdout
+    assert "continuing after 192 steps\nresume: from 1 to 2 devices: last digits may differ\n" in two.stdout
     assert len(set(json.loads((moved / "summary.json").read_text())["devices"])) == 2
     assert saved_updates(moved / "checkpoints")[-1] == 7
 
     capsys.readouterr()
     assert resume_for(moved, 10, monkeypatch) == 75
-    assert "going on after 336 steps\nresume: from 2 to 1 devices" in capsys.readouterr().out
+    assert "continuing after 336 steps\nresume: from 2 to 1 devices" in capsys.readouterr().out
     assert len(json.loads((moved / "summary.json").read_text())["devices"]) == 1
     expected, found = read_rows(whole / "metrics.jsonl")[: 2 * 10], read_rows(moved / "metrics.jsonl")
     assert len(found) == len(expected)

@@ -1,4 +1,4 @@
-"""The last tenth of a run, of which its final return is: also if it has been extended, and resumed at any update."""
+"""The final return covers the last tenth of a run, also if the run was extended, or resumed at any update."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One seed of several meets what is no number: it ends alone, is listed, and can be trained again."""
+"""One seed of several meets a NaN: it ends alone, is listed, and can be trained again."""
 
 import json
 import shutil
@@ -40,11 +40,11 @@ class State(NamedTuple):
 
 @struct.dataclass
 class Params:
-    risk: Any = 0.015  # of a reward that is no number, per episode
+    risk: Any = 0.015  # probability of a NaN reward, per episode
 
 
 class Fragile(Environment):
-    """Episodes of four steps; a few end with a reward that is no number, until the code is mended."""
+    """Episodes of four steps. A few end with a NaN reward until the code is mended."""
 
     never_truncates = True
 
@@ -54,7 +54,7 @@ class Fragile(Environment):
     def step_env(self, key, state, action, params):
         state = State(state.time + 1, state.luck)
         reward = jnp.where(action == 1, 1.0, 0.0) + 0.1 * jax.random.uniform(key)
-        # Mended it is the same program but for a constant, which no reward can be told from.
+        # The mended program differs only by a constant that does not show in the rewards.
         reward += jnp.where((state.luck < params.risk) & (state.time == 4), 1e-30 if MENDED[0] else jnp.nan, 0.0)
         return jnp.full(2, state.time / 4.0), state, reward, state.time >= 4, {}
 
@@ -238,9 +238,8 @@ def test_all_seeds_failed_is_a_failed_run(runs, tmp_path, capsys):
 def test_who_looks_at_a_failed_seed_is_told(runs, capsys):
     summary, _, folder = runs
     first = summary["failed"][0]
-    note = (
-        f"seed {first['seed']} failed (reward is not finite in update {first['update']}): its agent is that before it"
-    )
+    what = f"reward is not finite in update {first['update']}"
+    note = f"seed {first['seed']} failed ({what}): using the agent before the failure"
     assert main(["evaluate", str(folder / "failed"), "episodes=2", "name=told", "env_params.risk=0"]) == 0
     assert note in capsys.readouterr().err
     assert main(["play", str(folder / "failed"), f"agent={first['seed']}", "max_steps=3", "env_params.risk=0"]) == 0

@@ -1,4 +1,4 @@
-"""Machines that lack what others have: file locks, fcntl, a home, a cache that can be written."""
+"""Machines without file locks, fcntl, a home directory or a writable cache."""
 
 import errno
 import importlib
@@ -29,7 +29,7 @@ def test_a_file_system_without_locks_is_told_once(number, tmp_path, monkeypatch,
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(file_lock.fcntl, "flock", lacking)
-    with locked(tmp_path), locked(tmp_path):  # nothing keeps the second one out
+    with locked(tmp_path), locked(tmp_path):  # nothing stops the second one
         assert not is_locked(tmp_path / ".lock")
     line = f"the file system of {tmp_path} has no file locks ({os.strerror(number)}): nothing keeps a second process "
     assert capsys.readouterr().out.startswith(line + "from the same run directory\n")
@@ -138,7 +138,7 @@ def test_a_container_without_a_user_locks_or_cache(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     out = result.stdout
     assert out.count("has no file locks") == 1 and "compiled programs are not kept (no home directory)" in out
-    assert "going on without" not in out and "a group has at most 128 characters; it is cut to ggg" in out
+    assert "continuing without" not in out and "a group has at most 128 characters; it is cut to ggg" in out
     run_dir = tmp_path / "lr=0.1,k=2"
     assert f"{run_dir} is finished" in out and "Tracked(mode='offline', rows=8, added=0)" in out
     assert json.loads((run_dir / "summary.json").read_text())["completed"]

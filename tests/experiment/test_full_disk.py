@@ -1,4 +1,4 @@
-"""A disk that is full when the last state is saved: the run is not finished, and says so in one line."""
+"""The disk is full when the last state is saved: the run is not finished, and says so in one line."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def test_a_run_whose_last_state_was_not_saved_is_not_finished(tmp_path, monkeypa
     assert captured.err == f"rlformers: {complaint}\n" and captured.out.count(complaint) == 1
     summary = json.loads((run_dir / "summary.json").read_text())
     assert not summary["completed"] and summary["total_steps"] == 64 and summary["save_failure"] == complaint
-    # Once there is room, the same command makes it good.
+    # Once there is room, the same command finishes the run.
     assert main(command) == 0
     assert "is finished" not in capsys.readouterr().out
     assert saved_updates(run_dir / "checkpoints") == [4]

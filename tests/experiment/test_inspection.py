@@ -1,4 +1,4 @@
-"""`play` and `inspect`: every step is shown as it was, and what is said about the memory is true of the agent."""
+"""`play` and `inspect` show every step as it was and describe the agent's memory correctly."""
 
 import json
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ WORDS += ["total_steps=64", "wandb.mode=disabled", "checkpoint.every=0"]
 
 
 def make_both(config, width, num_layers, key):
-    """A core that has everything that can be looked at: a recurrence, then attention."""
+    """A core with everything that `inspect` shows: a recurrence, then attention."""
     below = s5.S5(width, s5.Config(state_size=4), key=key)
     return Stack((below, transformer.Layer(width, 5, 1, transformer.Config(heads=2), key=key)))
 
@@ -139,7 +139,7 @@ def inspected(run, tmp_path_factory):
 def test_inspection_is_written_and_nothing_is_overwritten(run, inspected, capsys):
     out, lines, arrays = inspected
     assert lines[0] == "test/both on meta/DarkRoom, training seed 4, after 64 steps"
-    assert lines[1] == "12 steps, memory starts at step 1, 10"
+    assert lines[1] == "12 steps, the memory starts at step 1, 10"
     assert any(line.startswith("recurrence of layer 1") for line in lines)
     assert any(line.startswith("attention of layer 1") for line in lines)
     kinds = ("influence", "horizon", "attention", "spectrum", "state")
@@ -188,13 +188,13 @@ def test_inspection_is_of_this_agent(run, inspected):
         (["play", "{run}", "--gif"], "play: --gif needs a FILE"),
         (["play", "{run}", "--gif", "fps=3"], "play: --gif needs a FILE"),
         (["play", "{run}", "--gif", "a.png"], "--gif: need a file name that ends with .gif, got 'a.png'"),
-        (["play", "{run}", "--gif", "nowhere/a.gif"], "--gif: no directory nowhere"),
-        (["play", "{run}", "agent=7"], "agent: 7 is none of the training seeds 3, 4"),
+        (["play", "{run}", "--gif", "nowhere/a.gif"], "--gif: there is no directory nowhere"),
+        (["play", "{run}", "agent=7"], "agent: 7 is not one of the training seeds 3, 4"),
         (["play", "{run}", "fps=0"], "fps: need more than 0, at most 50, got 0.0"),
         (["play", "{run}", "max_steps=0"], "max_steps: need at least 1, got 0"),
         (["play", "{run}", "fsp=3"], "fsp: unknown key; did you mean 'fps'?"),
         (["inspect", "{run}", "episodes=0"], "episodes: need at least 1, got 0"),
-        (["inspect", "{run}", "checkpoint=17"], "checkpoint: '17' is none of last, best, 2"),
+        (["inspect", "{run}", "checkpoint=17"], "checkpoint: '17' is not one of last, best, 2"),
         (["inspect", "{run}", "env=popgym/RepeatPreviousEasy"], "has other observations than the agent was trained on"),
     ],
 )
@@ -240,7 +240,7 @@ def test_influence_of_a_linear_memory_is_known():
 
 @pytest.mark.parametrize("kind", ["vector", "image"])
 def test_influence_ends_with_the_window(kind):
-    """Frames are all that matters; images are no real numbers, so the encoder's output stands for them."""
+    """Only frames matter. Images are not real numbers, so the encoder's output stands for them."""
     T, frames = 12, 3
     shape, dtype = ((4,), jnp.float32) if kind == "vector" else ((4, 4, 1), jnp.uint8)
     obs = (10 * jax.random.uniform(jax.random.key(0), (T, *shape))).astype(dtype)

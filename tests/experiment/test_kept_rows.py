@@ -1,4 +1,4 @@
-"""Rows are never lost: a run without its checkpoints is finished, refused, or begins beside what there is."""
+"""Rows are never lost: a run without checkpoints counts as finished, is refused, or starts beside the old rows."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def test_a_finished_run_is_finished_without_its_checkpoints(copied, capsys):
     before = (copied / "metrics.jsonl").read_bytes()
     assert again(copied) == 0
     out = capsys.readouterr().out
-    assert f"{copied} is finished\n" in out and "no checkpoints any more" in out
+    assert f"{copied} is finished\n" in out and "has lost its checkpoints" in out
     assert (copied / "metrics.jsonl").read_bytes() == before and not (copied / "checkpoints").exists()
     (copied / "checkpoints").mkdir()
     assert again(copied) == 0
@@ -64,7 +64,7 @@ def test_a_finished_run_is_finished_with_a_damaged_last_checkpoint(copied, capsy
     assert again(copied) == 0
     assert f"its last good checkpoint is {copied}/checkpoints/2;" in capsys.readouterr().out
     assert (copied / "metrics.jsonl").read_bytes() == before
-    # As it says, what was lost can be computed again.
+    # As it says, the lost part can be computed again.
     (copied / "summary.json").unlink()
     assert again(copied) == 0
     assert saved_updates(copied / "checkpoints")[-1] == 4 and not list(copied.glob("*.old"))
@@ -100,7 +100,7 @@ def test_rows_before_the_first_checkpoint_are_set_aside(killed, copied, whole, c
     before = (copied / "metrics.jsonl").read_bytes()
     (copied / "metrics.jsonl.1.old").write_text("of another life\n")
     assert again(copied) == 0
-    assert capsys.readouterr().out.count("they are now in metrics.jsonl.2.old, and the run begins anew\n") == 1
+    assert capsys.readouterr().out.count("they are now in metrics.jsonl.2.old, and the run starts anew\n") == 1
     assert (copied / "metrics.jsonl.2.old").read_bytes() == before
     assert (copied / "metrics.jsonl.1.old").read_text() == "of another life\n"
     assert without_clock(copied / "metrics.jsonl") == without_clock(whole / "metrics.jsonl")
@@ -115,7 +115,7 @@ def test_each_run_of_a_program_is_looked_at_alone(copied, whole, tmp_path):
     configs = [compose([*SMALL, f"run_dir={path}"]) for path in (done, lost, new)]
     outcomes = train_together(configs, [create_run_dir(config) for config in configs])
     assert outcomes[0] == json.loads((done / "summary.json").read_text())
-    assert str(outcomes[1]).startswith(f"run_dir: {lost} has rows up to step 64 but its checkpoints are gone")
+    assert str(outcomes[1]).startswith(f"run_dir: {lost} has rows up to step 64, but its checkpoints are gone")
     assert outcomes[2]["completed"]
     assert [(path / "metrics.jsonl").read_bytes() for path in (done, lost)] == before
     assert without_clock(new / "metrics.jsonl") == without_clock(whole / "metrics.jsonl")
@@ -164,7 +164,7 @@ def test_a_copy_is_kept_where_rows_may_come_out_otherwise(changed, num_devices, 
     set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert (copied / "metrics.jsonl").read_bytes() == before
     assert [file.read_bytes() for file in copied.glob("*.old")] == [before] * kept and len(lines) == kept
-    # Nothing is lost where nothing is cut off.
+    # Nothing is cut off, so nothing is lost.
     meta["metrics_bytes"] = len(before)
     set_rows_aside(copied, longer, checkpoint, num_devices, anew, lines.append)
     assert len(list(copied.glob("*.old"))) == kept

@@ -1,4 +1,4 @@
-"""What must be learned is, and what cannot be without memory is not: 3 seeds each, judged on the worst and the best."""
+"""Agents learn what they must, and nothing that needs a memory they lack; of 3 seeds the worst and the best count."""
 
 import pytest
 

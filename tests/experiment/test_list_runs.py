@@ -1,4 +1,4 @@
-"""`rlformers list runs`: what there is, read from a few files of each run."""
+"""`rlformers list runs` lists runs from a few files of each."""
 
 import fcntl
 import json
@@ -88,4 +88,4 @@ def test_a_thousand_runs_take_a_second(tmp_path):
         make(tmp_path, f"{number // 100}/{number}", number, {"total_steps": BATCH}, [1])
     started = time.process_time()
     assert len(run_table(str(tmp_path))) == 1001
-    assert time.process_time() - started < 10  # 1 to 2 s where nothing else is at work
+    assert time.process_time() - started < 10  # 1 to 2 s on an idle machine

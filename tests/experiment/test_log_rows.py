@@ -1,4 +1,4 @@
-"""What a row says of the updates since the row before, and of what an environment reports of its episodes."""
+"""A row covers all updates since the row before, and everything that an environment reports about its episodes."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ class Params:
 
 
 class Reports(Environment):
-    """Episodes of five steps that tell something of themselves."""
+    """Episodes of five steps that report values of their own."""
 
     never_truncates = True
 

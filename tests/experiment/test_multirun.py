@@ -1,4 +1,4 @@
-"""Sweeps, with a training that is none: what runs, what failures and signals do, what the same command does next."""
+"""Sweeps with a fake training: what runs, what failures and signals do, what the same command does next."""
 
 import json
 import os
@@ -85,17 +85,17 @@ def test_the_same_command_goes_on(trained, capsys):
     assert cores(trained) == ["gru", "lstm"]
     assert "1 of 4 runs finished" in captured.out and "core=s5  waiting  runs/" in captured.out
     (directory,) = Path("runs/multirun").iterdir()
-    assert f"the sweep in {directory} is not finished; the same command goes on with it\n" in captured.err
+    assert f"the sweep in {directory} is not finished; the same command continues it\n" in captured.err
     (directory / "newer.json").write_text("no record")
-    # The order of the values and how a run is run make no other sweep of it.
+    # The order of the values and the way of running do not make another sweep.
     assert main(["train", "-m", "core=s5,mlp,lstm,gru", "ppo.lr=1e-1", "chunk_seconds=1"]) == 1
     out = capsys.readouterr().out
-    assert f"going on with the sweep in {directory}; --new starts anew\n[1/4] core=gru: finished, " in out
+    assert f"continuing the sweep in {directory}; --new starts anew\n[1/4] core=gru: finished, " in out
     assert "3 of 4 runs finished" in out and "FAILED (FloatingPointError: loss is nan; traceback in " in out
     assert cores(trained[2:]) == ["lstm", "mlp", "s5"]
     assert trained[1][1:] == trained[2][1:]  # directory and group
     assert len({group for _, _, group in trained}) == 1
-    # What failed is tried again, and nothing else.
+    # Only failed runs are tried again.
     assert main(command) == 1 and cores(trained[5:]) == ["mlp"]
     assert len(list(Path("runs/multirun").iterdir())) == 1
     # Other values are another sweep.
@@ -106,10 +106,10 @@ def test_the_same_command_goes_on(trained, capsys):
 def test_a_finished_sweep_starts_anew_and_so_does_new(trained, capsys):
     for number, words in enumerate([[], [], ["--new"]], 1):
         assert main(["train", "-m", "core=gru,s5", *words]) == 0
-        assert "going on" not in capsys.readouterr().out
+        assert "continuing" not in capsys.readouterr().out
         assert len(trained) == 2 * number == len({run_dir for _, run_dir, _ in trained})
     assert main(["train", "core=gru", "--new"]) == 2
-    assert "--new: applies to --multirun only" in capsys.readouterr().err
+    assert "--new: works with --multirun only" in capsys.readouterr().err
 
 
 def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
@@ -129,7 +129,7 @@ def test_an_explicit_run_dir_is_the_sweep(trained, tmp_path, capsys):
     assert main([*command, "--new"]) == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert main(["train", "-m", "core=gru,s5", "run_dir='my, runs/0'"]) == 2
-    assert "exists and is no sweep" in capsys.readouterr().err
+    assert "exists and is not a sweep" in capsys.readouterr().err
     assert len(trained) == 3
 
 
@@ -146,7 +146,7 @@ def test_a_sweep_is_found_from_anywhere_and_can_be_moved(trained, tmp_path, monk
         capsys.readouterr().out
     )
     assert not list((tmp_path / "elsewhere").iterdir())
-    # Those without a directory of their own lie beside the sweep's.
+    # Runs without their own directory lie beside the sweep's.
     assert main(["train", "-m", "core=gru,s5"]) == 0
     (directory,) = (tmp_path / "elsewhere" / "runs" / "multirun").iterdir()
     assert [run["run_dir"] for run in Sweep(directory).runs] == [str(Path.cwd() / call[1]) for call in trained[3:]]
@@ -198,7 +198,7 @@ def test_a_signal_before_anything_trains_is_one_to_try_again(place, multirun, nu
     finally:
         signal.signal(number, previous)
     assert capsys.readouterr().err.endswith(
-        f"{signal.Signals(number).name}: stopped while nothing was under way; the same command begins or goes on\n"
+        f"{signal.Signals(number).name}: stopped before anything ran; run the same command again\n"
     )
     assert not trained
 
@@ -233,8 +233,11 @@ def test_core_options_of_an_experiment_reach_their_core(trained):
         (["hydra.sweep.dir=x"], "hydra.sweep.dir: of Hydra's own settings"),
         (["hydra.launcher._target_=os.system"], "_target_"),
         (["ppo.lr=interval(0,1)"], "ppo.lr"),
-        (["core=gru,s5", "vmap_over=core"], "vmap_over: 'core' is none of the numbers ppo.lr, ppo.gamma, "),
-        (["ppo.lr=0.1,0.2", "vmap_over=[ppo.lr,ppo.num_steps]"], "vmap_over: 'ppo.num_steps' is none of the numbers"),
+        (["core=gru,s5", "vmap_over=core"], "vmap_over: 'core' is not one of the numbers ppo.lr, ppo.gamma, "),
+        (
+            ["ppo.lr=0.1,0.2", "vmap_over=[ppo.lr,ppo.num_steps]"],
+            "vmap_over: 'ppo.num_steps' is not one of the numbers",
+        ),
         (["ppo.lr=0.1,0.2", "vmap_over=ppo.gamma"], "vmap_over: ppo.gamma has no values to choose from"),
         (["ppo.lr=[0.1]", "vmap_over=ppo.lr"], "vmap_over: ppo.lr has no values to choose from"),
         (["ppo.lr=[0.1,fast]", "vmap_over=ppo.lr"], "ppo.lr: need a float, got 'fast'"),

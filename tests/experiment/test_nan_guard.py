@@ -1,4 +1,4 @@
-"""What is not finite ends a seed, and the run if no seed is left: named, never saved, with everything good kept."""
+"""A NaN or infinity ends a seed, and the run if no seed is left. It is named and never saved; good states are kept."""
 
 import json
 import os
@@ -39,13 +39,13 @@ class Life(NamedTuple):
 
 @struct.dataclass
 class Params:
-    observation: Any = 10**6  # step from which on it is not finite in unlucky copies
+    observation: Any = 10**6  # first step that is not finite in unlucky copies
     reward: Any = 10**6
     share: Any = 1.0  # of the unlucky
 
 
 class Breaks(Environment):
-    """Goes on for ever and breaks some time."""
+    """Never ends, and breaks at some point."""
 
     never_truncates = True
 
@@ -89,7 +89,7 @@ class Root(Core[tuple[()]]):
 
 
 class Largest(Core[Array]):
-    """y = x, and a memory that no number has reached yet: the maximum over nothing."""
+    """y = x, with a memory that is the maximum over nothing."""
 
     def initial_state(self):
         return jnp.full(2, -jnp.inf)
@@ -129,7 +129,7 @@ def rows(run_dir):
 
 def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
     run_dir = tmp_path / "run"
-    # Of the first observation that is not a number, the one after update 3, nothing has been computed yet.
+    # Nothing has used the first NaN observation yet, which comes after update 3.
     asked = [
         "env=test/Breaks",
         "env_params.observation=24",
@@ -145,10 +145,10 @@ def test_an_observation_stops_the_run_before_it_is_saved(tmp_path, capsys):
     assert line == (
         "observation is not finite in update 3, up to step 48, of seed 4 (and of 5); "
         f"last good checkpoint {run_dir}/checkpoints/2; resume={run_dir} retry=failed debug=true finds the line; "
-        "if training diverged, a new run with a lower ppo.lr may not"
+        "if training diverged, try a new run with a lower ppo.lr"
     )
     assert [row["step"] for row in rows(run_dir)] == [16] * 2 + [32] * 2
-    # Memories are infinite all the while, and may be.
+    # Memories are infinite all the time, which is allowed.
     for row in rows(run_dir):
         assert row["memory/state_norm"] is row["memory/state_max"] is None and row["memory/age"] == 8
     summary = json.loads((run_dir / "summary.json").read_text())

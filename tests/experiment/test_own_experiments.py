@@ -1,4 +1,4 @@
-"""A user's own experiments: where they are found, what may stand in them, and new runs from a saved configuration."""
+"""A user's own experiments: where they are found, what they can contain, and new runs from a saved configuration."""
 
 import importlib.metadata
 import json
@@ -16,7 +16,7 @@ from rlformers.experiment.run_files.run_dir import create_run_dir
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
-    """A folder to work in, in which nothing is."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RLFORMERS_CONFIGS", raising=False)
     return tmp_path
@@ -59,8 +59,8 @@ def test_the_first_place_wins_and_a_line_says_so(own, monkeypatch, capsys):
     assert [compose([f"experiment={name}"]).seeds for name in ("tmaze", "deep/second", "third")] == [5, 7, 8]
     packaged = CONFIGS / "experiment" / "tmaze.yaml"
     assert capsys.readouterr().err == (
-        f"experiment: 'tmaze' is configs/experiment/tmaze.yaml; {own}/more/experiment/tmaze.yaml, {packaged} "
-        "of the same name is not used\n"
+        f"experiment: 'tmaze' is configs/experiment/tmaze.yaml; not used, of the same name: "
+        f"{own}/more/experiment/tmaze.yaml, {packaged}\n"
     )
     assert main(["list", "experiments"]) == 0
     listed = capsys.readouterr().out
@@ -97,7 +97,10 @@ def test_a_checkout_of_this_repository_is_no_other_place(own, monkeypatch, capsy
 
 def test_an_unknown_name_says_what_there_is_and_where_was_looked(own, monkeypatch):
     monkeypatch.setenv("RLFORMERS_CONFIGS", "gone")
-    for name, start in (("tmazee", "'tmazee' is none of "), ("./my.yaml", "no file './my.yaml', and none of ")):
+    for name, start in (
+        ("tmazee", "'tmazee' is not one of "),
+        ("./my.yaml", "there is no file './my.yaml'; need a file or one of "),
+    ):
         with pytest.raises(ValueError) as caught:
             compose([f"experiment={name}"])
         message = str(caught.value)
@@ -113,7 +116,7 @@ def test_one_experiment_builds_on_another(own):
     config = compose(["experiment=longer.yaml"])
     assert (config.env, config.env_params, config.seeds) == ("memory/TMaze", {"length": 50}, 2)
     assert config.core.options["state_size"] == 8
-    # As files for Hydra had it.
+    # The old form of files for Hydra.
     old = "# @package _global_\ndefaults:\n  - tmaze\n  - override /core: lru\n  - _self_\nseeds: 3\n"
     write(own / "old.yaml", old)
     config = compose(["experiment=old.yaml"])
@@ -130,19 +133,19 @@ def test_one_experiment_builds_on_another(own):
         ("seeds: 2.5\n", "seeds: need an int, got 2.5"),
         ("ppo: fast\n", "ppo: need keys with values, got 'fast'"),
         ("core: s6\n", "core: 's6' is none of mlp, gru, "),
-        ("core: [s5]\n", "core: need a name, or options and a name, such as {name: gru}, got ['s5']"),
+        ("core: [s5]\n", "core: need a name, or a name with options, such as {name: gru}, got ['s5']"),
         ("core: {name: s5, state: 3}\n", "core.state: unknown key of this core, which has core.state_size, "),
         ("core: s5\ncore_options: {s5: {state: 3}}\n", "core.state: unknown key of this core"),
         ("core_options: 3\n", "core_options.NAME: need keys with values, got 3"),
         ("- 1\n", "need the keys of an experiment with their values, got [1]"),
-        ("a: [\n", "no config of an experiment (while parsing "),
-        ("seeds: 1\nseeds: 2\n", "no config of an experiment (while constructing a mapping"),
-        ("base: gone\n", "experiment: 'gone' is none of "),
+        ("a: [\n", "not the config of an experiment (while parsing "),
+        ("seeds: 1\nseeds: 2\n", "not the config of an experiment (while constructing a mapping"),
+        ("base: gone\n", "experiment: 'gone' is not one of "),
         ("base: [a]\n", "base: need the name or the path of an experiment, got ['a']"),
         ("base: ./mine.yaml\n", "base: './mine.yaml' builds on itself"),
         (
             "defaults:\n  - override /sweeper: a\n",
-            "defaults: {'override /sweeper': 'a'} is not known here; write `core: ",
+            "defaults: {'override /sweeper': 'a'} is not supported; write `core: ",
         ),
         ("env: ${oc.env:HOME}\n", "Unsupported interpolation type oc.env"),
         ("env_kwargs: {_target_: os.system}\n", "env_kwargs._target_: '_target_' is not allowed"),
@@ -176,7 +179,7 @@ def test_a_new_run_begins_from_a_saved_configuration(name, saved, own):
     assert compose([f"config={name}", "core=gru", "run_dir='c=d'"]).core.name == "gru"
     assert compose([f"config={name}", "core=s5"]).core.options["state_size"] == 12
     with pytest.raises(
-        ValueError, match="^config: need a run directory or a config.yaml, got 'runs', and there is no "
+        ValueError, match="^config: need a run directory or a config.yaml, got 'runs'; there is no file "
     ):
         compose(["config=runs"])
     with pytest.raises(ValueError, match="^config: runs/a=b is a whole experiment; leave out experiment=tmaze"):
@@ -184,7 +187,7 @@ def test_a_new_run_begins_from_a_saved_configuration(name, saved, own):
 
 
 def test_a_string_none_of_a_saved_configuration_stays_one(own):
-    config = compose(["wandb.project=None", "wandb.tags=[None]", "env_kwargs.mode='None'", "wrap.mask='none'"])
+    config = compose(["wandb.project='None'", "wandb.tags=[None]", "env_kwargs.mode='None'", "wrap.mask='none'"])
     assert (config.wandb.project, config.env_kwargs, config.wrap.mask) == ("None", {"mode": "None"}, "none")
     write(own / "config.yaml", to_yaml(config))
     assert load(own / "config.yaml") == config == compose(["config=config.yaml"])

@@ -1,4 +1,4 @@
-"""The page of a report: every figure and every number is there, nothing else is needed, and the numbers are right."""
+"""The page of a report has every figure and number, needs nothing else, and its numbers are right."""
 
 import base64
 import csv
@@ -33,7 +33,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """What a page consists of; complains of tags that are not closed."""
+    """The parts of a page; complains about unclosed tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -185,7 +185,7 @@ def test_aggregates_are_those_of_the_runs(files):
 
 
 def test_what_is_not_finished_is_named(files, page):
-    assert "unfinished at 33%, failed: a < b & <script>c</script>" in page.text  # as text: no tag has come of it
+    assert "unfinished at 33%, failed: a < b & <script>c</script>" in page.text  # as text, not as a tag
     assert "6 runs are finished. These are not" in page.text
     states = {(row["env"], row["core"]): row["status"] for row in rows_of(files, "table.csv")}
     assert states[ENVS[0], "lstm"] == "no run" and states[ENVS[1], "lstm"].startswith("unfinished at 33%")

@@ -1,4 +1,4 @@
-"""A run that was killed, stopped, damaged or extended goes on as if nothing had been, or says why it cannot."""
+"""A run that was killed, stopped, damaged or extended continues as if nothing had happened, or says why it cannot."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ def live(seed: int, plan: dict[Path, list[int]], *overrides: str) -> dict[Path, 
 
 
 def metrics(run_dir: Path) -> list[dict]:
-    """The lines of a run without the one field that the clock has a say in."""
+    """The lines of a run without the one field that depends on the clock."""
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "perf/steps_per_second"} for row in rows]
 
@@ -58,7 +58,7 @@ def restored(run_dir: Path, update: int):
 
 
 def digest(tree) -> str:
-    """SHA-256 of all there is in a state."""
+    """SHA-256 of a whole state."""
     sha = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         leaf = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
@@ -86,7 +86,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that nothing disturbed, one that was killed six times and stopped once, and the latter's exit codes."""
+    """An undisturbed run, one that was killed six times and stopped once, and the latter's exit codes."""
     folder = tmp_path_factory.mktemp("lives")
     plan = {folder / "whole": [], folder / "killed": [signal.SIGKILL] * 6 + [signal.SIGTERM]}
     codes = live(0, plan)
@@ -163,7 +163,7 @@ def test_damage_and_a_full_disk_cost_time_only(copied, runs, capsys):
         train(config, copied)
     out = capsys.readouterr().out.splitlines()
     assert [line for line in out if line.startswith("checkpoint: ")][:2] == [
-        f"checkpoint: {file} is not what SHA256SUMS says; looking for an older one",
+        f"checkpoint: {file} does not match SHA256SUMS; looking for an older one",
         f"checkpoint: {copied}/checkpoints/{before} needs {needed} bytes of {copied}/metrics.jsonl, "
         f"which has {needed - 100}; looking for an older one",
     ]
@@ -195,12 +195,12 @@ def test_changes_are_refused_by_name(copied, capsys):
     assert "resume: ppo.gamma=0.9 was 0.99, seed=1 was 0 in " in capsys.readouterr().err
     assert main(["train", f"resume={copied}", "core=s5"]) == main(["train", f"resume={copied}", "ppo.lrr=1"]) == 2
     assert files(copied) == before
-    # How a run is run may change.
+    # The way of running may change.
     assert latest(copied, change(config, ["chunk_seconds=1", "checkpoint.keep=9", "wandb.mode=offline"])) is not None
     # Edited by hand: the checkpoints know better.
     text = (copied / "config.yaml").read_text()
     (copied / "config.yaml").write_text(text.replace("gamma: 0.99", "gamma: 0.9"))
-    with pytest.raises(ValueError, match="ppo.gamma=0.9 was 0.99 in .*; only total_steps can change, to more"):
+    with pytest.raises(ValueError, match="ppo.gamma=0.9 was 0.99 in .*; only total_steps can change, and only grow"):
         train(load(copied / "config.yaml"), copied)
 
 

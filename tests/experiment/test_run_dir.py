@@ -1,4 +1,4 @@
-"""Run directories: where they are, what is in them, and that they are never overwritten."""
+"""Run directories: their places and contents, and that nothing overwrites them."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Seeds in groups, one after the other: the same numbers, whatever the groups, and as many as memory has room for."""
+"""Seeds in groups, one after the other: every grouping gives the same numbers, and a group fills the memory."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_what_an_update_needs_is_compared_with_what_is_free():
     def device(**stats):
         return SimpleNamespace(memory_stats=lambda: stats or None, device_kind="a chip")
 
-    # The states of two groups, and what one needs beside them: 2 x 4 + 10 + 5 - 4.
+    # The states of two groups and the other needs of one: 2 x 4 + 10 + 5 - 4.
     assert memory_lacking(program, device(bytes_limit=20e9, bytes_in_use=1e9), 2.0) is None
     found = memory_lacking(program, device(bytes_limit=19.5e9, bytes_in_use=1e9), 2.0)
     assert found == "an update needs 19.0 GB, a chip has 18.5 GB"

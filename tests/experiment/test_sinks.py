@@ -121,7 +121,7 @@ def test_training_survives_wandb(moment, tmp_path, monkeypatch, capsys):
     sink.log({"seed": 0, "step": 2, "episode/return": 1.0})
     sink.finish(SUMMARY)
     reason = "RuntimeError: broken" if moment == "init" else "OSError: disk full"
-    assert capsys.readouterr().out.count(f"wandb: {reason}; going on without it") == 1
+    assert capsys.readouterr().out.count(f"wandb: {reason}; continuing without it") == 1
 
 
 def test_runs_keep_their_ids_when_training_is_resumed(tmp_path):
@@ -137,7 +137,7 @@ def test_an_agent_and_another_run_do_not_share_a_directory(tmp_path, monkeypatch
     identity(config, tmp_path, None)
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     monkeypatch.setenv("WANDB_RUN_ID", "trial")
-    with pytest.raises(ValueError, match="has other runs than trial trial of the agent; leave run_dir out"):
+    with pytest.raises(ValueError, match="belongs to other runs than trial trial of the agent; leave run_dir out"):
         identity(config, tmp_path, None)
     with pytest.raises(ValueError, match="--multirun: a trial of `wandb agent` is one run"):
         multirun(["core=gru,s5"])
@@ -149,12 +149,12 @@ def test_rows_are_read_up_to_where_their_writer_died(tmp_path):
     path.write_text('{"seed": 0, "step": 1}\n{"seed": 0, "st')
     assert read_rows(path) == [{"seed": 0, "step": 1}]
     path.write_text('{"seed": 0, "step": 1}\n{"seed": 0}\n')
-    with pytest.raises(ValueError, match="metrics.jsonl: line 2 is no row of metrics"):
+    with pytest.raises(ValueError, match="metrics.jsonl: line 2 is not a row of metrics"):
         read_rows(path)
 
 
 def scalars(folder: Path) -> dict[int, dict[str, float]]:
-    """What TensorBoard shows: a start declares void what has been written for its step and later ones."""
+    """What TensorBoard shows: a start discards earlier records of its step and later ones."""
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[int, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Hydra's sweepers: every trial is a run, the objective its final return; what is not installed is named."""
+"""Hydra's sweepers: every trial is a run, its final return is the objective, and a missing package is named."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="climber", node=Config,
 
 @pytest.fixture
 def climber(monkeypatch):
-    """What the sweeper has seen: arguments, words of a trial, and what it came to."""
+    """What the sweeper saw: arguments, the words of a trial, and its result."""
     # Hydra takes classes from packages of this name only.
     module = types.ModuleType("hydra_plugins.rlformers_climber")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -84,10 +84,23 @@ def trained(tmp_path, monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             if stop.received:
                 raise Interrupted
-        final = {"mean": None if config.ppo.lr == 0.4 else config.ppo.lr, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
-        summary = {"env": config.env, "core": config.core.name, "final_return": final, "completed": True, "seeds": [0]}
+        final = {
+            "mean": None if config.ppo.lr == 0.4 else config.ppo.lr,
+            "iqm": 1.0,
+            "ci95": None,
+            "per_seed": [1.0, 1.0],
+        }
+        summary = {
+            "env": config.env,
+            "core": config.core.name,
+            "final_return": final,
+            "completed": True,
+            "seeds": [0, 1],
+        }
         summary["total_steps"] = config.num_updates * config.batch_size
         (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True)
+        rows = [json.dumps({"seed": seed, "step": summary["total_steps"]}) + "\n" for seed in summary["seeds"]]
+        (run_dir / "metrics.jsonl").write_text("".join(rows))
         (run_dir / "summary.json").write_text(json.dumps(summary))
         return summary
 
@@ -121,11 +134,11 @@ def test_the_same_command_goes_on(trained, climber, capsys):
     assert main(command) == 75
     (directory,) = Path("runs/multirun").iterdir()
     error = capsys.readouterr().err
-    assert f"{directory} is not finished; the same command with run_dir={directory} goes on with it" in error
+    assert f"{directory} is not finished; the same command with run_dir={directory} continues it" in error
     assert len(trained) == 4
     assert main([*command, f"run_dir={directory}"]) == 0
     out = capsys.readouterr().out
-    assert f"going on with the sweep in {directory}" in out and "[3] ppo.lr=0.4 core=gru: finished\n" in out
+    assert f"continuing the sweep in {directory}" in out and "[3] ppo.lr=0.4 core=gru: finished\n" in out
     assert len(trained) == 5 and trained[4][1] == trained[3][1] and climber[-1][2] == 0.8
     assert main([*WORDS, "hydra.sweeper.trials=5", f"run_dir={directory}"]) == 2
     assert f"run_dir: {directory} is the sweep of another command: " in capsys.readouterr().err
@@ -141,7 +154,10 @@ def test_the_same_command_goes_on(trained, climber, capsys):
         (["hydra/sweeper=climber", "ppo.lr=0.1"], "hydra/sweeper: no values to choose from"),
         (["hydra/sweeper=climber", "ppo.lrr=interval(0,1)"], "ppo.lrr: unknown key; did you mean 'ppo.lr'?"),
         (["hydra/sweeper=climber", "ppo.lr=interval(-1,1)"], "ppo.lr: need a positive number, got -1.0"),
-        (["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"], "vmap_over: a sweeper chooses values one after"),
+        (
+            ["hydra/sweeper=climber", "ppo.lr=1,2", "vmap_over=ppo.lr"],
+            "vmap_over: cannot be used with hydra/sweeper, which",
+        ),
         (["ppo.lr=interval(0,1)"], "ppo.lr: need values to choose from, e.g. 0.1,0.2, got an interval"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`train` traces an update before a run directory exists, and says which point of a protocol does not hold."""
+"""`train` traces an update before a run directory exists, and says which rule of a protocol is broken."""
 
 import jax.numpy as jnp
 import pytest
@@ -22,7 +22,7 @@ POINTS = {
 
 @pytest.fixture(autouse=True)
 def registries(monkeypatch, tmp_path):
-    """What a test registers is gone after it, and nothing may be written."""
+    """Forgets what a test registers; nothing may be written."""
     monkeypatch.setattr(envs, "_entries", dict(envs._entries))
     monkeypatch.setattr(cores, "_entries", dict(cores._entries))
     monkeypatch.chdir(tmp_path)
@@ -79,7 +79,7 @@ def test_a_sound_environment_passes(capsys):
 
 def test_an_environment_of_evaluations_is_traced_too(capsys):
     class Twice(Sound):
-        """An environment of which one kind is broken."""
+        """An environment that is broken in one way."""
 
         def __init__(self, broken: bool = False):
             self.broken = broken
@@ -101,7 +101,7 @@ CORES = {
         "state.h is float32[8] at reset, float16[8] after a step",
     ),
     "another shape": (lambda state, x, start: (Memory(state.h[:3]), x), "state.h is float32[8] at reset, float32[3]"),
-    "no pair": (lambda state, x, start: x, "step returns no pair of state and output"),
+    "no pair": (lambda state, x, start: x, "step must return a pair of state and output"),
     "a short output": (lambda state, x, start: (state, x[:3]), "output is float32[3], need float32[8]"),
 }
 

@@ -1,6 +1,7 @@
 """Weights & Biases by its real client against a server on the loopback interface: every row there, and once.
 
-A life is a process that logs rows and then dies as by SIGKILL; the life after it goes on from a checkpoint.
+A life is a process that logs rows and then dies as by SIGKILL; the life after it goes on from a
+checkpoint.
 """
 
 import json
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 from wandb_lives import cut, killed, live, summary, upload
@@ -32,7 +34,7 @@ def test_an_online_run(server, tmp_path):
         assert (run.project, run.bucket["groupName"], run.bucket["tags"][0]) == ("a-b", "group", "mine")
 
 
-# W&B sends what there is every 15 seconds.
+# W&B sends new data every 15 seconds.
 @pytest.mark.parametrize("after", [0, pytest.param(17, marks=pytest.mark.slow)], ids=["before it has sent", "after"])
 def test_a_killed_online_run_has_no_gap_and_no_row_twice(after, server, tmp_path, capsys):
     run_dir = tmp_path / "r"
@@ -69,6 +71,27 @@ def test_an_offline_run_in_pieces_is_uploaded_once(hurry, server, tmp_path, caps
     assert main(["track", str(run_dir)]) == 0
     assert f"{run_dir}: 0 of 410 rows added online" in capsys.readouterr().out
     assert len(run.history) == 410
+
+
+def test_starts_within_one_second(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("wandb.sdk.wandb_settings.datetime", _Stopped)
+    lives = [range(1, 6), range(6, 9), range(9, 12)]
+    for steps in lives:
+        sink = live(tmp_path, "wandb.mode=offline", steps=steps, before=steps[0] - 1, covered=steps[-1])
+        sink.finish(summary([0], completed=False))
+    (run_id,) = json.loads((tmp_path / "wandb" / "ids.json").read_text())["ids"].values()
+    folders = sorted(path.name for path in (tmp_path / "wandb").glob("offline-run-*"))
+    assert folders == [f"offline-run-20261201_120000-{run_id}{end}" for end in ("", "-1", "-2")]
+    assert [row["env_steps"] for row in local_rows(tmp_path, run_id) if "env_steps" in row] == list(range(1, 12))
+    upload(tmp_path)
+    (run,) = server.runs.values()
+    assert run.column("env_steps") == list(range(1, 12))
+
+
+class _Stopped(datetime):
+    @classmethod
+    def fromtimestamp(cls, timestamp, tz=None):
+        return cls(2026, 12, 1, 12, tzinfo=tz)
 
 
 def test_going_online_takes_the_place_of_offline_pieces(server, tmp_path):
@@ -117,7 +140,7 @@ def test_the_environment_says_what_the_configuration_does_not(server, tmp_path, 
 
 @pytest.mark.parametrize("fault", ["other format", "nothing", "error"])
 def test_files_that_cannot_be_read_back_are_not_believed(fault, tmp_path, monkeypatch, capsys):
-    """A version of W&B that writes otherwise: no row is logged twice, and a line says what is taken to be there."""
+    """A version of W&B that writes differently: no row is logged twice, and a line says what is assumed to be there."""
     run_dir = tmp_path / "r"
     live(run_dir, "wandb.mode=offline", steps=range(1, 6), covered=5).finish(summary([0], completed=False))
     (run_id,) = json.loads((run_dir / "wandb" / "ids.json").read_text())["ids"].values()
@@ -136,7 +159,7 @@ def test_files_that_cannot_be_read_back_are_not_believed(fault, tmp_path, monkey
         monkeypatch.setattr(wandb_held, "_records", lambda data: {}["format"])
     sink = live(run_dir, "wandb.mode=offline", steps=range(9, 11), before=8, covered=10)
     why = "KeyError: 'format'" if fault == "error" else r"\d rows where 8 were written"
-    line = rf"wandb: cannot read back {run_dir}/wandb \({why}\); taking it that all rows so far are there\n"
+    line = rf"wandb: cannot read back {run_dir}/wandb \({why}\); assuming that it holds all rows so far\n"
     assert re.fullmatch(line, capsys.readouterr().out)
     assert [series.added for series in sink.series] == [2]
     sink.finish(summary([0]))
@@ -152,7 +175,7 @@ def test_a_server_that_goes_away_stops_nothing(server, tmp_path, monkeypatch, ca
     begun = time.monotonic()
     sink.finish(summary([0, 1]))
     assert time.monotonic() - begun < 10
-    later = f"wandb: not all could be uploaded in 1 s; later: rlformers track {tmp_path}/r\n"
+    later = f"wandb: the upload was not complete after 1 s; rlformers track {tmp_path}/r uploads the rest\n"
     assert capsys.readouterr().out == later
     live(tmp_path / "q", steps=range(1, 4), covered=3).finish(summary([0]))
     assert "wandb: cannot go online (" in (out := capsys.readouterr().out) and "wandb sync" in out

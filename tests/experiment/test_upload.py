@@ -70,7 +70,7 @@ def test_what_cannot_be_tracked(tmp_path, capsys):
     for words, complaint in [
         ([], "track: need a run directory; usage: rlformers track RUN_DIR... [wandb.KEY=VALUE ...]"),
         ([nowhere], f"{nowhere}/config.yaml: No such file or directory"),
-        ([str(run_dir), "seed=1"], "track: 'seed=1' is no wandb.KEY=VALUE"),
+        ([str(run_dir), "seed=1"], "track: need wandb.KEY=VALUE, got 'seed=1'"),
         ([str(run_dir), "wandb.modus=online"], "wandb.modus: unknown key; did you mean 'wandb.mode'?"),
         ([str(run_dir), "wandb.mode=disabled"], "wandb.mode: need one of auto, online, offline to track a run"),
     ]:

@@ -28,7 +28,7 @@ VALUES = [(lr, gamma) for lr in (1e-3, 1e-2) for gamma in (0.9, 0.95)]
 
 
 def rows(run_dir: Path) -> list[dict]:
-    """The lines of a run without the one field that the clock has a say in."""
+    """The lines of a run without the one field that depends on the clock."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "perf/steps_per_second"} for line in lines]
 
@@ -38,7 +38,7 @@ def sweep(folder: Path, *words: str) -> int:
 
 
 def stop_after(update: int, monkeypatch) -> None:
-    """Have a SIGINT come in the middle of what is made of an update; one, since a second means to stop at once."""
+    """Send one SIGINT while an update is being logged; a second would mean to stop at once."""
     after, sent = Member.after, []
 
     def interrupted(self, number, *rest):
@@ -91,14 +91,14 @@ def test_a_stopped_program_goes_on_exactly(stopped, whole, tmp_path, capsys):
     assert [saved_updates(folder / str(i) / "checkpoints") for i in range(4)] == [[3]] * 4
     assert sweep(folder) == 0
     out = capsys.readouterr().out
-    assert "4 runs in one program" in out and "going on after 192 steps" in out and "4 of 4 runs finished" in out
+    assert "4 runs in one program" in out and "continuing after 192 steps" in out and "4 of 4 runs finished" in out
     for number in range(4):
         assert rows(folder / str(number)) == rows(whole / str(number))
 
 
 @pytest.mark.parametrize("cores", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_agents_are_computed_side_by_side(cores, whole, tmp_path, monkeypatch):
-    """Three at a time, or one after the other: what each comes to is the same."""
+    """Three at a time or one after the other: the results are the same."""
     monkeypatch.setattr("rlformers.experiment.program.compiled_update.num_cores", lambda: cores)
     at_work, most, block = [], [], jax.block_until_ready
 
@@ -166,7 +166,7 @@ def test_one_run_of_a_program_can_go_on_alone(stopped, whole, tmp_path, capsys):
         stop_after(4, monkeypatch)
         assert main(["train", f"resume={folder / '1'}"]) == 75
     assert rows(folder / "1") == rows(whole / "1")[:8]
-    # It is one checkpoint ahead: as after a kill while the states were being saved, it goes back to the others.
+    # It is one checkpoint ahead, as after a kill during saving, and goes back to the others.
     assert sweep(folder) == 0
     assert "back to update 3" in capsys.readouterr().out
     assert [rows(folder / str(i)) for i in range(4)] == [rows(whole / str(i)) for i in range(4)]
@@ -179,7 +179,7 @@ def test_runs_after_different_updates_go_on_one_by_one(stopped, whole, tmp_path,
     (folder / "1" / "metrics.jsonl").unlink()
     assert sweep(folder) == 0
     out = capsys.readouterr().out
-    assert "vmap_over: 4 runs are not after the same update; one after the other\n" in out
+    assert "vmap_over: 4 runs have no checkpoint of the same update; they train one after the other\n" in out
     assert "in one program" not in out and "4 of 4 runs finished" in out
     for number in range(4):
         assert rows(folder / str(number)) == rows(whole / str(number))

@@ -1,4 +1,4 @@
-"""Whole episodes, counted and seen as they should be."""
+"""Whole episodes are counted and shown correctly."""
 
 from typing import NamedTuple
 
@@ -65,7 +65,7 @@ def agents():
 
 
 def test_agents_see_observations_as_in_training(agents):
-    """3 is the mean and shows as 0; to an agent that saw no such means it is another observation."""
+    """3 is the mean and normalises to 0; without these statistics it is another observation."""
     ones = jnp.ones((10, 1))
     keys = jax.random.split(jax.random.key(1), 10)
     play = player(20, 20)
@@ -90,7 +90,7 @@ def test_agents_see_observations_as_in_training(agents):
 
 
 def test_every_copy_plays_its_episodes_to_the_end(agents, monkeypatch):
-    """However few steps a call makes, and however far the copies are apart."""
+    """For any number of steps per call, and any distance between the copies."""
     monkeypatch.setattr(all_seeds, "_CHUNK", 1)
     keys = jax.random.split(jax.random.key(1), 10)
     lengths = player(7, 3)(agents, None, keys)["length"]

@@ -8,7 +8,7 @@ import signal
 import sys
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-os.environ["NPROC"] = "8"  # threads for two devices that wait for each other, however few cores there are
+os.environ["NPROC"] = "8"  # threads for two devices that wait for each other, even on few cores
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Environments and cores of a user that fail in all ways, for the tests of what is said then."""
+"""A user's environments and cores that fail in many ways, for the tests of messages."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace

@@ -62,9 +62,10 @@ def killed(*arguments: object, after: float = 0, written: int = 0, **options: ob
 
 
 def cut(run_dir: Path, run_id: str, rows: int) -> None:
-    """Leave the only local file of a run as its writer's death at that place would: so many rows, most of the next.
+    """Leave a run's only local file as its writer's death would at that place: so many rows and most of the next.
 
-    The writer is a process of its own, which outlives the training a little: it goes on in a file that is gone.
+    The writer is a process of its own, which outlives the training a little: it goes on in a file
+    that is gone.
     """
     (file,) = (run_dir / "wandb").glob(f"*run-*-{run_id}/run-{run_id}.wandb")
     data, ends = file.read_bytes(), [end for _, end in history(file)]

@@ -1,7 +1,7 @@
 """A stand-in for the W&B server that the real client talks to over the loopback interface.
 
-It keeps what it is told. The history of a run is a list to which the client appends at an offset, as on the real
-server, so a row that is sent twice is there twice.
+It keeps what it is told. The history of a run is a list to which the client appends at an offset,
+as on the real server, so a row that is sent twice is there twice.
 """
 
 import gzip
@@ -79,7 +79,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables with which the client talks to this server and needs no login."""
+        """Environment variables that make the client use this server without a login."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online"}
 
     def stream(self, name: str, body: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class Server(ThreadingHTTPServer):
             run.exit_code = body["exitcode"]
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """The data of a GraphQL answer; an empty one to operations that nothing here depends on."""
+        """The data of a GraphQL answer, empty for operations that no test depends on."""
         self.operations.append(operation)
         method = getattr(self, f"on_{operation}", None)
         return method(variables) if method else {}

@@ -2,8 +2,8 @@
 
     python tests/mutants/mutate.py [WORD ...]
 
-With words, only the faults whose name or file has one of them. tests/mutants/caught.md is written after each; rows of
-other faults stay. The exit code is 1 if a fault survives.
+With words, only the faults whose name or file has one of them. tests/mutants/caught.md is written
+after each; rows of other faults stay. The exit code is 1 if a fault survives.
 """
 
 import os
@@ -65,7 +65,7 @@ def mutate(tree: Path, fault: Fault) -> str | None:
 
 
 def read_table() -> dict[tuple[str, str], str]:
-    """What noticed each fault when it was tried last."""
+    """The test that noticed each fault in its last trial."""
     lines = TABLE.read_text().splitlines() if TABLE.exists() else []
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
     return {(path, name): caught for path, name, caught in rows[1:]}

@@ -1,4 +1,4 @@
-"""The faults can be made: a line that was rewritten must be rewritten in the table as well."""
+"""Every fault can be made: whoever rewrites a line must rewrite it in the table too."""
 
 import pytest
 from faults import FAULTS, TESTS

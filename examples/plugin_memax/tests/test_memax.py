@@ -1,4 +1,4 @@
-"""memax's models as cores, installed as their users would: that they are memax's, and which laws of cores they obey."""
+"""memax's models as installed cores: they equal memax's own, and obey the laws of cores except for those listed."""
 
 import re
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import law_cases
 import pytest
 import test_laws as laws
 
@@ -25,10 +26,10 @@ POINTS = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entr
 NAMES = [name.removeprefix("memax/") for name in POINTS]
 
 LAWS = {
-    "step equals scan": [partial(laws.test_step_equals_scan, pattern=pattern) for pattern in laws.STARTS],
+    "step equals scan": [partial(laws.test_step_equals_scan, pattern=pattern) for pattern in law_cases.STARTS],
     "chain": [laws.test_chain],
-    "start forgets": [partial(laws.test_start_forgets, form=form) for form in laws.FORMS],
-    "causal": [partial(laws.test_causal, form=form) for form in laws.FORMS],
+    "start forgets": [partial(laws.test_start_forgets, form=form) for form in law_cases.FORMS],
+    "causal": [partial(laws.test_causal, form=form) for form in law_cases.FORMS],
     "window": [laws.test_window],  # of those that have one
     "vmapped equals looped": [laws.test_vmapped_equals_looped],
     "gradient of scan equals gradient of loop": [laws.test_gradient_of_scan_equals_gradient_of_loop],
@@ -40,7 +41,7 @@ LAWS = {
     "output is independent of the length": [laws.test_output_is_independent_of_the_length],
     "prepare changes nothing": [laws.test_prepare_changes_nothing_while_the_parameters_stay],
 }
-# What breaks a law, and by how much: README.md has the same lines, with the reasons.
+# Which models break a law, and by how much. README.md has the same lines with the reasons.
 BROKEN = {
     ("NMax", "step equals scan"): "0.49 of the largest output",
     ("NMax", "chain"): "0.020 of the largest output",
@@ -62,7 +63,7 @@ def test_every_model_is_a_core_and_imports_neither_memax_nor_jax():
     listing = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert listing.returncode == 0, listing.stderr
     assert set(re.findall(r"^memax/(\S+) ", listing.stdout, re.M)) == set(NAMES)
-    assert "\nFor what the cores memax/... cost: rlformers list cores memax\n" in listing.stdout
+    assert "\nCosts of the cores memax/...: rlformers list cores memax\n" in listing.stdout
 
 
 def test_options():
@@ -100,19 +101,19 @@ CASES = [(name, law) for name in NAMES for law in LAWS if law != "window" or nam
 
 @pytest.mark.parametrize(("name", "law"), [marked(*case) for case in CASES])
 def test_law(name, law):
-    setup = laws.build(laws.Case(f"memax/{name}", depth=1))
+    setup = law_cases.build(law_cases.Case(f"memax/{name}", depth=1))
     assert setup.core.window == WINDOWS.get(name)
     for check in LAWS[law]:
         check(setup)
 
 
-# Two quick ones stand for both kinds of memax's models.
+# One quick model of each of memax's two kinds.
 QUICK = ("LinearRNN", "Elman")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NAMES])
 def test_the_model_is_memaxs(name):
-    """Same parameters, outputs and states as memax's own, of the same key."""
+    """Parameters, outputs and states are the same as memax's own for the same key."""
     from memax.equinox.models.residual import ResidualModel
     from memax.equinox.semigroups.dlse import DLSE
     from memax.equinox.train_utils import get_residual_memory_model
@@ -126,11 +127,11 @@ def test_the_model_is_memaxs(name):
     hs, expected = theirs(theirs.initialize_carry(), (xs, starts))
 
     ours = registry.make_core(f"memax/{name}", D, 2, key=key)
-    laws.assert_same(ours, [leaf for leaf in jax.tree.leaves(theirs) if isinstance(leaf, jax.Array)])
-    state, ys = laws.SCAN(ours, ours.initial_state(), xs, starts)
-    laws.assert_close(ys, expected, 1e-6)
+    law_cases.assert_same(ours, [leaf for leaf in jax.tree.leaves(theirs) if isinstance(leaf, jax.Array)])
+    state, ys = law_cases.SCAN(ours, ours.initial_state(), xs, starts)
+    law_cases.assert_close(ys, expected, 1e-6)
     for layer, (theirs_layer, _) in zip(state.layers, theirs.latest_recurrent_state(hs), strict=True):
-        laws.assert_close(layer, theirs_layer, 1e-6)
+        law_cases.assert_close(layer, theirs_layer, 1e-6)
 
     other = registry.make_core(f"memax/{name}", D, 2, key=jax.random.key(3))
     assert jax.tree.structure(other) == jax.tree.structure(ours)
@@ -152,9 +153,9 @@ def test_trains(tmp_path):
 
 
 def test_a_state_of_nan_is_forgotten_in_both_forms():
-    """As memax resets, by a product, it would not be."""
+    """memax resets by a product, which would keep it."""
     core = registry.make_core("memax/LinearRNN", 8, key=jax.random.key(0))
     poisoned = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), core.initial_state())
-    for run in laws.FORMS.values():
+    for run in law_cases.FORMS.values():
         _, ys = run(core, poisoned, jnp.ones((3, 8)), jnp.array([False, True, False]))
         assert jnp.isnan(ys[0]).all() and jnp.isfinite(ys[1:]).all()

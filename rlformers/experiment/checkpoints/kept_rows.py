@@ -1,8 +1,9 @@
 """No row of `metrics.jsonl` is ever lost.
 
-A start of training cuts off rows only if it writes exactly these again: those after the checkpoint that it goes on
-from. Rows that it may write otherwise, or that no checkpoint covers, are first set aside as `metrics.jsonl.<n>.old`.
-A run that had a checkpoint and lost it is refused: what it has computed since then would be computed anew.
+When training starts from a checkpoint, it cuts off the rows after it, but only if it will write
+exactly these rows again. Rows that may come out differently, or that no checkpoint covers, are
+first set aside as `metrics.jsonl.<n>.old`. If a run has lost its checkpoints, training refuses to
+start: it would compute everything anew.
 """
 
 import json
@@ -22,10 +23,10 @@ _BLOCK = 1 << 16  # bytes
 
 
 def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do, with or without checkpoints; None if it has.
+    """The summary of a finished run, with or without checkpoints; None if there is something left to do.
 
-    The summary says that the run is complete, is that of the configuration, and the last row of every seed that did
-    not fail is in `metrics.jsonl`. With `retry=failed` the seeds that failed are left to do.
+    A run is finished if its summary says so and fits the configuration, and if `metrics.jsonl` has
+    the last row of every seed that did not fail. With `retry=failed`, failed seeds are left to do.
     """
     summary = read_summary(run_dir)
     steps = goal_of(summary, config)
@@ -43,12 +44,12 @@ def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
 
 
 def failed_seeds(summary: dict[str, Any]) -> set[int]:
-    """The seeds that failed, as a summary lists them."""
+    """The failed seeds in a summary."""
     return {failed["seed"] for failed in summary.get("failed") or []}
 
 
 def last_rows(path: Path, count: int) -> list[dict[str, Any]]:
-    """The last whole lines of a file that are JSON objects, at most `count`; none if it is missing."""
+    """The JSON objects in the last `count` whole lines of a file; none if the file is missing."""
     try:
         with path.open("rb") as file:
             at, data = file.seek(0, 2), b""
@@ -69,7 +70,7 @@ def last_rows(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def refuse_lost_checkpoints(run_dir: Path) -> None:
-    """Check that a run without any checkpoint never had one, unless it has no rows to lose.
+    """Check that a run with rows but without checkpoints never had a checkpoint.
 
     Raises:
         UserError: It had one; one line that says what to do.
@@ -80,8 +81,8 @@ def refuse_lost_checkpoints(run_dir: Path) -> None:
     if summary["completed"] or summary.get("last_checkpoint"):
         step = max((row["step"] for row in last_rows(metrics, 1) if "step" in row), default=summary["total_steps"])
         raise UserError(
-            f"run_dir: {run_dir} has rows up to step {step:,} but its checkpoints are gone, so it cannot go on from "
-            "there; move the directory away, or give another run_dir="
+            f"run_dir: {run_dir} has rows up to step {step:,}, but its checkpoints are gone, so it cannot continue "
+            "from there; move the directory away, or give another run_dir="
         )
 
 
@@ -93,15 +94,15 @@ def set_rows_aside(
     anew: bool,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Keep a copy of `metrics.jsonl` if it has rows that will be cut off and may not be written again as they were.
+    """Keep a copy of `metrics.jsonl` if training will cut off rows that may come out differently.
 
     Args:
-        run_dir: The run's directory.
-        config: What to run.
-        checkpoint: What it goes on from; None: it begins.
-        num_devices: That compute it.
-        anew: It may go on otherwise than before: in new episodes, since its environment lives on the host, or since
-            the code that made it fail has been mended.
+        run_dir: The directory of the run.
+        config: The experiment.
+        checkpoint: The checkpoint that the run continues from; None: it starts.
+        num_devices: Number of devices that compute it.
+        anew: The rows may differ: its environment is on the host and starts new episodes, the
+            groups of seeds have another size, or the code that made the run fail has been mended.
         report: Gets a line that says so.
     """
     metrics = run_dir / "metrics.jsonl"
@@ -120,14 +121,14 @@ def set_rows_aside(
     aside = free_name(metrics)
     if checkpoint is None:
         metrics.rename(aside)
-        report(f"no checkpoint covers the rows in {metrics}; they are now in {aside.name}, and the run begins anew")
+        report(f"no checkpoint covers the rows in {metrics}; they are now in {aside.name}, and the run starts anew")
     else:
         shutil.copy2(metrics, aside)
-        report(f"the rows after update {checkpoint.update:,} may come out otherwise now; the old ones are in {aside}")
+        report(f"the rows after update {checkpoint.update:,} may come out differently now; {aside} keeps the old ones")
 
 
 def free_name(path: Path) -> Path:
-    """Where a file can be set aside: `NAME.<n>.old` with the first number that is free."""
+    """A free name to set a file aside: `NAME.<n>.old` with the first number that is free."""
     number = 1
     while (aside := path.with_name(f"{path.name}.{number}.old")).exists():
         number += 1

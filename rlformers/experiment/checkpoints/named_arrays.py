@@ -1,16 +1,17 @@
-"""A pytree as a flat dict of plain arrays under readable names, and back, without silent casts or omissions."""
+"""Converts a pytree to a flat dict of plain arrays with readable names, and back, without silent casts or omissions."""
 
 from typing import Any
 
 import jax
 import numpy as np
 
-# The arrays of a tree by the path of their leaf, ".agent.core.cells[0].W"; PRNG keys as their data.
+# The arrays of a tree by the path of their leaf, ".agent.core.cells[0].W". Of PRNG keys it holds
+# the data.
 Named = dict[str, Any]
 
 
 def fetch(tree: Any) -> Any:
-    """A copy in the memory of the host, NumPy arrays; PRNG keys remain keys, on the first device."""
+    """A copy on the host, as NumPy arrays. PRNG keys remain keys, on the first device."""
 
     def leaf(x: Any) -> Any:
         if _is_key(x):
@@ -22,7 +23,7 @@ def fetch(tree: Any) -> Any:
 
 
 def describe(tree: Any) -> dict[str, dict[str, Any]]:
-    """Shape and dtype of every leaf, arrays or `jax.ShapeDtypeStruct`s; JSON can hold it."""
+    """Shape and dtype of every leaf (arrays or `jax.ShapeDtypeStruct`s), in a form for JSON."""
     return {
         name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} | ({"key": True} if _is_key(leaf) else {})
         for name, leaf in _flatten(tree).items()
@@ -37,7 +38,7 @@ def to_named(tree: Any) -> Named:
 
 
 def named_structs(template: Any, sharding: Any) -> Named:
-    """What `to_named` would make of `template`, as `jax.ShapeDtypeStruct`s; `sharding` for leaves that have none."""
+    """The result of `to_named(template)` as `jax.ShapeDtypeStruct`s; leaves without a sharding get `sharding`."""
     return {
         name: jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=getattr(leaf, "sharding", None) or sharding)
         for name, leaf in _flatten(template).items()
@@ -47,7 +48,7 @@ def named_structs(template: Any, sharding: Any) -> Named:
 
 
 def from_named(template: Any, named: Named) -> Any:
-    """A tree like `template`, whose leaves may be `jax.ShapeDtypeStruct`s, with the arrays of `named`."""
+    """A tree like `template` with the arrays of `named`. The template may hold `jax.ShapeDtypeStruct`s."""
 
     def leaf(path: tuple, like: Any) -> Any:
         name = jax.tree_util.keystr(path)
@@ -61,9 +62,9 @@ def from_named(template: Any, named: Named) -> Any:
 
 
 def mismatch(template: Any, found: dict[str, dict[str, Any]], partial: bool = False) -> str | None:
-    """What keeps arrays that `describe` found from filling a template, as half a line; None if nothing does.
+    """Why arrays with the description `found` do not fit a template, as half a line; None if they fit.
 
-    With `partial`, they may have leaves that the template lacks.
+    With `partial`, the template may lack some of the leaves.
     """
     wanted = describe(template)
     complaints = [
@@ -72,7 +73,7 @@ def mismatch(template: Any, found: dict[str, dict[str, Any]], partial: bool = Fa
         if found.get(name) != leaf
     ]
     if not partial:
-        complaints += [f"{name} is not known here" for name in found if name not in wanted]
+        complaints += [f"{name} is not expected" for name in found if name not in wanted]
     if not complaints:
         return None
     return complaints[0] + (f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else "")
@@ -87,7 +88,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _key_impl(like: Any) -> Any:
-    impl: list[Any] = []  # jax tells it of arrays only, which `like` becomes while it is traced
+    impl: list[Any] = []  # jax knows the implementation of arrays only; while it is traced, `like` is one
     jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype))
     return impl[0]
 

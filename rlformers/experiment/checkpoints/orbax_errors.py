@@ -1,7 +1,7 @@
-"""Errors of orbax, which writes from threads of its own: each is raised to the caller, and said there in one line.
+"""Errors of orbax, which writes in threads of its own: the caller gets each as an exception, and prints one line.
 
-On a full disk it also logs a hundred lines per save (absl, with tracebacks), and tensorstore prints those of callbacks
-into event loops that the first failure has closed.
+On a full disk, orbax also logs a hundred lines per save (absl, with tracebacks). Tensorstore prints
+the errors of callbacks into event loops that the first failure has closed.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 
 @cache
 def silence() -> None:
-    """Keep orbax from logging what it raises; for the whole process, since its threads outlive the call that failed."""
+    """Keep orbax from logging the errors that it raises, in the whole process: its threads outlive a failed call."""
     logging.getLogger("absl").addFilter(
         lambda record: record.levelno < logging.ERROR or "/orbax/" not in record.pathname
     )
@@ -34,6 +34,6 @@ def reason(error: Exception) -> str:
     """Why files could not be written, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # Of tensorstore: half a page of paths, and the number of what the operating system said.
+    # An error of tensorstore is half a page of paths with the error number of the operating system.
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Going on with a run exactly where a checkpoint left it, or saying in one line why that cannot be."""
+"""Continues a run exactly where a checkpoint left it, or says in one line why it cannot."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,17 +15,17 @@ from rlformers.experiment.run_files.provenance import versions
 from rlformers.experiment.run_files.summary import read_summary
 from rlformers.experiment.training.stop_request import Failed
 
-# What meta.json must have for a run to go on; what came later has defaults.
+# The keys of meta.json that a run needs to continue. Keys that were added later have defaults.
 NEEDED = ("config", "metrics_bytes", "episodes", "wall_seconds", "loop_seconds")
 
 
 def computation(config: ExperimentConfig) -> dict[str, Any]:
-    """What a run computes: its flat config without `config.RUN_KEYS`, which may change when it is resumed."""
+    """What a run computes: its flat config without `RUN_KEYS`, which may change when it is resumed."""
     return {key: value for key, value in flatten(to_dict(config)).items() if key.split(".")[0] not in RUN_KEYS}
 
 
 def changes(begun: ExperimentConfig, config: ExperimentConfig) -> list[str]:
-    """What of a configuration is not as a run began, but for a larger `total_steps`: "ppo.lr=0.1 was 0.2"."""
+    """The differences from the configuration that a run began with, "ppo.lr=0.1 was 0.2"; more steps are none."""
     old, new = computation(begun), computation(config)
     return [
         f"{key}={new.get(key)} was {old.get(key)}"
@@ -35,10 +35,10 @@ def changes(begun: ExperimentConfig, config: ExperimentConfig) -> list[str]:
 
 
 def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Path) -> None:
-    """Check that a run is gone on with as it began; only `total_steps` may grow.
+    """Check that a run continues with the configuration it began with; only `total_steps` may grow.
 
-    The schedules of learning rate and entropy follow the new `total_steps` from there on, so an extended run does not
-    equal one that was started with it.
+    The schedules of learning rate and entropy then follow the new `total_steps`, so an extended run
+    does not equal one that had it from the start.
 
     Raises:
         UserError: One line with the keys that differ from those in `source`.
@@ -46,19 +46,22 @@ def refuse_changes(begun: ExperimentConfig, config: ExperimentConfig, source: Pa
     differing = changes(begun, config)
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
-        raise UserError(f"resume: {', '.join(differing[:3])}{more} in {source}; only total_steps can change, to more")
+        raise UserError(
+            f"resume: {', '.join(differing[:3])}{more} in {source}; only total_steps can change, and only grow"
+        )
 
 
 def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None] = print) -> Checkpoint | None:
-    """The checkpoint to go on from: the newest whose files are good and whose part of `metrics.jsonl` is there.
+    """The checkpoint to continue from: the newest whose files are good and whose part of `metrics.jsonl` exists.
 
     Args:
-        run_dir: The run's directory.
-        config: What to run.
-        report: Gets a line for every checkpoint that is passed over, and for other versions of packages.
+        run_dir: The directory of the run.
+        config: The experiment.
+        report: Gets a line for every checkpoint that is skipped, and for other versions of
+            packages.
 
     Returns:
-        None if the run never came to its first checkpoint.
+        The checkpoint; None if the run never reached its first one.
 
     Raises:
         UserError: The configuration has changed.
@@ -68,7 +71,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
         now = versions()
         for name, version in checkpoint.meta.get("versions", {}).items():
             if now.get(name) != version:
-                report(f"resume: begun with {name} {version}, this is {now.get(name)}: last digits may differ")
+                report(f"resume: the run began with {name} {version}, now {now.get(name)}: last digits may differ")
         return checkpoint
     directory = run_dir / "checkpoints"
     if saved_updates(directory):
@@ -79,7 +82,7 @@ def latest(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
 
 
 def usable(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None] = print) -> Iterator[Checkpoint]:
-    """The checkpoints that a run can go on from, newest first; arguments and errors as in `latest`."""
+    """The checkpoints that a run can continue from, newest first; arguments and errors as in `latest`."""
     metrics = run_dir / "metrics.jsonl"
     size = metrics.stat().st_size if metrics.exists() else 0
     for checkpoint in good_checkpoints(run_dir / "checkpoints", report):
@@ -98,12 +101,13 @@ def usable(run_dir: Path, config: ExperimentConfig, report: Callable[[str], None
 def common(
     run_dirs: Sequence[Path], configs: Sequence[ExperimentConfig], report: Callable[[str], None] = print
 ) -> list[Checkpoint] | list[None] | None:
-    """Checkpoints of one update from which runs of one program can go on together, one each.
+    """Checkpoints of the same update, one per run, from which the runs of a program can continue together.
 
-    Where a process died between saving the state of one run and that of the next, it is the update before.
+    If a process died between the saves of two runs, they are the checkpoints of the update before.
 
     Returns:
-        A list of None if no run came to its first checkpoint; None if they are not after the same update.
+        The checkpoints; a list of None if no run reached its first one; None if there is no common
+        update.
     """
     found = [{c.update: c for c in usable(*run, report)} for run in zip(run_dirs, configs, strict=True)]
     if not any(found):
@@ -113,22 +117,22 @@ def common(
     if newest is None or ahead > 1:
         return None
     if ahead:
-        report(f"resume: not all {len(found)} runs of the program were saved the last time; back to update {newest}")
+        report(f"resume: the last save lacks some of the {len(found)} runs of the program; back to update {newest}")
     return [checkpoints[newest] for checkpoints in found]
 
 
 def with_new_episodes(
     state: TrainState, fresh: TrainState, env: str, report: Callable[[str], None] = print
 ) -> TrainState:
-    """A restored state with the episodes of a new one: those of an environment on the host ended with its process.
+    """A restored state with new episodes: the episodes of an environment on the host ended with its process.
 
     Args:
         state: From a checkpoint, leaves [S, ...].
-        fresh: Of `Learner.init`, from keys that were not used before.
-        env: The environment's id.
+        fresh: From `Learner.init`, with keys that were not used before.
+        env: Id of the environment.
         report: Gets a line that says so.
     """
-    report(f"resume: {env} lives on the host, where nothing is saved: new episodes start, unlike in an unbroken run")
+    report(f"resume: {env} runs on the host, where nothing is saved: new episodes start, unlike in an unbroken run")
     running = jnp.zeros_like(state.normalizers.discounted_return)
     return state._replace(
         env_state=fresh.env_state,
@@ -139,12 +143,12 @@ def with_new_episodes(
 
 
 def failure(run_dir: Path) -> dict[str, Any] | None:
-    """What the run in a directory failed of the last time, if it did."""
+    """Why the run in a directory failed the last time; None if it did not."""
     return (read_summary(run_dir) or {}).get("failure")
 
 
 def known_failure(run_dir: Path, config: ExperimentConfig) -> Failed | None:
-    """What all seeds of a run failed of the last time, if they did: from the same state, they would again."""
+    """The error of a run whose seeds all failed the last time: from the same state, they would fail again."""
     known = failure(run_dir)
     if known is None:
         return None

@@ -1,13 +1,14 @@
-"""Checkpoints: orbax stores the arrays; the store around it adds what makes them trustworthy.
+"""Checkpoints: orbax stores the arrays; the store around it makes sure that they can be trusted.
 
     RUN_DIR/checkpoints/<update>/
         state/       every leaf of the TrainState under its name, by orbax
-        meta.json    schema, shapes and dtypes of the leaves, and what the outer loop needs to go on
+        meta.json    schema, shapes and dtypes of the leaves, and what the outer loop needs to continue
         SHA256SUMS   of every other file; `sha256sum -c SHA256SUMS` reads it
 
-A checkpoint is written beside its place and renamed into it, and renamed away before it is deleted, so that a process
-that dies at any moment leaves whole checkpoints only. Orbax alone restores one flipped bit in six without a word;
-here every file is compared with its hash first. Nothing is pickled.
+A checkpoint is written beside its place and then renamed into it. It is renamed away before it is
+deleted. So a process that dies at any moment leaves only whole checkpoints. Orbax alone silently
+restores one flipped bit in six; here every file is first compared with its hash. Nothing is
+pickled.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
 from rlformers.experiment.run_files.file_lock import fsync_path
 
-SCHEMA = 1  # of the names of leaves and of meta.json; raise it when older checkpoints cannot be read any more
+SCHEMA = 1  # version of the names of leaves and of meta.json; raise it when older checkpoints become unreadable
 _SUMS = "SHA256SUMS"
 
 
@@ -37,7 +38,7 @@ class CheckpointError(FileError):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint whose files are what was written."""
+    """A checkpoint whose files are intact."""
 
     path: Path
     update: int
@@ -48,9 +49,11 @@ class CheckpointStore:
     """Writes the checkpoints of one run, in a thread of its own, and deletes those that are no longer wanted.
 
     Args:
-        directory: `RUN_DIR/checkpoints`; made if missing. One process at a time may write there.
-        keep: How many of the newest to keep. The best one and the pinned ones are kept as well.
-        resumed: The checkpoint that the run goes on from; newer ones give way to what it writes.
+        directory: `RUN_DIR/checkpoints`; made if missing. Only one process at a time may write
+            there.
+        keep: Number of newest checkpoints to keep. The best one and the pinned ones are kept as
+            well.
+        resumed: The checkpoint that the run continues from. Newer ones are replaced.
         report: Gets a line when a save fails.
     """
 
@@ -69,10 +72,10 @@ class CheckpointStore:
         self._pending: Future | None = None
         self._error: CheckpointError | None = None
         self._kept: dict[int, dict[str, Any]] = {}
-        self.newest = resumed.update if resumed else 0  # the update of the newest checkpoint that is on disk
+        self.newest = resumed.update if resumed else 0  # the update of the newest checkpoint on disk
         for update in saved_updates(directory):
             if resumed is not None and update <= resumed.update:
-                with contextlib.suppress(OSError, ValueError):  # damaged, and deleted after the next save
+                with contextlib.suppress(OSError, ValueError):  # damaged: it is deleted after the next save
                     self._kept[update] = json.loads((directory / str(update) / "meta.json").read_text())
         best = best_of(self._kept)
         self.best_score: float | None = None if best is None else self._kept[best]["score"]
@@ -90,14 +93,15 @@ class CheckpointStore:
     def save(
         self, update: int, state: Any, meta: dict[str, Any], score: float | None = None, pinned: bool = False
     ) -> None:
-        """Save in the background, after the save before. If it fails, `report` gets a line and `wait` raises.
+        """Save in the background, after the previous save. If it fails, `report` gets a line and `wait` raises.
 
         Args:
-            update: Number of the update after which `state` was; the checkpoint's name.
-            state: A pytree of arrays. It is copied before this returns, so its buffers can be donated.
-            meta: What else to keep, as JSON.
-            score: The best checkpoint has the highest; None and NaN are never the best.
-            pinned: Keep it for ever.
+            update: Number of the update that made `state`; the name of the checkpoint.
+            state: A pytree of arrays. It is copied before this returns, so its buffers can be
+                donated.
+            meta: Other data to keep, as JSON.
+            score: The best checkpoint has the highest score; None and NaN are never the best.
+            pinned: Keep it forever.
         """
         self.settle()
         if score is not None and not math.isfinite(score):
@@ -109,12 +113,12 @@ class CheckpointStore:
         self._pending = self._thread.submit(self._try_to_write, update, named, everything)
 
     def settle(self) -> None:
-        """Return when everything is on disk, or could not be put there."""
+        """Wait until everything is on disk or has failed."""
         if self._pending is not None:
             self._pending.result()
 
     def wait(self) -> None:
-        """Return when everything is on disk.
+        """Wait until everything is on disk.
 
         Raises:
             CheckpointError: The last save failed.
@@ -124,14 +128,14 @@ class CheckpointStore:
             raise self._error
 
     def close(self) -> None:
-        """End the thread when everything is on disk, or could not be put there."""
+        """Wait until everything is on disk or has failed, and end the thread."""
         self._thread.shutdown()
 
     def _try_to_write(self, update: int, named: Named, meta: dict[str, Any]) -> None:
         try:
             self._write(update, named, meta)
             self._error = None
-        except Exception as error:  # orbax has no errors of its own, and a full disk comes as several kinds
+        except Exception as error:  # orbax has no error type of its own, and a full disk raises several
             self._error = CheckpointError(f"checkpoint: cannot write {self.directory / str(update)}: {reason(error)}")
             self._report(str(self._error))
 
@@ -144,13 +148,14 @@ class CheckpointStore:
             folder = unfinished / place
             import orbax.checkpoint as ocp
 
-            # NumPy arrays: of arrays of jax orbax takes three times as long, to note where they lie, which nobody asks.
+            # NumPy arrays: orbax takes three times as long for jax arrays, to note their devices,
+            # which nobody needs.
             _checkpointer().save((folder / "state").absolute(), args=ocp.args.PyTreeSave(jax.device_get(named)))
             (folder / "meta.json").write_text(json.dumps(meta, indent=1))
             files = _files(folder)
             (folder / _SUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in files))
             _flush(folder)
-            if (self.directory / place).exists():  # damaged, or of a run that was rewound
+            if (self.directory / place).exists():  # damaged, or from before the run was rewound
                 (self.directory / place).rename(trash / place)
             folder.rename(self.directory / place)
             fsync_path(self.directory)
@@ -170,21 +175,21 @@ class CheckpointStore:
 
 
 def best_of(metas: dict[int, dict[str, Any]]) -> int | None:
-    """The update with the highest score, the later of equals; None if none has one."""
+    """The update with the highest score, of equal ones the later; None if no update has a score."""
     scored = [(meta["score"], update) for update, meta in metas.items() if meta.get("score") is not None]
     return max(scored)[1] if scored else None
 
 
 def saved_updates(directory: Path) -> list[int]:
-    """Names of the checkpoints in a directory, ascending; whether they are good is not looked at."""
+    """The updates of the checkpoints in a directory, ascending. Does not check whether they are good."""
     return sorted(int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal())
 
 
 def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> Iterator[Checkpoint]:
-    """Checkpoints whose files are all as written, newest first; `report` gets a line for each of the others.
+    """Checkpoints whose files are all intact, newest first; `report` gets a line for each of the others.
 
     Raises:
-        CheckpointError: A checkpoint of another schema.
+        CheckpointError: A checkpoint has another schema.
     """
     for update in reversed(saved_updates(directory)):
         path = directory / str(update)
@@ -194,7 +199,7 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
             damage = f"{error.filename or path}: {error.strerror}"
         if damage is None:
             yield Checkpoint(path, update, _meta(path))
-        elif path.exists():  # else a running training has deleted it in the meantime
+        elif path.exists():  # otherwise a running training has just deleted it
             report(f"checkpoint: {damage}; looking for an older one")
 
 
@@ -202,7 +207,7 @@ def choose(directory: Path, which: str) -> Checkpoint:
     """The checkpoint that an option names: last, best or the number of an update.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: There is no such checkpoint, or it is damaged.
     """
     good = good_checkpoints(directory)
     if which == "last":
@@ -212,14 +217,14 @@ def choose(directory: Path, which: str) -> Checkpoint:
         best = best_of({update: checkpoint.meta for update, checkpoint in by_update.items()})
         found = by_update.get(best if which == "best" else int(which))  # type: ignore[arg-type]
         if found is None and by_update:
-            raise UserError(f"checkpoint: {which!r} is none of last, best, {', '.join(map(str, sorted(by_update)))}")
+            raise UserError(f"checkpoint: {which!r} is not one of last, best, {', '.join(map(str, sorted(by_update)))}")
     if found is None:
-        raise UserError(f"checkpoint: none in {directory}")
+        raise UserError(f"checkpoint: there is none in {directory}")
     return found
 
 
 def newest_meta(directory: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint says of itself, without a look at its other files; None if none can be read."""
+    """`meta.json` of the newest checkpoint, without a check of its other files; None if none can be read."""
     for update in reversed(saved_updates(directory)):
         with contextlib.suppress(OSError):
             return _meta(directory / str(update))
@@ -230,12 +235,12 @@ def _meta(path: Path) -> dict[str, Any]:
     """`meta.json` of a checkpoint whose files are good.
 
     Raises:
-        CheckpointError: Another schema, or it was not written by a `CheckpointStore`.
+        CheckpointError: It has another schema, or no `CheckpointStore` wrote it.
     """
     try:
         meta = json.loads((path / "meta.json").read_text())
     except ValueError as error:
-        raise CheckpointError(f"checkpoint: {path}/meta.json is no JSON ({error})") from error
+        raise CheckpointError(f"checkpoint: {path}/meta.json is not JSON ({error})") from error
     schema = meta.get("schema") if isinstance(meta, dict) else None
     if schema != SCHEMA:
         raise CheckpointError(f"checkpoint: {path} has schema {schema}; this version reads {SCHEMA}")
@@ -249,12 +254,13 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
 
     Args:
         checkpoint: One of `good_checkpoints`.
-        template: A pytree of arrays or `jax.ShapeDtypeStruct`s. A leaf with a `sharding` is laid out by it, whatever
-            devices wrote it; others go to the first device.
-        partial: Read the leaves of the template only.
+        template: A pytree of arrays or `jax.ShapeDtypeStruct`s. A leaf with a `sharding` gets that
+            layout, whatever devices wrote it; others go to the first device.
+        partial: Read only the leaves of the template.
 
     Raises:
-        CheckpointError: A leaf is missing, left over, or has another shape or dtype; one line that names it.
+        CheckpointError: A leaf is missing, unexpected, or has another shape or dtype; one line that
+            names it.
     """
     import orbax.checkpoint as ocp
 
@@ -285,18 +291,18 @@ def _sha256(path: Path) -> str:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, the first of them named; None if nothing is."""
+    """The first damage in the files of a checkpoint, with the name of the file; None if they are intact."""
     sums = folder / _SUMS
     lines = sums.read_bytes().decode(errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = [name for name in _files(folder) if name != _SUMS]
     for name in found:
         if expected.pop(name, None) != _sha256(folder / name):
-            return f"{folder / name} is not what {_SUMS} says"
+            return f"{folder / name} does not match {_SUMS}"
     return f"{folder / next(iter(expected))} is missing" if expected else None
 
 
 def _flush(folder: Path) -> None:
-    """Force a folder to the disk: a rename must not survive a power cut that what it names does not."""
+    """Force a folder to the disk: after a power cut, a renamed folder must not have lost its files."""
     for path in (*folder.rglob("*"), folder):
         fsync_path(path)

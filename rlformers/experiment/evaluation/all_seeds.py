@@ -1,4 +1,4 @@
-"""Whole episodes of the agents of all seeds, in one program: of `rlformers evaluate` and of evaluations in training."""
+"""Plays whole episodes with all seeds in one program, for `rlformers evaluate` and for evaluations during training."""
 
 from typing import Any
 
@@ -11,25 +11,26 @@ from rlformers.errors import UserError
 from rlformers.experiment.evaluation.one_agent import make_rollout, quotas
 from rlformers.experiment.program.build import Built, in_precision
 
-# An environment in which no episode ends within so many steps is given up.
+# If no episode of an environment ends within this many steps, the player gives up.
 _MOST_STEPS = 100_000
 _CHUNK = 1000
 
 
 class EpisodesDoNotEnd(UserError):
-    """Nothing can be said about the episodes of an environment; one line that names it."""
+    """The episodes of an environment do not end; one line that names it."""
 
 
 class Player:
-    """Plays a fixed number of episodes, as often as it is called; compiled once.
+    """Plays a fixed number of episodes at every call; compiled once.
 
     Args:
         config: The experiment, in the environment to play in.
-        built: What it names.
-        episodes: Of each seed. A copy of the environment plays a number of them that is fixed beforehand, so that short
-            ones are not preferred.
-        num_envs: Copies of the environment that run at a time; 0: one per episode, at most 256.
-        greedy: Take the most probable action instead of drawing one.
+        built: The objects of the experiment.
+        episodes: Episodes per seed. Each copy of the environment plays a number that is fixed
+            beforehand, so that short episodes are not preferred.
+        num_envs: Copies of the environment that run at the same time; 0: one per episode, at most
+            256.
+        greedy: Take the most probable action instead of a sampled one.
     """
 
     def __init__(self, config: ExperimentConfig, built: Built, episodes: int, num_envs: int, greedy: bool):
@@ -40,15 +41,15 @@ class Player:
         self._advance = jax.jit(jax.vmap(in_precision(config, rollout.advance)), donate_argnums=2)
 
     def __call__(self, agents: Any, moments: Any, keys: PRNGKeyArray | Array) -> dict[str, np.ndarray]:
-        """What every episode came to, [S, N, ...] by name: `info["episode_<name>"]` at its end.
+        """The results of every episode, [S, N, ...] by name: `info["episode_<name>"]` at its end.
 
         Args:
             agents: Agents with a leading axis S.
-            moments: Statistics of observations that stay as they are, with the same axis, or None.
+            moments: Statistics of observations with the same axis, which do not change, or None.
             keys: [S]; all random numbers come from these.
 
         Raises:
-            EpisodesDoNotEnd: None did for 100,000 steps.
+            EpisodesDoNotEnd: No episode ended for 100,000 steps.
         """
         episodes = self._init(agents, keys)
         finished, idle = np.zeros(0), 0

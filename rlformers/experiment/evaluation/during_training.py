@@ -1,10 +1,10 @@
-"""Evaluations while training goes on, in environments of their own: `eval.*`.
+"""Evaluations during training, in environments of their own: `eval.*`.
 
-They fall on log points, so that what they find stands in a row of `metrics.jsonl` whose step is theirs: on the first
-one, on the first at or after every multiple of `eval.every`, and on the last. If `eval.every` is less than there is
-between two log points, they fall on updates instead, and those between log points have rows of their own. Their random
-numbers come from the seed and the number of the update: training is the same with and without them, and so is a run
-that was stopped in between.
+They happen at log points, so that a row of `metrics.jsonl` with the same step holds their results:
+at the first one, at the first at or after every multiple of `eval.every`, and at the last. If
+`eval.every` is less than the distance of two log points, they happen after any update, and those
+between log points have rows of their own. Their random numbers come from the seed and the number of
+the update. So they change neither training nor a run that was stopped and resumed.
 """
 
 import math
@@ -27,9 +27,9 @@ from rlformers.experiment.statistics.over_seeds import over_seeds
 
 
 def make_player(config: ExperimentConfig) -> Player:
-    """What plays the evaluations of a run, and of those that differ from it in `Numbers` only.
+    """The player of the evaluations of a run, and of runs that differ from it only in `Numbers`.
 
-    Says on stderr if their held-out tasks are not held out.
+    Warns on stderr if held-out tasks are not held out.
     """
     where = config.evaluated
     if warning := overlap(config.env, config.env_kwargs, where.env, where.env_kwargs):
@@ -38,13 +38,14 @@ def make_player(config: ExperimentConfig) -> Player:
 
 
 class PeriodicEvaluation:
-    """The evaluations of one run; none of them if `eval.every` is 0.
+    """The evaluations of one run; none if `eval.every` is 0.
 
     Args:
-        config: The run's.
+        config: The configuration of the run.
         seeds: S training seeds.
-        saved: What `to_json` gave.
-        player: That of `make_player`, so that runs of one program compile it once; default: its own.
+        saved: The result of `to_json` in an earlier process.
+        player: A player from `make_player`, which runs of one program share to compile it once;
+            default: its own.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class PeriodicEvaluation:
     ):
         self._config = config
         self._last = saved
-        self.seconds = 0.0  # that all evaluations took
+        self.seconds = 0.0  # total time of the evaluations
         if config.eval.every:
             self._keys = jax.vmap(evaluation_key, (None, 0))(0, jnp.array(seeds))
             self._play = player or make_player(config)
 
     def next_update(self, done: int) -> int:
-        """The first update after number `done` with an evaluation; the last update if there is none."""
+        """The first update after number `done` with an evaluation; the last update if no other has one."""
         config, every, last = self._config, int(self._config.eval.every), self._config.num_updates
         if not every:
             return last
@@ -83,9 +84,10 @@ class PeriodicEvaluation:
         """Evaluate: `eval/return`, `eval/length`, ... of each seed.
 
         Args:
-            update: Number of the update that has been made, after which one is `due`.
+            update: Number of the last update, after which an evaluation is `due`.
             states: The state after it, leaves [S, ...].
-            sound: For each seed whether it has not failed; default: none has. Of the others nothing is found.
+            sound: Whether each seed is sound, that is has not failed; default: all are. Failed
+                seeds get None.
         """
         started = time.perf_counter()
         moments = states.normalizers.observation if self._config.ppo.normalize_observations else None
@@ -93,7 +95,7 @@ class PeriodicEvaluation:
         try:
             found = means(self._play(states.agent, moments, keys))
         except EpisodesDoNotEnd as error:
-            print(f"eval: {error}; left out after {update * self._config.batch_size:,} steps")
+            print(f"eval: {error}; the evaluation after {update * self._config.batch_size:,} steps is left out")
             found = [{"return": None, "length": None} for _ in range(self._config.seeds)]
         if sound is not None:
             found = [row if good else dict.fromkeys(row) for row, good in zip(found, sound, strict=True)]
@@ -102,7 +104,7 @@ class PeriodicEvaluation:
         return [{f"eval/{name}": value for name, value in row.items()} for row in found]
 
     def score(self, update: int) -> float | None:
-        """Mean return over the sound seeds of the evaluation after an update; None if there was none or it has none."""
+        """Mean return over the sound seeds in the evaluation after an update; None without evaluation or returns."""
         if self._last is None or self._last["update"] != update:
             return None
         found = self._last["found"]
@@ -111,11 +113,11 @@ class PeriodicEvaluation:
         return None if None in returns else float(np.mean(returns))
 
     def to_json(self) -> dict[str, Any] | None:
-        """What a resumed run has to know."""
+        """The state that a resumed run needs."""
         return self._last
 
     def summary(self) -> dict[str, Any] | None:
-        """The last evaluation: its step, and of everything that it found the values of the seeds and statistics."""
+        """The last evaluation: its step, and for each result the values of the seeds with their statistics."""
         if self._last is None:
             return None
         found = self._last["found"]
@@ -125,9 +127,10 @@ class PeriodicEvaluation:
 
 
 def means(values: dict[str, np.ndarray]) -> list[dict[str, float | None]]:
-    """Per seed, the means over N episodes of the values [S, N] that a `Player` returns, None where they are not finite.
+    """Means over N episodes of the values [S, N] that a `Player` returns, per seed; None where they are not finite.
 
-    Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it.
+    Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the trials
+    that completed it.
     """
     rows: list[dict[str, float | None]] = [{} for _ in values["return"]]
     for seed, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Evaluation of a run's agents: fresh episodes, on the environment they were trained on or another one."""
+"""Evaluates the agents of a run in fresh episodes, in the environment they were trained on or another one."""
 
 import contextlib
 import hashlib
@@ -31,19 +31,19 @@ from rlformers.experiment.program.xla_cache import enable_compilation_cache
 from rlformers.experiment.run_files.run_dir import write_json
 from rlformers.experiment.training.failed_seeds import failed_note
 
-# Sets the random numbers of evaluations apart from those of training, which come from key(seed).
+# Separates the random numbers of evaluations from those of training, which come from key(seed).
 EVALUATION = 0x5EED
 
 
 class Trained(NamedTuple):
-    """The agents of a run, and where they are to play."""
+    """The agents of a run, and the environment to play in."""
 
     options: Any
     config: ExperimentConfig  # with the environment to play in
     built: Built
     checkpoint: Checkpoint
     agents: Agent  # leading axis S, as in moments
-    moments: Any  # of the observations, None where they are not normalised
+    moments: Any  # of the observations; None if they are not normalised
 
     @property
     def step(self) -> int:
@@ -60,7 +60,8 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
         schema: A config dataclass.
 
     Raises:
-        UserError: A key or value that does not exist or fit, or an environment with other observations or actions.
+        UserError: A key or value that does not exist or fit, or an environment with other
+            observations or actions.
         CheckpointError: No checkpoint can be read.
     """
     options, config = parse_options(run_dir, words, schema)
@@ -74,7 +75,7 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
         edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
         raise UserError(f"{run_dir / 'config.yaml'} was edited: {edited}; restore it")
     if failed := checkpoint.meta.get("failed"):
-        print(f"rlformers: warning: {failed_note(failed)}: its agent is that before it", file=sys.stderr)
+        print(f"rlformers: warning: {failed_note(failed)}: using the agent before the failure", file=sys.stderr)
     full = jax.eval_shape(jax.vmap(built.learner.init), training_keys(config))
     moments = full.normalizers.observation if config.ppo.normalize_observations else None
     nothing = TrainState(*[None] * len(TrainState._fields))  # type: ignore[arg-type]
@@ -84,12 +85,12 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
 
 
 def training_keys(config: ExperimentConfig) -> Key[Array, " S"]:
-    """What the training of every seed starts from, [S]."""
+    """The keys that the training of each seed starts from, [S]."""
     return jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + config.seeds))
 
 
 def evaluation_key(seed: int, training_seed: Any) -> PRNGKeyArray:
-    """The random numbers of an evaluation of the agent of one training seed."""
+    """The key for the evaluation of the agent of one training seed."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), EVALUATION), training_seed)
 
 
@@ -98,28 +99,30 @@ def evaluate(
 ) -> dict[str, Any]:
     """Play `episodes` episodes with the agent of every training seed, all seeds in one program.
 
-    Normalisers stay as they are in the checkpoint. A copy of the environment plays a number of episodes that is fixed
-    beforehand, so that short ones are not preferred.
+    Normalisers stay as they are in the checkpoint. Each copy of the environment plays a number of
+    episodes that is fixed beforehand, so that short ones are not preferred.
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
-        words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and changes of the
-            environment (`env=...`, `env_kwargs.split=heldout`, `env_params.length=40`, `wrap.noise=0.1`). With another
-            `env`, `env_kwargs` and `env_params` of the run are dropped.
+        words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and
+            changes of the environment (`env=...`, `env_kwargs.split=heldout`,
+            `env_params.length=40`, `wrap.noise=0.1`, `trial.episodes=10`).
+            Another `env` drops the `env_kwargs` and `env_params` of the run.
         show: Gets the result before it is written, so that a full disk does not lose it.
 
     Returns:
-        What was asked for and, under `results`, for everything that the environment reports of an episode as
-        `info["episode_<name>"]` the mean, IQM and 95 % interval `ci95`: of each training seed over its episodes
-        (interval of the mean, None below 20 tasks), and over the means of the seeds (interval of the IQM, None below 8
-        seeds; `range` is that of the seeds). What is an
-        array, such as the returns of the attempts [K] of a trial, is treated entry by entry. `episodes` has the value
-        of every episode. `warning` says if held-out tasks were not held out, see `splits.overlap`. Written to
-        `RUN_DIR/evaluations/<name>.json`.
+        The settings and the results, which are also in `RUN_DIR/evaluations/<name>.json`. `results`
+        has the mean, IQM and 95 % interval `ci95` of everything that the environment reports about
+        an episode as `info["episode_<name>"]`: of each training seed over its episodes (interval of
+        the mean, None below 20 tasks), and over the means of the seeds (interval of the IQM, None
+        below 8 seeds; `range` is that of the seeds). An array, such as the returns of the attempts
+        [K] of a trial, is treated entry by entry. `episodes` has the value of every episode.
+        `warning` says if held-out tasks were not held out, see `splits.overlap`.
 
     Raises:
-        UserError: A key or value that does not exist or fit, an environment with other observations or actions, a
-            directory that cannot be written, or a `name` that an evaluation has already.
+        UserError: A key or value that does not exist or fit, an environment with other observations
+            or actions, a directory that cannot be written, or a `name` that an evaluation has
+            already.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()
@@ -128,10 +131,10 @@ def evaluate(
     options, config, step = trained.options, trained.config, trained.step
     path = run_dir / "evaluations" / f"{options.name or _name(words, config.env, step)}.json"
     if options.name and path.exists():
-        raise UserError(f"name: {path} exists, and is not overwritten")
+        raise UserError(f"name: {path} exists and is not overwritten; give another name=")
     with _writing(path):
         path.parent.mkdir(exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()  # nobody should play for an hour to learn that this fails
+        tempfile.TemporaryFile(dir=path.parent).close()  # fail now, not after an hour of playing
     values = _play(trained)
     result = {
         "run_dir": str(run_dir),
@@ -141,6 +144,7 @@ def evaluate(
         "env_kwargs": config.env_kwargs,
         "env_params": config.env_params,
         "wrap": asdict(config.wrap),
+        "trial": asdict(config.trial),
         "warning": overlap(before.env, before.env_kwargs, config.env, config.env_kwargs),
         "greedy": options.greedy,
         "seed": options.seed,
@@ -171,7 +175,7 @@ def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateCo
     """
     config = load(run_dir / "config.yaml")
     env = [word for word in words if re.match(r"\+*env=", word)]
-    details = [word for word in words if re.match(r"\+*(env_kwargs|env_params|wrap)\.", word)]
+    details = [word for word in words if re.match(r"\+*(env_kwargs|env_params|wrap|trial)\.", word)]
     changed = change(config, env) if env else config
     if changed.env != config.env:
         changed = replace(changed, env_kwargs={}, env_params={})
@@ -180,7 +184,7 @@ def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateCo
 
 
 def _play(trained: Trained) -> dict[str, np.ndarray]:
-    """What every episode came to, [S, N, ...] by name.
+    """The results of every episode, [S, N, ...] by name.
 
     Raises:
         UserError: Episodes do not end.

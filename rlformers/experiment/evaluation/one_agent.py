@@ -13,7 +13,7 @@ from rlformers.agents.normalizers import normalize_observation
 
 
 class RolloutState(NamedTuple):
-    """Episodes under way in B copies of the environment, and what the finished ones came to."""
+    """The current episodes in B copies of the environment, and the results of finished ones."""
 
     env_state: Any  # leading axis B, as in obs, start and memory
     obs: Any
@@ -25,16 +25,16 @@ class RolloutState(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """Two pure functions; both can be vmapped over agents."""
+    """Two pure functions. Both can be vmapped over agents."""
 
     init: Callable[[Agent, PRNGKeyArray], RolloutState]
     advance: Callable[[Agent, Any, RolloutState], RolloutState]
 
 
 def quotas(episodes: int, num_envs: int) -> np.ndarray:
-    """Episodes of each copy [B], which add up to `episodes`.
+    """The number of episodes of each copy [B]; their sum is `episodes`.
 
-    A copy has a number of episodes that is fixed beforehand. Taking the first that finish in any copy would prefer
+    The numbers are fixed beforehand. Taking the first episodes that finish in any copy would prefer
     short ones.
     """
     num_envs = min(episodes, num_envs)
@@ -45,11 +45,12 @@ def make_rollout(env: Any, env_params: Any, quota: np.ndarray, greedy: bool, max
     """Play `quota` episodes in each of B copies.
 
     Args:
-        env: A gymnax 1.x environment whose `info` has `episode_*`, as the wrapper EpisodeStatistics adds them.
+        env: A gymnax 1.x environment whose `info` has `episode_*`, which the wrapper
+            EpisodeStatistics adds.
         env_params: Its params.
         quota: Episodes of each copy [B].
-        greedy: Take the most probable action instead of drawing one.
-        max_steps: Steps in each copy that one call of `advance` makes at most.
+        greedy: Take the most probable action instead of a sampled one.
+        max_steps: Largest number of steps that one call of `advance` makes in each copy.
     """
     B, Q = len(quota), int(quota.max())
     limit = jnp.asarray(quota)
@@ -83,7 +84,7 @@ def make_rollout(env: Any, env_params: Any, quota: np.ndarray, greedy: bool, max
         )
         done = terminated | truncated
         counts = done & (state.num_finished < limit)
-        place = jnp.where(counts, state.num_finished, Q)  # Q is outside, hence dropped
+        place = jnp.where(counts, state.num_finished, Q)  # Q is out of range, so it is dropped
         values = {
             name: jax.vmap(lambda kept, i, value: kept.at[i].set(value, mode="drop"))(
                 kept, place, info[f"episode_{name}"]

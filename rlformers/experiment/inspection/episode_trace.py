@@ -1,4 +1,4 @@
-"""Episodes of one agent, step by step, with all that it saw, thought and did."""
+"""Records episodes of one agent step by step: everything that it saw, computed and did."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,43 +17,43 @@ from rlformers.errors import UserError
 from rlformers.experiment.evaluation.evaluate import Trained, evaluation_key
 from rlformers.experiment.program.build import in_precision
 
-CHUNK = 64  # steps of one call of the compiled program, whatever is watched
+CHUNK = 64  # steps per call of the compiled program
 
 
 class Watched(NamedTuple):
-    """Steps in the order in which they were made, in NumPy but for random keys; leading axis T."""
+    """Steps in order, as NumPy arrays except for random keys; leading axis T."""
 
     env_state: Any  # before the step
-    obs: Any  # as the environment shows it
-    seen: Any  # as the agent gets it: normalised, if it was trained so
+    obs: Any  # from the environment
+    seen: Any  # the input of the agent: normalised if it was trained so
     start: Any  # bool: the observation is the first of a new memory
     policy: Any  # parameters of the action distribution [T, A]
     value: Any
-    raw_action: Any  # what the distribution is over
-    action: Any  # what the environment gets
+    raw_action: Any  # sample of the distribution
+    action: Any  # the input of the environment
     reward: Any
     terminated: Any
     truncated: Any
-    norms: dict[str, Any]  # of every part of the memory after the step: Euclidean, or the number itself [T]
+    norms: dict[str, Any]  # Euclidean norm of each part of the memory after the step, or the number itself [T]
 
 
 def choose_agent(trained: Trained) -> tuple[int, Agent, Any]:
-    """Training seed, agent and moments that the option `agent` names.
+    """The training seed, agent and moments that the option `agent` names.
 
     Raises:
-        UserError: No such training seed.
+        UserError: There is no such training seed.
     """
     config: ExperimentConfig = trained.config
     seed = config.seed if trained.options.agent is None else trained.options.agent
     seeds = range(config.seed, config.seed + config.seeds)
     if seed not in seeds:
-        raise UserError(f"agent: {seed} is none of the training seeds {', '.join(map(str, seeds))}")
+        raise UserError(f"agent: {seed} is not one of the training seeds {', '.join(map(str, seeds))}")
     agent, moments = jax.tree.map(lambda leaf: leaf[seeds.index(seed)], (trained.agents, trained.moments))
     return seed, agent, moments
 
 
 def watch(trained: Trained) -> Watched:
-    """Play until `episodes` have ended, or `max_steps` are made."""
+    """Play until `episodes` have ended or `max_steps` have been made."""
     options, env, env_params = trained.options, trained.built.env, trained.built.env_params
     seed, agent, moments = choose_agent(trained)
 
@@ -104,12 +104,12 @@ def watch(trained: Trained) -> Watched:
 
 
 def _numpy(leaf: Array) -> Any:
-    """Slices of a JAX array are programs to compile. NumPy does not know random keys."""
+    """Convert to NumPy, since JAX compiles a program for each slice. Random keys stay: NumPy does not know them."""
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
 
 
 def norms(memory: Any) -> dict[str, Array]:
-    """Euclidean norm of every array of a memory, and every number as it is, by their names."""
+    """The Euclidean norm of every array in a memory, and every number as it is, by name."""
     named = {
         jax.tree_util.keystr(path).lstrip("."): leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         for path, leaf in jax.tree_util.tree_leaves_with_path(memory)
@@ -122,12 +122,12 @@ def norms(memory: Any) -> dict[str, Array]:
 
 
 def episode_numbers(watched: Watched) -> np.ndarray:
-    """The episode of every step, the first being 0: [T]."""
+    """The number of the episode of every step, from 0: [T]."""
     return np.cumsum(watched.start) - 1
 
 
 def returns_so_far(watched: Watched) -> np.ndarray:
-    """Undiscounted return of the episode up to and with every step: [T]."""
+    """Undiscounted return of the episode up to and including every step: [T]."""
     total = np.cumsum(watched.reward.astype(float))
     first = np.flatnonzero(watched.start)
     before = (total - watched.reward)[first]
@@ -135,7 +135,7 @@ def returns_so_far(watched: Watched) -> np.ndarray:
 
 
 def attempts(trained: Trained, watched: Watched) -> np.ndarray | None:
-    """The attempt of every step, the first of a trial being 1: [T]. None: the environment knows no trials."""
+    """The attempt of every step, from 1 in each trial: [T]; None if the environment has no trials."""
     env, state = trained.built.env, watched.env_state
     while isinstance(env, Wrapper):
         if isinstance(env, Trial):

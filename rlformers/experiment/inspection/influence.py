@@ -1,4 +1,4 @@
-"""How much the past matters to an agent: derivatives of what it says now with respect to what it saw then."""
+"""Measures how much the past matters to an agent: derivatives of its outputs with respect to earlier inputs."""
 
 from typing import Any, NamedTuple
 
@@ -10,26 +10,26 @@ from jaxtyping import Array, Bool, Float
 from rlformers.agents.agent import Agent
 from rlformers.agents.masks import without_mask
 
-ROWS = 32  # derivatives that are taken at once: memory grows with it
+ROWS = 32  # derivatives that are computed at once; memory grows with this number
 
 
 class Influence(NamedTuple):
-    """Entry (t, s): the Frobenius norm of the derivative of what is said at step t with respect to the input of step s.
+    """Entry (t, s): the Frobenius norm of the derivative of the output at step t with respect to the input at step s.
 
-    0 where s > t or where a memory starts between them.
+    It is 0 where s > t or where a memory starts between the two steps.
     """
 
     value: Float[Array, "T T"]
-    policy: Float[Array, "T T"]  # of the logits, or of the means
+    policy: Float[Array, "T T"]  # the output is the logits, or the means
 
 
 def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
     """The influence of every step of a segment that begins with an empty memory, by reverse-mode differentiation.
 
     Args:
-        agent: Whose `scan` is differentiated.
+        agent: The agent; its `scan` is differentiated.
         obs: Observations as the agent gets them, leading axis T.
-        starts: Where its memory starts anew.
+        starts: Where the memory starts anew.
     """
     obs, mask = without_mask(obs)
     by_token = not differentiable(obs)
@@ -45,7 +45,7 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
     _, pull = jax.vjp(said, inputs)
 
     def squares(row: Array) -> Float[Array, " T"]:
-        """Of one number that is said, by the step of the input."""
+        """Squared norms of the derivative of one output, by the step of the input."""
         (derivative,) = pull(jnp.zeros(T * (A + 1)).at[row].set(1).reshape(T, A + 1))
         leaves = [jnp.square(leaf).reshape(T, -1).sum(1) for leaf in jax.tree.leaves(derivative)]
         return jnp.stack(leaves).sum(0)
@@ -55,12 +55,12 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
 
 
 def differentiable(obs: Any) -> bool:
-    """Whether observations are real numbers. If not, the encoder's output stands for them."""
+    """Whether observations are real numbers. If not, the output of the encoder replaces them."""
     return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(without_mask(obs)[0]))
 
 
 def by_lag(matrix: Float[np.ndarray, "T T"], starts: Bool[np.ndarray, " T"]) -> Float[np.ndarray, " L"]:
-    """Mean of the entries (t, t - lag) whose steps belong to one memory, for every lag that such a pair has."""
+    """Mean of the entries (t, t - lag) whose steps share a memory, for every lag with such a pair."""
     episode = np.cumsum(starts)
     T = len(starts)
     means = []
@@ -73,6 +73,6 @@ def by_lag(matrix: Float[np.ndarray, "T T"], starts: Bool[np.ndarray, " T"]) -> 
 
 
 def lag_that_holds(profile: Float[np.ndarray, " L"], share: float) -> int | None:
-    """The smallest lag up to which the profile adds up to this share of its sum; None where all is 0."""
+    """The smallest lag up to which the profile adds up to this share of its sum; None if all entries are 0."""
     total = profile.sum()
     return int(np.argmax(np.cumsum(profile) >= share * total)) if total > 0 else None

@@ -1,4 +1,4 @@
-"""`rlformers inspect`: what the memory of one agent does, in figures and numbers."""
+"""`rlformers inspect`: shows what the memory of one agent does, in figures and numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,31 +28,31 @@ SHARES = (0.5, 0.9)
 
 
 class Inspected(NamedTuple):
-    """What was found about T steps, in NumPy."""
+    """The results about T steps, as NumPy arrays."""
 
     watched: Watched
-    inputs: str  # what the derivatives are with respect to
-    influence: dict[str, np.ndarray]  # of value and policy, [T, T]: row t, column s
-    horizon: dict[str, np.ndarray]  # their means by lag [L]
+    inputs: str  # the inputs of the derivatives, in words
+    influence: dict[str, np.ndarray]  # on value and policy, [T, T]: row t, column s
+    horizon: dict[str, np.ndarray]  # means of the influence by lag [L]
     attention: list[np.ndarray]  # per layer [H, T, T]
     eigenvalues: list[np.ndarray]  # per layer [1 or T, N]
     initial_eigenvalues: list[np.ndarray]  # before training, on the same observations
 
 
 def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[str] = ()) -> list[str]:
-    """Let one agent of a run play, and write what its memory did into a directory.
+    """Let one agent of a run play, and write figures and numbers about its memory into a directory.
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
         out: The directory; default: `RUN_DIR/inspection`.
-        words: As on the command line: `episodes=1`, `max_steps=64`, `agent=1`, ... (`InspectConfig`), and changes of
-            the environment.
+        words: As on the command line: `episodes=1`, `max_steps=64`, `agent=1`, ...
+            (`InspectConfig`), and changes of the environment.
 
     Returns:
-        Lines of text: what was found, what does not apply, and the files.
+        Lines of text: the results, the figures that do not apply, and the files.
 
     Raises:
-        UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        UserError: A key or value does not exist or fit, or a file exists or cannot be written.
         CheckpointError: No checkpoint can be read.
     """
     enable_compilation_cache()
@@ -67,7 +67,7 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
     found = examine(trained)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in FILES:  # what an earlier inspection found and this one does not
+        for name in FILES:  # this inspection may write fewer files than an earlier one
             (out / name).unlink(missing_ok=True)
         config = trained.config
         who = f"{config.core.name} on {config.env}, training seed {seed}, after {trained.step:,} steps"
@@ -82,13 +82,14 @@ def inspect(run_dir: Path | str, out: Path | str | None = None, words: Sequence[
 
 
 def examine(trained: Trained) -> Inspected:
-    """Play and look inside."""
+    """Play, and inspect the memory."""
     config, (seed, agent, _) = trained.config, choose_agent(trained)
     watched = watch(trained)
     starts = jnp.asarray(watched.start)
 
     def look(agent: Agent) -> tuple[Any, Any]:
-        tokens = agent.encoder(without_mask(watched.seen)[0], num_leading=1)
+        seen = jax.tree.map(jnp.asarray, without_mask(watched.seen)[0])
+        tokens = agent.encoder(seen, num_leading=1)
         empty = agent.core.initial_state()
         return agent.core.attention(empty, tokens, starts), agent.core.eigenvalues(empty, tokens, starts)
 
@@ -96,7 +97,8 @@ def examine(trained: Trained) -> Inspected:
     attention, eigenvalues = look(agent)
     initial: tuple[Any, ...] = ()
     if eigenvalues:
-        # The program that training begins with, bit for bit; what it was compiled to is still kept.
+        # The same program that training starts with, bit for bit; its compiled form is in the
+        # cache.
         init = jax.jit(jax.vmap(trained.built.learner.init))
         agents = init(training_keys(config)).agent
         initial = look(jax.tree.map(lambda leaf: leaf[seed - config.seed], agents))[1]
@@ -115,7 +117,7 @@ def examine(trained: Trained) -> Inspected:
 
 
 def summarise(found: Inspected) -> dict[str, Any]:
-    """The small numbers, for JSON."""
+    """The summary numbers, for JSON."""
     horizon: dict[str, Any] = {"of": found.inputs}
     for name, profile in found.horizon.items():
         lags = {f"lag_of_{share:.0%}".replace("%", "_percent"): lag_that_holds(profile, share) for share in SHARES}
@@ -146,7 +148,7 @@ def summarise(found: Inspected) -> dict[str, Any]:
 
 
 def _quantiles(eigenvalues: np.ndarray) -> dict[str, float]:
-    scales = np.minimum(time_scales(eigenvalues), np.finfo(np.float32).max)  # between infinities there is no quantile
+    scales = np.minimum(time_scales(eigenvalues), np.finfo(np.float32).max)  # quantiles between infinities do not exist
     return {f"q{percent}": float(np.percentile(scales, percent)) for percent in (0, 25, 50, 75, 100)}
 
 
@@ -176,7 +178,9 @@ def draw(found: Inspected, who: str, out: Path) -> list[Path]:
 
 def _text(found: Inspected) -> list[str]:
     numbers = summarise(found)
-    lines = [f"{numbers['num_steps']} steps, memory starts at step {', '.join(str(s + 1) for s in numbers['starts'])}"]
+    lines = [
+        f"{numbers['num_steps']} steps, the memory starts at step {', '.join(str(s + 1) for s in numbers['starts'])}"
+    ]
     for name in found.horizon:
         of = numbers["influence"][name]
         if of["peak_lag"] is None:
@@ -196,9 +200,9 @@ def _text(found: Inspected) -> list[str]:
             f"recurrence of layer {i + 1}: median time scale {now} steps (initially {before}), longest {longest}"
         )
     if not found.attention:
-        lines.append("no attention map: this core does not attend by softmax")
+        lines.append("no attention map: this core has no softmax attention")
     if not found.eigenvalues:
-        lines.append("no spectrum: this core has no recurrence that is linear in its state")
+        lines.append("no spectrum: this core has no recurrence that is linear in the state")
     if not found.watched.norms:
         lines.append("no state norms: this core has no state")
     return lines

@@ -10,8 +10,8 @@ from rlformers.experiment.inspection.influence import by_lag, lag_that_holds
 from rlformers.experiment.inspection.time_scales import time_scales
 from rlformers.experiment.reports.figure_grid import COLOURS, STYLE, new_figure, save
 
-NOTHING = "0.85"  # grey of what is exactly 0
-MOST_POINTS = 4000  # of a layer in the complex plane
+NOTHING = "0.85"  # grey for entries that are exactly 0
+MOST_POINTS = 4000  # per layer in the complex plane
 
 
 def draw_influence(matrices: dict[str, np.ndarray], start: np.ndarray, inputs: str, who: str, path: Path) -> list[Path]:
@@ -22,7 +22,7 @@ def draw_influence(matrices: dict[str, np.ndarray], start: np.ndarray, inputs: s
         panels = figure.subplots(1, len(matrices), squeeze=False)[0]
         for panel, (name, matrix) in zip(panels, matrices.items(), strict=True):
             top = float(matrix.max()) or 1.0
-            # Below the scale, but not 0, is the scale's last colour.
+            # Entries below the scale that are not 0 get the last colour of the scale.
             shown = np.where(matrix > 0, np.maximum(matrix, 1e-4 * top), np.nan)
             image = _matrix(panel, shown, start, norm=LogNorm(1e-4 * top, top))
             panel.set_title(f"|∂{name}ₜ / ∂ inputₛ|")
@@ -33,9 +33,7 @@ def draw_influence(matrices: dict[str, np.ndarray], start: np.ndarray, inputs: s
     how = (
         f"Row t: how much the {inputs} of every step s sways the agent at step t. Grey is exactly 0: the future, and\n"
     )
-    how += (
-        "what lies before a start of the memory (dotted). A bright line k steps below the diagonal: it recalls lag k."
-    )
+    how += "steps before a start of the memory (dotted). A bright line k steps below the diagonal: it recalls lag k."
     return _save(fill, (10.0, 4.9), who, how, path)
 
 
@@ -60,8 +58,8 @@ def draw_horizon(
             if panel.lines:
                 panel.legend(frameon=False)
 
-    how = f"How far back the agent looks: mean norm of the derivative with respect to the {inputs} so many steps ago,\n"
-    how += "over all pairs of steps that belong to one memory. Long lags are means over few pairs."
+    how = f"How far back the agent looks: mean norm of the derivative with respect to the {inputs} at each lag,\n"
+    how += "over all pairs of steps that share a memory. Long lags are means over few pairs."
     return _save(fill, (10.0, 3.9), who, how, path)
 
 
@@ -70,7 +68,7 @@ def draw_attention(layers: Sequence[np.ndarray], start: np.ndarray, who: str, pa
     from matplotlib.colors import PowerNorm
 
     rows, columns = len(layers), max(len(layer) for layer in layers)
-    scale = PowerNorm(0.5, 0, 1)  # small weights, of which a row can have many, would be black
+    scale = PowerNorm(0.5, 0, 1)  # otherwise small weights, which a row can have many of, would be black
 
     def fill(figure: Any) -> None:
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -88,9 +86,9 @@ def draw_attention(layers: Sequence[np.ndarray], start: np.ndarray, who: str, pa
         figure.colorbar(image, ax=panels, shrink=0.8, label="weight")
 
     how = (
-        "Every row adds up to 1 (unless softmax is clipped): where a step looks. Grey is exactly 0: the future, what\n"
+        "Every row adds up to 1 (unless softmax is clipped): where a step looks. Grey is exactly 0: the future, steps\n"
     )
-    how += "fell out of the window, and what lies before a start of the memory (dotted)."
+    how += "outside the window, and steps before a start of the memory (dotted)."
     return _save(fill, (1.2 + 2.7 * columns, 1.2 + 2.6 * rows), who, how, path)
 
 
@@ -112,10 +110,8 @@ def draw_spectrum(
             left.set_title(f"layer {i + 1}: {left.get_title()}")
             _scales(right, initial, after)
 
-    how = (
-        "λ is what one step leaves of a part of the state, which is forgotten to 1/e after -1/log|λ| steps: the time\n"
-    )
-    how += "scale. Angles are oscillations. A memory of k steps needs time scales of k and more."
+    how = "One step multiplies a part of the state by λ. After the time scale of -1/log|λ| steps, 1/e of it is left.\n"
+    how += "Angles are oscillations. A memory of k steps needs time scales of k and more."
     return _save(fill, (10.0, 0.9 + 3.6 * len(layers)), who, how, path)
 
 
@@ -139,7 +135,7 @@ def draw_state(norms: dict[str, np.ndarray], start: np.ndarray, who: str, path: 
             panel.tick_params(labelbottom=True)
 
     how = "Euclidean norm of every part of the memory after each step (of a counter: the number). Dotted: a start,\n"
-    how += "where the memory is emptied. What keeps growing within an episode is no memory for long ones."
+    how += "where the memory is emptied. A memory that keeps growing within an episode does not fit long ones."
     return _save(fill, (max(6.5, 1.2 + 3.0 * columns), 1.0 + 2.0 * rows), who, how, path)
 
 
@@ -205,7 +201,7 @@ def _scales(panel: Any, before: np.ndarray, after: np.ndarray) -> None:
 
 
 def _save(fill: Callable[[Any], None], size: tuple[float, float], who: str, how: str, path: Path) -> list[Path]:
-    """A figure with a title and a line below that says how to read it, in all formats."""
+    """Write a figure in all formats, with a title and a line below that says how to read it."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):

@@ -21,16 +21,17 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
-        gif: The file for the animated picture, a frame per step; what Gymnasium draws itself with
-            `env_kwargs.render_mode=rgb_array`. Every number in it goes to the same name with the
-            suffix `.json`.
-        words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of the environment.
+        gif: The file for the animated picture, a frame per step; with
+            `env_kwargs.render_mode=rgb_array`, what a Gymnasium environment draws itself. Every
+            number in it goes to the same name with the suffix `.json`.
+        words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of
+            the environment.
 
     Returns:
         Lines of text: every step if there is no `gif`, and a summary.
 
     Raises:
-        UserError: A key or value that does not exist or fit, a file that exists or cannot be written.
+        UserError: A key or value does not exist or fit, or a file exists or cannot be written.
         CheckpointError: No checkpoint can be read.
         FileError: The picture cannot be written.
     """
@@ -64,12 +65,12 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
     """The files to write.
 
     Raises:
-        UserError: They cannot be written or must not be.
+        UserError: They cannot be written, or exist and must not be overwritten.
     """
     if gif.suffix.lower() != ".gif":
         raise UserError(f"--gif: need a file name that ends with .gif, got {str(gif)!r}")
     if not gif.parent.is_dir():
-        raise UserError(f"--gif: no directory {gif.parent}")
+        raise UserError(f"--gif: there is no directory {gif.parent}")
     files = gif, gif.with_suffix(".json")
     for file in files:
         if file.exists() and not overwrite:
@@ -78,7 +79,7 @@ def _free(gif: Path, overwrite: bool) -> tuple[Path, Path]:
 
 
 def _write_gif(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
-    """An animation that repeats; a reader of the file sees all of it or the old one."""
+    """Write an animation that repeats. A reader of the file sees the old one or the whole new one."""
     from PIL import Image
 
     images = [Image.fromarray(picture).quantize(128) for picture in pictures]

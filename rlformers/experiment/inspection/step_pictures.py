@@ -1,4 +1,4 @@
-"""One picture per step: the environment, what the agent saw of it, what it thought of doing, and what came of it."""
+"""One picture per step: the environment, the observation, the policy, value, reward and return."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +22,9 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
     """Draw every step.
 
     Args:
-        trained: Whose policy and environment.
+        trained: The agent and its environment.
         watched: The steps.
-        title: Stands over all pictures.
+        title: The title of all pictures.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,7 +58,7 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
             _Curve(figure.add_subplot(grid[1, 2]), "return so far", returns_so_far(watched), GREEN, watched.start),
         ]
         canvas.draw()
-        background = canvas.copy_from_bbox(figure.bbox)  # all that stays the same, drawn once
+        background = canvas.copy_from_bbox(figure.bbox)  # everything that does not change, drawn once
         for t in range(len(episode)):
             state, obs = jax.tree.map(lambda leaf, t=t: leaf[t], (watched.env_state, watched.obs))
             words = [f"episode {episode[t] + 1}"] + ([] if attempt is None else [f"attempt {attempt[t]}"])
@@ -74,7 +74,7 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
 
 
 def _state_picture(env: Any, state: Any, params: Any, obs: Any) -> np.ndarray:
-    return render(env, jax.tree.map(jnp.asarray, state), params, obs)  # as an environment's own `render` knows it
+    return render(env, jax.tree.map(jnp.asarray, state), params, obs)  # `render` of an environment expects jax arrays
 
 
 def _obs(env: Any, state: Any, params: Any, obs: Any) -> np.ndarray:
@@ -89,7 +89,7 @@ def _picture(panel: Any, title: str, first: np.ndarray) -> Any:
 
 
 class _Policy:
-    """Probabilities as bars, or means with one standard deviation; what was done in orange."""
+    """Probabilities as bars, or means with one standard deviation. The action taken is orange."""
 
     def __init__(self, panel: Any, policy: Any, watched: Watched):
         from matplotlib.ticker import MaxNLocator
@@ -101,7 +101,7 @@ class _Policy:
         if probabilities is not None:
             self.heights = np.concatenate(probabilities, axis=-1)
             sizes = [part.shape[-1] for part in probabilities]
-            # Choices stand side by side with a gap between them.
+            # Choices are side by side with a gap between them.
             places = np.arange(sum(sizes)) + np.repeat(np.arange(len(sizes)), sizes)
             taken = np.atleast_2d(watched.raw_action.T).T + np.cumsum([0, *sizes[:-1]])
             self.taken = np.array([np.isin(np.arange(sum(sizes)), row) for row in taken])
@@ -142,13 +142,13 @@ class _Policy:
 
 
 class _Curve:
-    """All of a curve in grey, what is past in colour, the present as a dot; starts are dotted lines."""
+    """A curve in grey, its past in colour and its present as a dot. Starts are dotted lines."""
 
     def __init__(self, panel: Any, title: str, values: np.ndarray, colour: str, start: np.ndarray):
         from matplotlib.ticker import MaxNLocator
 
         steps = np.arange(1, len(values) + 1)
-        # Nothing is drawn from the end of an episode to the beginning of the next.
+        # The curve has a gap between the end of an episode and the beginning of the next.
         cuts = np.flatnonzero(start[1:]) + 1
         self.x, self.y = np.insert(steps.astype(float), cuts, np.nan), np.insert(values.astype(float), cuts, np.nan)
         panel.set_title(title)

@@ -1,4 +1,4 @@
-"""Steps in words and numbers."""
+"""Shows steps as text and numbers."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ import numpy as np
 from rlformers.experiment.evaluation.evaluate import Trained
 from rlformers.experiment.inspection.episode_trace import Watched, attempts, episode_numbers, returns_so_far
 
-SHOWN = 12  # numbers of an observation in a line of text
+SHOWN = 12  # largest number of entries of an observation in a line of text
 
 
 def choices(policy: Any, outputs: np.ndarray) -> list[np.ndarray] | None:
-    """Probabilities [T, n] of every discrete choice; None: actions are continuous."""
+    """Probabilities [T, n] of every discrete choice; None if actions are continuous."""
     sizes = getattr(policy, "sizes", None)
     if sizes is None:
         return None
@@ -26,7 +26,7 @@ def gaussian(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows(trained: Trained, watched: Watched) -> list[dict[str, Any]]:
-    """Every step as what JSON can hold."""
+    """Every step in a form for JSON."""
     policy = trained.agents.policy
     probabilities, attempt = choices(policy, watched.policy), attempts(trained, watched)
     episode, returns = episode_numbers(watched), returns_so_far(watched)

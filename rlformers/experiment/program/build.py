@@ -1,4 +1,4 @@
-"""From a configuration to the objects it names."""
+"""Builds the objects that a configuration names."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,7 +33,7 @@ class Built(NamedTuple):
     env_params: Any
     make_agent: Callable[[PRNGKeyArray], Agent]
     learner: Learner
-    # With other numbers, which may be traced, and further keywords of `ppo`.
+    # Makes the learner with other numbers, which may be traced, and with further keywords of `ppo`.
     learner_with: Callable[..., Learner]
 
 
@@ -41,14 +41,14 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
     """The environment of an experiment, and its params.
 
     Raises:
-        UserError: A key names something that does not exist or does not fit; one line that says what would.
+        UserError: A key names something that does not exist or does not fit; one line that says
+            what would fit.
     """
-    for name in ("env_id", "raw", "wrap", "ignore"):  # arguments of `make_env`, which this function gives
+    for name in ("env_id", "raw", "wrap", "trial", "ignore"):  # arguments of `make_env` that are not the user's
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    env, params = make_env(
-        config.env, wrap=asdict(config.wrap), ignore=config.model.encoder.ignore, **config.env_kwargs
-    )
+    wrap, trial = asdict(config.wrap), asdict(config.trial)
+    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=config.model.encoder.ignore, **config.env_kwargs)
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
@@ -57,11 +57,12 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     """Make environment, agent and learner.
 
     Args:
-        config: What to make.
-        made: The environment and its params, if they are made already.
+        config: The experiment.
+        made: The environment and its params, if they exist already.
 
     Raises:
-        UserError: A key names something that does not exist or does not fit; one line that says what would.
+        UserError: A key names something that does not exist or does not fit; one line that says
+            what would fit.
     """
     env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
@@ -86,9 +87,9 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
 
 
 def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
-    """A function traced in the precision of an experiment.
+    """A function that is traced in the precision of an experiment.
 
-    float32 means float32: accelerators would multiply in TF32 or bfloat16 by default.
+    float32 means float32: by default, accelerators would multiply in TF32 or bfloat16.
     """
 
     def wrapped(*args: Any) -> Any:
@@ -99,7 +100,7 @@ def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
 
 
 def check(config: ExperimentConfig, run_dir: Path | None = None) -> None:
-    """Build everything and trace an update, abstractly, so that whatever cannot work is said before anything compiles.
+    """Build everything and trace an update abstractly, so that errors appear before anything compiles.
 
     Args:
         config: Of the experiment.
@@ -107,8 +108,8 @@ def check(config: ExperimentConfig, run_dir: Path | None = None) -> None:
             that of `init_from` any more.
 
     Raises:
-        UserError: As in `build`; nothing can be learned with these settings; or an environment or a core breaks its
-            protocol, with the point that does not hold.
+        UserError: As in `build`; nothing can be learned with these settings; or an environment or a
+            core breaks its protocol: the line names the point that does not hold.
         CodeError: Code of a user raises an error while it is traced, which is the cause.
     """
     if config.tensorboard:
@@ -138,38 +139,40 @@ def check_learnable(config: ExperimentConfig) -> None:
     """Refuse settings with which nothing can be learned.
 
     Raises:
-        UserError: Each minibatch has one step: its advantage, normalised, is 0, and so is the policy's loss, for ever.
+        UserError: Each minibatch has one step. Its normalised advantage is always 0, and so is the
+            policy's loss.
     """
     ppo, length = config.ppo, config.ppo.sequence_length
     sequences = ppo.num_envs * (ppo.num_steps // length) // ppo.num_minibatches
-    # The first steps of a rollout have no steps before them to warm a memory up on, and are not trained on.
+    # No steps before the rollout can warm up the memory for its first steps, so these are not
+    # trained on.
     steps = sequences * (length - ppo.burn_in if length == ppo.num_steps else length)
     if ppo.normalize_advantages and steps == 1:
         raise UserError(
-            "ppo.num_minibatches: each of them has one step to learn from, whose advantage less the mean is 0: nothing "
-            f"would be learned; need less than {ppo.num_minibatches}, or ppo.normalize_advantages=false"
+            "ppo.num_minibatches: each minibatch has one step, whose advantage minus the mean is 0: nothing would be "
+            f"learned; need less than {ppo.num_minibatches}, or ppo.normalize_advantages=false"
             if ppo.num_minibatches > 1
-            else "ppo.num_envs: a minibatch has one step to learn from, whose advantage less the mean is 0: nothing "
-            "would be learned; need more of ppo.num_envs or ppo.num_steps, or ppo.normalize_advantages=false"
+            else "ppo.num_envs: a minibatch has one step, whose advantage minus the mean is 0: nothing would be "
+            "learned; need a larger ppo.num_envs or ppo.num_steps, or ppo.normalize_advantages=false"
         )
 
 
 def check_spaces(env: str, trained: Built, built: Built) -> None:
-    """Check that agents can act where they were not trained.
+    """Check that agents can act in an environment that they were not trained on.
 
     Args:
         env: The id of the environment to act in.
-        trained: What they were trained with.
-        built: What they are to act in.
+        trained: The experiment they were trained with.
+        built: The experiment with the environment to act in.
 
     Raises:
-        UserError: It has other observations or actions.
+        UserError: The environment has other observations or actions.
     """
 
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
         policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
-        # Not the bounds of a box: an agent may be asked how it does with stronger motors.
+        # Without the bounds of a box: an agent may be evaluated with stronger motors.
         return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 
     (obs, actions), (new_obs, new_actions) = spaces(trained), spaces(built)

@@ -1,14 +1,16 @@
-"""The program that makes the updates of one run, or of several that differ in numbers only.
+"""The program that makes the updates of one run, or of several runs that differ only in numbers.
 
-Agents are the seeds of all runs, M = runs x seeds. An accelerator takes all of them at once: one vmapped program. A
-processor takes them one by one, as many at a time as it has cores: several small matrices are not multiplied faster
-together, and one program keeps little more than one core busy. (The defaults of `rlformers train`, 8 agents, 2 cores:
-1.0 s an update, vmapped 1.7 s. Very small networks would be faster vmapped.) What is compiled then is the program of
-one agent, whose numbers are those of a run of its own, to the last digit.
+Agents are the seeds of all runs, M = runs x seeds. An accelerator computes all of them together in
+one vmapped program. A processor computes each agent with a program of its own, as many at a time as
+it has cores: batching small matrix products does not make them faster there, and one program keeps
+little more than one core busy. (With the defaults of `rlformers train`, 8 agents and 2 cores, an
+update takes 1.0 s, vmapped 1.7 s. Very small networks would be faster vmapped.) The program of one
+agent computes the same numbers as a run with this agent alone, to the last digit.
 
-`seeds_at_a_time` limits how many agents are computed together. On an accelerator they are then vmapped in groups of
-that size, one group after the other; by itself a group is as large as what is known of the memory allows. Numbers of an
-agent do not depend on its group but for last digits, since XLA may add up in another order.
+`seeds_at_a_time` limits how many agents are computed together. On an accelerator they are then
+vmapped in groups of that size, one group after the other. By default a group is as large as the
+memory allows, as far as that is known. The group of an agent changes only the last digits of its
+numbers, because XLA may add in another order.
 """
 
 import time
@@ -42,29 +44,30 @@ from rlformers.experiment.run_files.provenance import num_cores
 from rlformers.experiment.training.nan_guard import debugged, keeping_the_last_good
 from rlformers.quick_compile import IN_A_HURRY
 
-# States of groups of agents in their order, leaves [agents, ...]: one group of all M, or M groups of one.
+# States of the groups of agents in their order, leaves [agents, ...]: one group of all M, or M
+# groups of one.
 States = list[TrainState]
 
 
 class Compiled(NamedTuple):
-    """What trains M agents."""
+    """The compiled program that trains M agents."""
 
     built: Built
     keys: PRNGKeyArray  # [M]: the seeds
     init: Callable[[PRNGKeyArray], States]
-    one: TrainState  # the state of one run, leaves [seeds, ...], as `jax.ShapeDtypeStruct`s that know their devices
-    place: Callable[[TrainState], States]  # puts a state, leaves [M, ...], onto the devices, as `update` takes it
+    one: TrainState  # the state of one run, leaves [seeds, ...], as `jax.ShapeDtypeStruct`s with their devices
+    place: Callable[[TrainState], States]  # puts a state, leaves [M, ...], onto the devices for `update`
     update: Callable[[States], tuple[States, list[dict[str, Any]]]]  # donates the states; metrics of each group
     devices: list[jax.Device]
-    group_size: int  # agents that are vmapped together, at most
-    seconds: float  # that it took to build and compile
+    group_size: int  # largest number of agents that are vmapped together
+    seconds: float  # time to build and compile
 
 
 def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], None] = lambda line: None) -> Compiled:
-    """Build what the runs name and compile their update, for all devices that can share their environments.
+    """Build the objects of the runs and compile their update, for all devices that can share their environments.
 
     Args:
-        configs: Of runs that differ in `Numbers` and in places only.
+        configs: The configurations of the runs, which differ only in `Numbers` and directories.
         report: Gets a line that says what is about to be compiled.
     """
     started = time.perf_counter()
@@ -74,7 +77,8 @@ def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], 
     devices = choose_devices(config, built.env)
     mesh = make_mesh(devices) if len(devices) > 1 else None
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(config.seed, config.seed + config.seeds), len(configs)))
-    # Arguments of the program, also of a single run: another learning rate finds it compiled.
+    # Arguments of the program, also for a single run: with another learning rate it need not be
+    # compiled again.
     rows = [Numbers.of(each.ppo, each.num_updates) for each in configs]
     columns = Numbers(*(np.repeat(np.asarray(column, np.float32), config.seeds) for column in zip(*rows, strict=True)))
     init = jax.vmap(built.learner.init)
@@ -89,7 +93,7 @@ def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], 
         return keeping_the_last_good(debugged(step) if config.debug else step)(state)
 
     def update_alone(states: Any, numbers: Numbers) -> Any:
-        """Of a group of one: under `vmap` conditions would be computed on both sides."""
+        """The update of a group of one, without `vmap`, which would compute both sides of every condition."""
         one = jax.tree.map(lambda x: x[0], (states, numbers))
         return jax.tree.map(lambda x: x[None], update(*one))
 
@@ -97,23 +101,24 @@ def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], 
     limit = config.seeds_at_a_time or len(keys)
     if limit < len(keys) and on_host(built.env):
         raise UserError(
-            f"seeds_at_a_time: {config.env} lives on the host, where all {len(keys)} agents act in one call"
+            f"seeds_at_a_time: need 0, got {limit}: {config.env} runs on the host, where all {len(keys)} agents act "
+            "in one call"
         )
     if mesh is None:
-        # Compiled well, the program of the first state takes seconds longer, and more with more agents.
+        # Optimizing the program of the first state would take seconds, and more with more agents.
         first, put = jax.jit(init, compiler_options=IN_A_HURRY), partial(jax.device_put, may_alias=False)
         jitted = jax.jit(update_group, donate_argnums=0)
     else:
         everywhere, states = everywhere_on(mesh), layout(one, mesh)
-        # Compiled well, the program of the first state takes seconds longer, and more with more agents.
+
         first, put = jax.jit(init, out_shardings=states), partial(jax.device_put, device=states)
         one = with_layout(one, mesh)
         inputs = outputs = (states, everywhere)
         jitted = jax.jit(update_group, donate_argnums=0, in_shardings=inputs, out_shardings=outputs)
 
     def compiled_for(size: int) -> Callable:
-        """The program of a group of so many agents."""
-        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]  # nothing can be compiled ahead of time then
+        """The program of a group of `size` agents."""
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]  # without jit nothing can be compiled in advance
             return update_group
         shapes = jax.eval_shape(init, keys[:size]), jax.tree.map(lambda column: jnp.array(column[:size]), columns)
         return jitted.lower(*shapes).compile()
@@ -153,20 +158,20 @@ def compile_update(configs: Sequence[ExperimentConfig], report: Callable[[str], 
 
 
 def one_by_one(devices: Sequence[jax.Device], env: Any) -> bool:
-    """Whether each agent is a group of its own. Environments on the host expect all agents in one call."""
+    """Whether each agent is its own group. Environments on the host expect all agents in one call."""
     return len(devices) == 1 and devices[0].platform == "cpu" and not on_host(env)
 
 
 def memory_lacking(program: Any, device: Any, times: float) -> str | None:
-    """Why a compiled update does not fit into a device, as far as both can be known; None if it does, or if not.
+    """Why a compiled update does not fit into the memory of a device; None if it fits or nothing is known.
 
     Args:
         program: The update of a group of agents, whose states are its arguments.
-        device: Where it runs.
-        times: How many such groups there are; the states of all of them stay there.
+        device: The device that runs it.
+        times: Number of such groups; the states of all of them stay on the device.
     """
     stats = device.memory_stats()
-    needs = program.memory_analysis() if hasattr(program, "memory_analysis") else None  # without jit it has none
+    needs = program.memory_analysis() if hasattr(program, "memory_analysis") else None  # without jit there is none
     if not stats or "bytes_limit" not in stats or needs is None:
         return None
     states = needs.argument_size_in_bytes * times
@@ -180,12 +185,12 @@ def memory_lacking(program: Any, device: Any, times: float) -> str | None:
 def _side_by_side(
     programs: Sequence[Callable], numbers: Sequence[Any], limit: int
 ) -> Callable[[States], tuple[States, list[dict[str, Any]]]]:
-    """The update of all groups of agents: so many at a time, and no more than there are cores."""
+    """The update of all groups of agents, at most `limit` at a time and at most one per core."""
     workers = min(len(numbers), num_cores(), limit)
     pool = ThreadPoolExecutor(workers, "update") if workers > 1 else None
 
     def one(program: Callable, state: TrainState, numbers: Any) -> Any:
-        # What one thread starts is computed in order, so each waits for the end of what it has started.
+        # jax computes what a thread starts in order, so each thread waits for its own result.
         return jax.block_until_ready(program(state, numbers))
 
     def update(states: States) -> tuple[States, list[dict[str, Any]]]:

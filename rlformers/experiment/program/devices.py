@@ -1,8 +1,9 @@
-"""Which devices compute a training, and what of its state lies where.
+"""Chooses the devices for a training, and distributes its state over them.
 
-The axis of environments is divided among all local devices; seeds stay vmapped, and everything without that axis, such
-as parameters, is on every device. XLA adds what has to be exchanged. Random numbers do not depend on the layout: a run
-may go on with other devices, and its numbers are the same but for last digits, since sums have another order.
+The axis of environments is divided among all local devices. Seeds stay vmapped. Everything without
+that axis, such as parameters, is on every device. XLA adds the communication. Random numbers do not
+depend on the layout, so a run may continue on other devices: only the last digits of its numbers
+differ, because sums have another order.
 """
 
 import platform
@@ -24,19 +25,19 @@ AXIS = "environments"
 
 
 def choose_devices(config: ExperimentConfig, env: Any, report: Callable[[str], None] = print) -> list[jax.Device]:
-    """All local devices, or the first one where they cannot share the environments.
+    """All local devices, or only the first one if they cannot share the environments.
 
     Args:
-        config: Of the run.
+        config: The configuration of the run.
         env: Its environment.
-        report: Gets a line that says why only one device is used, if there are more.
+        report: If only one of several devices is used, gets a line that says why.
     """
     devices = jax.local_devices()
     reason = None
     if on_host(env):
-        reason = f"{config.env} lives on the host"
+        reason = f"{config.env} runs on the host"
     elif config.ppo.num_envs % len(devices):
-        reason = f"ppo.num_envs={config.ppo.num_envs} is no multiple of {len(devices)}"
+        reason = f"ppo.num_envs={config.ppo.num_envs} is not a multiple of {len(devices)}"
     if reason is None or len(devices) == 1:
         return devices
     report(f"devices: one of {len(devices)} is used: {reason}")
@@ -44,12 +45,12 @@ def choose_devices(config: ExperimentConfig, env: Any, report: Callable[[str], N
 
 
 def make_mesh(devices: list[jax.Device]) -> Mesh:
-    """The mesh over which environments are divided. XLA propagates layouts (`AxisType.Auto`)."""
+    """The mesh that divides the environments. XLA propagates layouts (`AxisType.Auto`)."""
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def everywhere_on(mesh: Mesh) -> NamedSharding:
-    """Of what is the same on every device."""
+    """The sharding of values that are the same on every device."""
     return NamedSharding(mesh, P())
 
 
@@ -65,16 +66,17 @@ def layout(state: TrainState, mesh: Mesh) -> TrainState:
 
 
 def with_layout(state: TrainState, mesh: Mesh) -> TrainState:
-    """`jax.ShapeDtypeStruct`s like a state's leaves that know where these lie, for `checkpoint.read`."""
+    """`jax.ShapeDtypeStruct`s of the leaves of a state, with their shardings, for `store.read`."""
     return jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state, layout(state, mesh)
     )
 
 
 def divider(mesh: Mesh) -> Divide:
-    """Lays the axis of sequences of a minibatch over the devices, if there are as many on each.
+    """Divides the sequences of a minibatch among the devices, if each device gets the same number.
 
-    Left to itself, XLA has every device compute the whole minibatch: its sequences are drawn from all of them.
+    Otherwise XLA lets every device compute the whole minibatch, because its sequences come from all
+    devices.
     """
 
     def divide(tree: Any, axis: int) -> Any:
@@ -87,7 +89,7 @@ def divider(mesh: Mesh) -> Divide:
 
 
 def device_name() -> str:
-    """What computes: the name of the accelerator, or of the processor and how many of its cores may be used."""
+    """The name of the accelerator, or of the processor with the number of cores that may be used."""
     first = jax.devices()[0]
     if first.platform != "cpu":
         return f"{jax.local_device_count()} x {first.device_kind}"

@@ -1,6 +1,7 @@
-"""Why an experiment cannot be traced: the point of a protocol that an environment or a core breaks.
+"""Explains why an experiment cannot be traced: which point of its protocol an environment or a core breaks.
 
-It is looked for after tracing has failed: environments and cores that can be traced pay nothing.
+The search starts only after tracing has failed, so environments and cores that can be traced pay
+nothing.
 """
 
 from collections.abc import Iterator
@@ -20,15 +21,16 @@ from rlformers.errors import CodeError, Complaint, UserError, named_line
 
 @contextmanager
 def explained(config: ExperimentConfig, env: Any, params: Any) -> Iterator[None]:
-    """Explain an error of what is traced inside by the environment, or by the core.
+    """If tracing inside fails, look for the reason in the environment and in the core.
 
     Args:
-        config: Of the experiment.
+        config: The experiment.
         env: Its environment, as the learner gets it.
         params: Its params.
 
     Raises:
-        UserError: The environment or the core breaks its protocol; one line with the point that does not hold.
+        UserError: The environment or the core breaks its protocol; one line with the point that
+            does not hold.
         CodeError: One of them raises an error, which is the cause.
     """
     try:
@@ -43,8 +45,8 @@ def explained(config: ExperimentConfig, env: Any, params: Any) -> Iterator[None]
 
 
 def _explain_by_environment(config: ExperimentConfig, env: Any, params: Any) -> None:
-    """Raise what is wrong with the environment, without its wrappers if that is enough; nothing if it is sound."""
-    layers = [env.env]  # without the statistics, which are ours
+    """Raise an error about what is wrong with the environment, starting below its wrappers; return if it is sound."""
+    layers = [env.env]  # without our own episode statistics
     while hasattr(layers[-1], "env"):
         layers.append(layers[-1].env)
     for layer in reversed(layers):
@@ -60,7 +62,7 @@ def _explain_by_environment(config: ExperimentConfig, env: Any, params: Any) -> 
 
 
 def _explain_by_core(config: ExperimentConfig, error: Exception) -> None:
-    """Raise what is wrong with the core."""
+    """Raise an error about what is wrong with the core."""
     name, width = config.core.name, config.model.width
 
     def step(key: Any) -> Any:
@@ -70,7 +72,7 @@ def _explain_by_core(config: ExperimentConfig, error: Exception) -> None:
 
     try:
         before, returned = jax.eval_shape(step, jax.random.key(0))
-        require(isinstance(returned, tuple) and len(returned) == 2, "step returns no pair of state and output")
+        require(isinstance(returned, tuple) and len(returned) == 2, "step must return a pair of state and output")
         after, output = returned
         require(types.name(output) == f"float32[{width}]", f"output is {types.name(output)}, need float32[{width}]")
         types.check_states(types.Types(None, before, None, after, None, None, None))
@@ -91,7 +93,7 @@ def trace_steps(env: Any, params: Any) -> None:
     """Trace a reset and a step with its automatic reset, as acting calls them.
 
     Raises:
-        Broken: The step returns another number of values.
+        Broken: The step does not return six values.
     """
     key = jax.random.key(0)
     _, state = jax.eval_shape(env.reset, key, params)
@@ -99,7 +101,7 @@ def trace_steps(env: Any, params: Any) -> None:
     returned = jax.eval_shape(env.step, key, state, action, params)
     require(
         isinstance(returned, tuple) and len(returned) == 6,
-        "returns no observation, state, reward, terminated, truncated and dict",
+        "must return observation, state, reward, terminated, truncated and a dict",
     )
 
 
@@ -107,7 +109,7 @@ def check_types(config: ExperimentConfig, env: Any, params: Any) -> None:
     """Check what tracing forgives: observations unlike their space, or of other types after a step; ends not bool.
 
     Raises:
-        UserError: It is so; one line.
+        UserError: They do not; one line.
     """
     flat, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     shown = env.env.env if isinstance(env.env, Flatten) else env.env

@@ -1,4 +1,4 @@
-"""Compiled programs are kept between runs."""
+"""Keeps compiled programs between runs."""
 
 import os
 import tempfile
@@ -9,9 +9,10 @@ import jax
 
 
 def enable_compilation_cache(report: Callable[[str], None] = print) -> None:
-    """Keep compiled programs between runs, unless the user has said where (or that jax should not).
+    """Keep compiled programs between runs, unless the user has set the directory (or told jax not to).
 
-    `report` gets a line if there is no place for them: no home directory, or one that cannot be written.
+    `report` gets a line if there is no place for them: no home directory, or one that cannot be
+    written.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -22,6 +23,6 @@ def enable_compilation_cache(report: Callable[[str], None] = print) -> None:
         tempfile.TemporaryFile(dir=cache).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without HOME and without an entry in passwd
         why = f"{error.filename or home}: {error.strerror}" if isinstance(error, OSError) else "no home directory"
-        report(f"compiled programs are not kept ({why}); JAX_COMPILATION_CACHE_DIR=DIR says where they can be")
+        report(f"compiled programs are not kept ({why}); set JAX_COMPILATION_CACHE_DIR=DIR to keep them there")
         return
     jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,1 +1,1 @@
-"""Run directories, and what their files say."""
+"""Run directories and their files."""

@@ -1,4 +1,4 @@
-"""`RUN_DIR/error.txt`: the tracebacks of errors in code that is not the library's, such as that of a user."""
+"""`RUN_DIR/error.txt`: the tracebacks of errors in code outside the library, such as a user's own."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ NAME = "error.txt"
 
 @contextlib.contextmanager
 def noting_errors(run_dirs: Sequence[Path], doing: str) -> Iterator[None]:
-    """Write the traceback of an error into the directories of the runs that it belongs to, and let it pass."""
+    """Write the traceback of an error into the directories of its runs, and raise it again."""
     try:
         yield
     except Exception as error:
@@ -24,14 +24,14 @@ def noting_errors(run_dirs: Sequence[Path], doing: str) -> Iterator[None]:
 
 
 def note(error: Exception, run_dirs: Sequence[Path], doing: str) -> None:
-    """Append the traceback of an error to `error.txt` of some runs; a complaint of the library has none.
+    """Append the traceback of an error to `error.txt` of some runs. The library's own errors are not written.
 
-    Where a file cannot be written, whoever shows the error finds no `traceback_file`, and shows the traceback.
+    If no file can be written, `traceback_file` returns None, and `described` shows the traceback.
 
     Args:
-        error: What was raised.
-        run_dirs: The directories of runs. What is none is left alone.
-        doing: What was being done, for the heading: "train".
+        error: The error.
+        run_dirs: The directories of the runs. Others are left alone.
+        doing: The command, for the heading: "train".
     """
     if foreign(error) is None or traceback_file(error) is not None:
         return
@@ -47,22 +47,22 @@ def note(error: Exception, run_dirs: Sequence[Path], doing: str) -> None:
 
 
 def traceback_file(error: BaseException) -> Path | None:
-    """Where the traceback of an error was written, if it was."""
+    """The file with the traceback of an error; None if it was not written."""
     return getattr(error, "traceback_file", None)
 
 
 def formatted(error: BaseException) -> str:
-    """The traceback of an error, and those of its causes; of an environment on the host, that of its own code."""
+    """The traceback of an error and of its causes. An error of an environment on the host has that of its own code."""
     failure = host_failure(error)
     return f"{failure}\n" if failure else "".join(traceback.format_exception(error))
 
 
 def described(error: BaseException, named: bool = False) -> tuple[str, str]:
-    """One line about an error, and the traceback that has to be shown beside it, if it is not in a file.
+    """One line about an error, and the traceback to show with it: empty if a file has it or none is needed.
 
     Args:
-        error: A complaint of the library, or anything else.
-        named: Put the type before a complaint as well.
+        error: An error of the library, or any other.
+        named: Also name the type of the library's own errors.
     """
     own = isinstance(error, Complaint)
     line = first_line(error) if own and not named else named_line(error)

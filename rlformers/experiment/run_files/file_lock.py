@@ -1,7 +1,7 @@
-"""Locks on files, where the operating system and the file system have them, and forcing files to the disk.
+"""Locks files where the operating system and the file system can, and forces files to the disk.
 
-Lustre, NFS and FUSE may know no locks or no `fsync`, and Windows no `fcntl`. Training works there too; what then is not
-guaranteed is said in one line per process.
+Lustre, NFS and FUSE may lack locks or `fsync`, and Windows lacks `fcntl`. Training works there too;
+each process prints one line that says what is not guaranteed.
 """
 
 import errno
@@ -17,24 +17,24 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# What a file system answers that lacks a call.
+# The answers of a file system that lacks a call.
 _LACKING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 def lock(file: Any, *, wait: bool = False, shared: bool = False, report: Callable[[str], None] = print) -> bool:
-    """Lock an open file until it is closed, or its process dies.
+    """Lock an open file until it is closed or its process dies.
 
     Args:
         file: An open file.
-        wait: Until it is free.
-        shared: Others may have it too, if they share it.
+        wait: Wait until the lock is free.
+        shared: Allow other shared locks at the same time.
         report: Gets a line if there are no locks here; once per process.
 
     Returns:
-        Whether it is locked; it is not where there are no locks.
+        Whether the file is locked: False where there are no locks.
 
     Raises:
-        BlockingIOError: Another process has it.
+        BlockingIOError: Another process has the lock.
     """
     if fcntl is None:
         _say_unlocked("this operating system", report)
@@ -50,7 +50,7 @@ def lock(file: Any, *, wait: bool = False, shared: bool = False, report: Callabl
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process has the lock of a file; no if the file is missing or there are no locks."""
+    """Whether a process holds the lock of a file; False if the file is missing or there are no locks."""
     try:
         with path.open() as file:
             lock(file, shared=True, report=lambda line: None)
@@ -65,7 +65,7 @@ def fsync(descriptor: int) -> None:
     """Force a file to the disk, where the file system can.
 
     Raises:
-        OSError: It cannot be written: not that there is no such call.
+        OSError: The file cannot be written. A file system without `fsync` raises nothing.
     """
     try:
         os.fsync(descriptor)
@@ -75,7 +75,7 @@ def fsync(descriptor: int) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """The same of a file or folder by its path; not of folders on Windows."""
+    """`fsync` of a file or folder by its path. Does nothing for folders on Windows."""
     if os.name == "nt" and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDONLY)

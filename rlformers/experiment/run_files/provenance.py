@@ -1,4 +1,4 @@
-"""What numbers depend on besides the configuration."""
+"""What the numbers of a run depend on besides its configuration."""
 
 import os
 import platform
@@ -25,11 +25,11 @@ def num_cores() -> int:
 
 
 def plugins(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
-    """Commits of the repositories that core and environment come from, where they are not of rlformers, by package.
+    """The commits of the repositories of core and environment, by package, unless they belong to rlformers.
 
     Returns:
-        For each top-level package whose file a git repository tracks the `commit`, and whether there are uncommitted
-        changes (`dirty`).
+        For each top-level package whose file a git repository tracks, its `commit`, and whether it
+        has uncommitted changes (`dirty`).
     """
     from rlformers.cores import registry as cores
     from rlformers.envs import registry as envs
@@ -48,7 +48,7 @@ def plugins(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout that rlformers runs from, marked if it has uncommitted changes; None outside of one."""
+    """Commit of the checkout that rlformers runs from, marked if it has uncommitted changes; None outside one."""
     return _commit_of(Path(__file__).resolve())
 
 

@@ -1,4 +1,4 @@
-"""Run directories: one per run and one process at a time; what exists is gone on with, never overwritten."""
+"""Run directories: one per run, and one process at a time. An existing run continues; nothing is overwritten."""
 
 import contextlib
 import json
@@ -19,10 +19,11 @@ _BEGUN = (".lock", ".config.yaml.unfinished", ".sweep.json.unfinished")
 
 
 def create_run_dir(config: ExperimentConfig) -> Path:
-    """Make the run's directory and write `config.yaml` into it, or find it as an earlier start of this run left it.
+    """Make the directory of a run and write `config.yaml` into it, or find the directory of an earlier start.
 
     Raises:
-        UserError: It exists and is no run, or that of another configuration, or it cannot be written.
+        UserError: The directory exists and is not a run or has another configuration, or it cannot
+            be written.
     """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = given_path(config.run_dir) if config.run_dir else Path("runs") / config.env / config.core.name / stamp
@@ -37,7 +38,9 @@ def create_run_dir(config: ExperimentConfig) -> Path:
                 if (path / "config.yaml").exists():
                     _check_unchanged(path, config)
                     return path
-                raise UserError(f"run_dir: {path} exists and is no run; nothing is ever overwritten") from error
+                raise UserError(
+                    f"run_dir: {path} exists and is not a run; nothing is ever overwritten; give another run_dir="
+                ) from error
             number += 1
             path = path.with_name(f"{stamp}-{number}")
         except OSError as error:
@@ -45,17 +48,17 @@ def create_run_dir(config: ExperimentConfig) -> Path:
 
 
 def given_path(path: Path | str) -> Path:
-    """A path as it was given, with `~` for the user's home; as it is where nobody has a home."""
+    """A path with `~` expanded; unchanged if the user has no home."""
     return Path(os.path.expanduser(path))
 
 
 def is_new(path: Path) -> bool:
-    """Whether a directory is empty, but for what a run or a sweep leaves that dies before it has written what it is."""
+    """Whether a directory is empty, except for files of a run or sweep that died before it wrote its configuration."""
     return path.is_dir() and all(file.name in _BEGUN for file in path.iterdir())
 
 
 def _begin(path: Path, config: ExperimentConfig) -> None:
-    with locked(path):  # in a directory that was there, another process may be about to do the same
+    with locked(path):  # another process may be about to do the same in an existing directory
         if (path / "config.yaml").exists():
             _check_unchanged(path, config)
         else:
@@ -74,10 +77,10 @@ def write_config(run_dir: Path, config: ExperimentConfig) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a text into a file; a reader sees the old one or the new one, whatever happens in between.
+    """Write a text to a file. A reader sees the old text or the new one, whatever happens in between.
 
     Raises:
-        FileError: It cannot be written, with its path.
+        FileError: The file cannot be written; the error has its path.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -86,7 +89,7 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:  # that of a full disk names no file
+    except OSError as error:  # the error of a full disk names no file
         raise FileError(error.errno, error.strerror, str(path)) from error
 
 
@@ -96,7 +99,7 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same with null for numbers that JSON does not have."""
+    """The value with null for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -106,10 +109,10 @@ def finite(value: Any) -> Any:
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keep other processes from training in a directory, where files can be locked; a process that dies gives it free.
+    """Keep other processes from training in a directory, where files can be locked. A process that dies frees it.
 
     Raises:
-        UserError: Another process does, or the directory cannot be written.
+        UserError: Another process trains there, or the directory cannot be written.
     """
     try:
         file = (run_dir / ".lock").open("a+")
@@ -121,7 +124,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise UserError(f"run_dir: {run_dir} is in use by {file.read().strip() or 'another process'}") from error
-        with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+        with contextlib.suppress(OSError):  # on a full disk the lock has no name, but holds
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield

@@ -1,4 +1,4 @@
-"""`summary.json`, as whoever finds it may read it."""
+"""Reads `summary.json`."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from rlformers.config import ExperimentConfig
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """The summary of a run; None if there is none, or if it is not what a run writes."""
+    """The summary of a run; None if there is none, or if no run can have written it."""
     try:
         summary = json.loads((run_dir / "summary.json").read_text())
         whole = isinstance(summary["completed"], bool) and isinstance(summary["total_steps"], int)

@@ -1,4 +1,4 @@
-"""The check of a sweep before anything trains: once for all runs that look alike to it."""
+"""Checks a sweep before anything trains, once for all runs that look the same to the check."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,13 @@ from rlformers.config.ppo import NUMBER_KEYS
 from rlformers.errors import UserError
 from rlformers.experiment.sweeps.record import Job
 
-# What no shape and no kind of a value depends on, beside NUMBER_KEYS: these share a check.
+# Keys, besides NUMBER_KEYS, that change no shape and no type: runs that differ only in them share a
+# check.
 UNCHECKED = ("run_dir", "seed", "seeds", "total_steps", "log_every", "chunk_seconds", "checkpoint", "wandb")
 
 
 def check_once(jobs: Sequence[Job]) -> None:
-    """Check the jobs; those that differ in nothing that a check looks at share one.
+    """Check the jobs. Jobs that look the same to the check share one.
 
     Raises:
         UserError: As in `build.check`, with the name of the job.

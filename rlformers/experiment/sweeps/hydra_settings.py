@@ -1,4 +1,4 @@
-"""Hydra's launchers and sweepers: what of them can be set, and how they are called."""
+"""Hydra's launchers and sweepers: which of their settings can be set, and how they are called."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from rlformers.errors import UserError, first_line
 from rlformers.experiment.run_files.error_file import described
 from rlformers.experiment.training.stop_request import StopRequest
 
-# What to install for a plug-in.
+# The package to install for each plug-in.
 PACKAGES = {
     "hydra/launcher=joblib": "'rlformers[joblib]'",
     "hydra/launcher=submitit_slurm": "'rlformers[slurm]'",
@@ -30,7 +30,7 @@ PACKAGES = {
     "hydra/sweeper=ax": "hydra-ax-sweeper",
     "hydra/sweeper=nevergrad": "hydra-nevergrad-sweeper",
 }
-# Returns are to be large, which is no sweeper's default; and a run that fails does not stop the others.
+# We maximize returns, which is no sweeper's default. A run that fails must not stop the others.
 DEFAULTS = {
     "optuna": ("hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1.0"),
     "ax": ("hydra.sweeper.ax_config.experiment.minimize=false",),
@@ -44,7 +44,7 @@ def is_hydras(override: Override) -> bool:
     """Whether an override is one of Hydra's own settings.
 
     Raises:
-        UserError: It is one that cannot be set.
+        UserError: It is a setting of Hydra that cannot be set here.
     """
     key = override.key_or_group
     if key != "hydra" and not key.startswith(("hydra.", "hydra/")):
@@ -56,19 +56,19 @@ def is_hydras(override: Override) -> bool:
 
 
 class HydraSettings:
-    """Hydra with a launcher and a sweeper, ready to be entered.
+    """A context in which Hydra has a launcher and a sweeper.
 
     Args:
-        settings: Of the command line.
+        settings: Hydra's settings on the command line.
 
     Raises:
-        UserError: On entering: a setting that does not exist, or a plug-in that is not installed.
+        UserError: On entry, if a setting does not exist or a plug-in is not installed.
     """
 
     def __init__(self, settings: Sequence[Override]) -> None:
         self._words = [str(override.input_line) for override in settings]
         chosen = {override.key_or_group: given(override) for override in settings}
-        # "" for those that Hydra has by itself: one combination after the other, in this process.
+        # "" for Hydra's own, which run one combination after the other in this process.
         self.launcher, self.sweeper = (
             chosen.get(f"hydra/{what}", "basic").replace("basic", "") for what in ("launcher", "sweeper")
         )
@@ -76,9 +76,10 @@ class HydraSettings:
         self._words += [word for word in DEFAULTS.get(self.sweeper, ()) if word.partition("=")[0] not in keys]
 
     def __enter__(self) -> "HydraSettings":
-        # Hydra knows one application at a time, and a caller may be inside of one: its own, or a sweep of ours.
+        # Hydra knows only one application at a time, and the caller may be in one: its own, or a
+        # sweep of ours.
         self._outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
-        OmegaConf.clear_resolver("oc.env")  # a configuration does not copy environment variables into logs
+        OmegaConf.clear_resolver("oc.env")  # a configuration must not copy environment variables into logs
         try:
             with initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
                 self._hydra: Any = GlobalHydra.instance().hydra
@@ -87,7 +88,8 @@ class HydraSettings:
             self.__exit__()
             raise
         if self.launcher:
-            # The workers need the accelerator, which this process would hold from its first array on.
+            # The workers need the accelerator; this process would occupy it as soon as it makes an
+            # array.
             import jax
 
             jax.config.update("jax_platforms", "cpu")
@@ -111,17 +113,18 @@ class HydraSettings:
     def launch(
         self, task: Callable, words: Sequence[str], directory: Path, stop: StopRequest, keys: Sequence[str] = ()
     ) -> None:
-        """Have the launcher run the task for every combination of the words.
+        """Let the launcher run the task for every combination of the words.
 
-        What is raised when it was stopped says no more than that. Errors of a launcher are one line, since the runs
-        that it has not come to are named as such; those of a sweeper are raised.
+        Errors after a stop are ignored: they only say that it stopped. An error of a launcher
+        becomes one line, because the results list the runs that it did not reach. An error of a
+        sweeper is raised.
 
         Args:
-            task: Gets the configuration that Hydra makes of the words, and can be pickled.
+            task: Gets the configuration that Hydra makes from the words; must be picklable.
             words: Sweeps in Hydra's grammar.
             directory: For the files of Hydra and the launcher.
-            stop: Of the sweep.
-            keys: With dots, which the words can set without a `+`.
+            stop: The stop request of the sweep.
+            keys: Keys, with dots, that the words can set without a `+`.
         """
         space = OmegaConf.create()
         for key in keys:

@@ -1,10 +1,12 @@
-"""Sweeps: every combination is checked before the first one trains, then Hydra's launcher runs them.
+"""Sweeps: checks every combination before the first one trains, then lets Hydra's launcher run them.
 
-The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`, `hydra/launcher=submitit_slurm`.
-A sweep is idempotent: the same command again goes on with what is not finished.
+The launcher is chosen as in any Hydra application: `hydra/launcher=joblib`,
+`hydra/launcher=submitit_slurm`. A sweep is idempotent: the same command again continues what is not
+finished.
 
-`vmap_over=ppo.lr` makes one program of all runs that differ in these keys only. It says how the runs are run, not which
-ones there are: each keeps its directory, and a sweep can be gone on with with and without it.
+`vmap_over=ppo.lr` trains all runs that differ only in these keys in one program. It decides how the
+runs are executed, not which runs exist: each run keeps its directory, and a sweep can continue with
+or without it.
 """
 
 import itertools
@@ -34,19 +36,21 @@ from rlformers.experiment.training.stop_request import StopRequest
 def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
     """Train every combination of comma-separated values; a run that fails does not stop the others.
 
-    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it is gone on with: finished
-    runs are left alone, stopped ones resume, failed ones are tried again.
+    If the newest sweep of the same combinations, or the one in `run_dir`, is not finished, it
+    continues: finished runs are left alone, stopped ones resume, failed ones are tried again.
 
     Args:
         overrides: Words of the command line.
-        new: Start anew, whatever there is.
+        new: Start a new sweep even if one is not finished.
 
     Raises:
-        UserError: Something is wrong with at least one combination, or another process is at this sweep, and nothing
+        UserError: At least one combination is wrong, or another process runs this sweep. Nothing
             has run; one line.
     """
     if agent_trial():
-        raise UserError("--multirun: a trial of `wandb agent` is one run; put the values into the sweep's parameters")
+        raise UserError(
+            "--multirun: a trial of `wandb agent` is one run; put the values into the parameters of the W&B sweep"
+        )
     vmap_over = [word for word in overrides if word.startswith("vmap_over=")]
     words = [word for word in overrides if word not in vmap_over]
     parsed = parse(as_choices(words, choices(vmap_over[-1].partition("=")[2])) if vmap_over else words)
@@ -55,7 +59,9 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
     with HydraSettings(settings) as hydra:
         if hydra.sweeper:
             if vmap_over:
-                raise UserError("vmap_over: a sweeper chooses values one after the other; leave it out")
+                raise UserError(
+                    "vmap_over: cannot be used with hydra/sweeper, which chooses values one by one; leave it out"
+                )
             return search(own, hydra, overrides)
         jobs, base = expand(own)
         keys = vmapped_keys(vmap_over[-1], own) if vmap_over else []
@@ -77,7 +83,7 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
         with locked(sweep.directory):
             if found:
                 anew = "another run_dir=" if base else "--new"
-                print(f"going on with the sweep in {sweep.directory}; {anew} starts anew")
+                print(f"continuing the sweep in {sweep.directory}; {anew} starts anew")
                 for number in sorted(set(range(len(jobs))) - set(left)):
                     print(f"[{number + 1}/{len(jobs)}] {jobs[number].name}: finished, {jobs[number].config.run_dir}")
             sweep.stop_file.unlink(missing_ok=True)
@@ -95,10 +101,10 @@ def multirun(overrides: Sequence[str], new: bool = False) -> Outcome:
 
 
 def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
-    """The combinations, in the order in which Hydra's sweeper numbers them, and the directory of all.
+    """The combinations, in the order of Hydra's sweeper, and the directory of the sweep.
 
     Raises:
-        UserError: As in `compose`, and for values that are no choices.
+        UserError: As in `compose`, or a key has an interval instead of choices.
     """
     composer = Composer()
     swept = [override.is_sweep_override() for override in overrides]
@@ -108,12 +114,14 @@ def expand(overrides: Sequence[Override]) -> tuple[list[Job], Path | None]:
         jobs.append(Job(name, composer(combination)))
     bases = list({job.config.run_dir: None for job in jobs})
     if len(bases) > 1:
-        raise UserError(f"run_dir: a sweep has one, with a numbered folder per run; got {bases[0]} and {bases[1]}")
+        raise UserError(
+            f"run_dir: need one for all runs, which get numbered folders in it, got {bases[0]} and {bases[1]}"
+        )
     return jobs, None if bases[0] is None else Path(bases[0])
 
 
 def as_choices(words: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """The overrides with `KEY=A,B` for `KEY=[A,B]` where the values of a key are vmapped: none of those is a list."""
+    """Rewrite `KEY=[A,B]` as `KEY=A,B` for the vmapped keys, whose values are never lists."""
 
     def one(word: str) -> str:
         key, _, values = word.partition("=")
@@ -127,20 +135,20 @@ def vmapped_keys(word: str, overrides: Sequence[Override]) -> list[str]:
     """The keys of `vmap_over=KEY` or `vmap_over=[KEY,KEY]`.
 
     Raises:
-        UserError: One that is not swept, or that changes more than numbers.
+        UserError: A key is not swept, or changes more than numbers.
     """
     keys = choices(word.partition("=")[2])
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     for key in keys:
         if key not in NUMBER_KEYS:
-            raise UserError(f"vmap_over: {key!r} is none of the numbers {', '.join(NUMBER_KEYS)}")
+            raise UserError(f"vmap_over: {key!r} is not one of the numbers {', '.join(NUMBER_KEYS)}")
         if key not in swept:
             raise UserError(f"vmap_over: {key} has no values to choose from; give some, e.g. {key}=0.1,0.2")
     return keys
 
 
 def group(jobs: Sequence[Job], left: Sequence[int], keys: Sequence[str]) -> list[list[int]]:
-    """The numbers of the jobs that are left, those together that differ in these keys only."""
+    """Group the numbers of the jobs that are left: jobs that differ only in these keys come together."""
     if not keys:
         return [[number] for number in left]
     programs: dict[str, list[int]] = {}

@@ -1,15 +1,16 @@
-"""The record of a sweep: which runs it has, where they are, and what became of them.
+"""The record of a sweep: its runs, their directories and their results.
 
     SWEEP_DIR/sweep.json        {"schema": 3, "group": ..., "command": [...], "runs": [
                                   {"name": "core=s5 seed=1", "run_dir": ..., "config": {...}}]}
     SWEEP_DIR/statuses.jsonl    {"run": 0, "status": ..., "error": ...}: a line for every change, the last one counts.
-                                  A run that a sweeper added to the sweep has its entry of `runs` in its first line
-    SWEEP_DIR/launcher/         what Hydra and its launcher write, such as the logs of SLURM jobs
-    SWEEP_DIR/.stop             is there while the sweep has been asked to stop
+                                  The first line of a run that a sweeper added also holds its entry of `runs`
+    SWEEP_DIR/launcher/         files of Hydra and its launcher, such as the logs of SLURM jobs
+    SWEEP_DIR/.stop             exists after the sweep has been asked to stop
 
-Statuses are waiting, running, stopped, failed and finished. Whether a run is finished is read from its own directory,
-which is named relative to that of the sweep: both can be moved together, and found from anywhere. In records of schema
-1 it is relative to where the command was given, and up to schema 2 statuses stand in `sweep.json`.
+Statuses are waiting, running, stopped, failed and finished. The directory of a run says whether it
+is finished. Its path is relative to the directory of the sweep, so that both can be moved together.
+In schema 1 it is relative to the working directory of the command. Up to schema 2, statuses are in
+`sweep.json`.
 """
 
 import contextlib
@@ -31,28 +32,28 @@ from rlformers.experiment.run_files.run_dir import finite, is_new, write_json
 from rlformers.experiment.training.failed_seeds import failed_note
 
 SCHEMA = 3
-HOME = Path("runs") / "multirun"  # of sweeps without a `run_dir`
+HOME = Path("runs") / "multirun"  # for sweeps without a `run_dir`
 
 
 class Job(NamedTuple):
     """One run of a sweep."""
 
-    name: str  # what sets it apart: "core=s5 seed=1"
+    name: str  # its own values: "core=s5 seed=1"
     config: ExperimentConfig  # with the directory of the run
 
 
 class Result(NamedTuple):
-    """What became of a run."""
+    """The result of a run."""
 
     name: str
     run_dir: Path
     status: str  # as in the record of the sweep
-    summary: dict[str, Any] | None  # of a finished one, or one whose seeds failed in part
-    error: str | None  # of a failed one
+    summary: dict[str, Any] | None  # if the run is finished, also if some of its seeds failed
+    error: str | None  # if the run failed
 
 
 class Outcome(NamedTuple):
-    """What became of a sweep."""
+    """The results of a sweep."""
 
     directory: Path
     results: list[Result]
@@ -67,7 +68,7 @@ class Sweep:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The runs as they stand, with their directories as paths from here."""
+        """The runs with their current statuses, and their directories as paths from here."""
         record = self._read()
         runs = [{"status": "waiting", "error": None} | run for run in record["runs"]]
         for line in self._changes():
@@ -76,7 +77,7 @@ class Sweep:
             runs[line["run"]] |= {key: value for key, value in line.items() if key != "run"}
         if record["schema"] == 1:
             return runs
-        # Not resolved: what was given as relative is shown as relative.
+        # Not resolved: a relative path is shown as relative.
         return [run | {"run_dir": os.path.normpath(self.directory / run["run_dir"])} for run in runs]
 
     @property
@@ -86,16 +87,16 @@ class Sweep:
 
     @property
     def command(self) -> list[str]:
-        """The words that began it."""
+        """The words of the command that started it."""
         return self._read()["command"]
 
     def set(self, number: int, status: str, error: str | None = None) -> None:
-        """Write down what became of a run."""
+        """Write down the status of a run."""
         with self._writing() as file:
             file.write(json.dumps({"run": number, "status": status, "error": error}) + "\n")
 
     def add(self, name: str, config: ExperimentConfig) -> tuple[int, Job]:
-        """One more run with its number: one of this sweep that computes the same, or a new one in a folder of it."""
+        """The number and job of a run: an existing one that computes the same, or a new one in the sweep's folder."""
         wanted = same(config)
         with self._writing() as file:
             runs = self.runs
@@ -110,7 +111,7 @@ class Sweep:
     def match(self, jobs: Sequence[Job]) -> list[Job] | None:
         """These jobs in the order and with the directories of the record; None if they are not its runs.
 
-        Whatever does not change what is computed (`resume.computation`) may differ.
+        Keys that do not change the computation (`resume.computation`) may differ.
         """
         runs = self.runs
         if len(runs) != len(jobs):
@@ -143,7 +144,7 @@ class Sweep:
         except FileNotFoundError:
             return
         for line in text.splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # cut by a crash, or on a disk that was full
+            with contextlib.suppress(json.JSONDecodeError):  # a crash or a full disk cut the line
                 yield json.loads(line)
 
     @contextlib.contextmanager
@@ -165,7 +166,7 @@ def same(config: ExperimentConfig) -> str:
 def _computes(run: dict[str, Any]) -> str | None:
     try:
         return same(from_dict(run["config"]))
-    except ValueError:  # of a version with other keys
+    except ValueError:  # from a version with other keys
         return None
 
 
@@ -173,20 +174,22 @@ def find(jobs: Sequence[Job], base: Path | None) -> tuple[Sweep, list[Job]] | No
     """The newest sweep of these jobs, or the one in `base`, with the jobs as `Sweep.match` gives them.
 
     Raises:
-        UserError: There is something else in `base`.
+        UserError: `base` contains something else.
     """
     if base is not None:
         if not base.exists() or is_new(base):
             return None
         if not (base / "sweep.json").exists():
-            raise UserError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
+            raise UserError(
+                f"run_dir: {base} exists and is not a sweep; nothing is ever overwritten; give another run_dir="
+            )
         if matched := Sweep(base).match(jobs):
             return Sweep(base), matched
         names = [run["name"] for run in Sweep(base).runs]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise UserError(f"run_dir: {base} is another sweep ({shown}); its runs can only be gone on with as they began")
+        raise UserError(f"run_dir: {base} is another sweep ({shown}); give its values, or another run_dir=")
     for path in sorted(HOME.glob("*/sweep.json"), reverse=True):
-        with contextlib.suppress(ValueError):  # a record that cannot be read is of no sweep to go on with
+        with contextlib.suppress(ValueError):  # a sweep whose record cannot be read cannot continue
             if matched := Sweep(path.parent).match(jobs):
                 return Sweep(path.parent), matched
     return None
@@ -225,21 +228,21 @@ def create(jobs: Sequence[Job], base: Path | None, command: Sequence[str]) -> tu
 
 
 def results(sweep: Sweep, jobs: Sequence[Job] | None = None) -> list[Result]:
-    """What became of every run, so far; of all in the record, unless jobs are given."""
+    """The results so far of the given jobs; default: of all runs in the record."""
     found = []
     if jobs is None:
         jobs = [Job(run["name"], _in(from_dict(run["config"]), Path(run["run_dir"]))) for run in sweep.runs]
     for job, entry in zip(jobs, sweep.runs, strict=True):
         summary = summary_of(job)
         status, error = ("finished", None) if summary else (entry["status"], entry["error"])
-        if summary and summary.get("failed"):  # the seeds that did not are trained to the end
+        if summary and summary.get("failed"):  # some seeds failed; the others are trained to the end
             status, error = "failed", failed_note(summary["failed"])
         found.append(Result(job.name, Path(entry["run_dir"]), status, summary, error))
     return found
 
 
 def summary_of(job: Job) -> dict[str, Any] | None:
-    """The summary of a run that is finished."""
+    """The summary of a run; None if it is not finished."""
     return finished(Path(str(job.config.run_dir)), job.config)
 
 

@@ -1,8 +1,9 @@
-"""Sweeps in which a sweeper of Hydra, such as Optuna's, chooses the values of every next run by the returns so far.
+"""Sweeps in which a sweeper of Hydra, such as Optuna's, chooses the values of the next run from the returns so far.
 
-The objective is the run's mean final return. Every trial is a run of its own, in `SWEEP_DIR/<number>`. The same command
-goes on: a trial in which the same is computed as in one that is there goes on with it, or has its return at once, so
-a sweeper with a seed comes to where it was.
+The objective is the mean final return of a run. Every trial is a run of its own, in
+`SWEEP_DIR/<number>`. The same command continues the sweep: a trial that computes the same as an
+existing run continues it, or gets its return at once if it is finished. So a sweeper with a seed
+reaches the point where it stopped.
 """
 
 import math
@@ -30,12 +31,14 @@ def search(overrides: Sequence[Override], hydra: HydraSettings, command: Sequenc
     """Train the runs that a sweeper asks for.
 
     Args:
-        overrides: Values, and what to choose others from: `ppo.lr=interval(1e-4,1e-2)`, `core=gru,s5`.
-        hydra: Entered.
+        overrides: Fixed values, and ranges and choices: `ppo.lr=interval(1e-4,1e-2)`,
+            `core=gru,s5`.
+        hydra: Hydra's settings, entered.
         command: The words, for the record.
 
     Raises:
-        UserError: As in `compose`, for the first value of every choice; or the directory is that of something else.
+        UserError: As in `compose`, for the first value of every choice; or the directory contains
+            something else.
     """
     swept = [override for override in overrides if override.is_sweep_override()]
     if not swept:
@@ -47,11 +50,15 @@ def search(overrides: Sequence[Override], hydra: HydraSettings, command: Sequenc
     base = None if example.run_dir is None else Path(example.run_dir)
     if base is not None and base.exists() and not is_new(base):
         if not (base / "sweep.json").exists():
-            raise UserError(f"run_dir: {base} exists and is no sweep; nothing is ever overwritten")
+            raise UserError(
+                f"run_dir: {base} exists and is not a sweep; nothing is ever overwritten; give another run_dir="
+            )
         sweep = Sweep(base)
         if _but_run_dir(sweep.command) != _but_run_dir(command):
-            raise UserError(f"run_dir: {base} is the sweep of another command: {' '.join(sweep.command)}")
-        print(f"going on with the sweep in {base}; another run_dir= starts anew")
+            raise UserError(
+                f"run_dir: {base} is the sweep of another command: {' '.join(sweep.command)}; give another run_dir="
+            )
+        print(f"continuing the sweep in {base}; another run_dir= starts anew")
     else:
         sweep, _ = create([], base, command)
     with locked(sweep.directory):
@@ -64,21 +71,21 @@ def search(overrides: Sequence[Override], hydra: HydraSettings, command: Sequenc
                 hydra.launch(task, words, sweep.directory / "launcher", stop, keys)
             except Interrupted:
                 again = f"the same command with run_dir={sweep.directory}"
-                raise Interrupted(f"the sweep in {sweep.directory} is not finished; {again} goes on with it") from None
+                raise Interrupted(f"the sweep in {sweep.directory} is not finished; {again} continues it") from None
     return Outcome(sweep.directory, results(sweep))
 
 
 def trial(config: Any, fixed: Sequence[str], directory: Path, process: int) -> float:
-    """Train one run; its mean final return, NaN if there is none. Called where the launcher wants it.
+    """Train one run and return its mean final return, NaN if there is none. The launcher chooses the process.
 
     Args:
-        config: Hydra's.
+        config: Hydra's configuration.
         fixed: Words that all runs share.
-        directory: Of the sweep.
-        process: That of the sweeper.
+        directory: The directory of the sweep.
+        process: The id of the process of the sweeper.
 
     Raises:
-        Interrupted: The sweep was asked to stop; in the process of the sweeper only.
+        Interrupted: The sweep was asked to stop; raised only in the process of the sweeper.
     """
     del config
     stopped = Interrupted() if os.getpid() == process else None
@@ -109,14 +116,15 @@ def _but_run_dir(words: Sequence[str]) -> list[str]:
 
 
 def _first(override: Override) -> Override:
-    """One value of those to choose from."""
+    """The override with one of its possible values."""
     key = override.get_key_element()
     if override.is_interval_sweep():
         return parse([f"{key}={override._value.start}"])[0]  # type: ignore[union-attr]
     return parse([f"{key}={next(iter(override.sweep_string_iterator()))}"])[0]
 
 
-# To Hydra, which knows no schema of ours, the core is a key beside its options.
+# Hydra does not know our schema: for it, the name of the core is a key beside the options of the
+# core.
 def _renamed(word: str) -> str:
     return f"core.name={word.partition('=')[2]}" if word.partition("=")[0] == "core" else word
 

@@ -1,4 +1,4 @@
-"""What a launcher runs: one program of a sweep, of one run or of several that differ in numbers only."""
+"""The task of a launcher: one program of a sweep, with one run or with several that differ only in numbers."""
 
 import functools
 import pickle
@@ -14,9 +14,9 @@ from rlformers.experiment.training.stop_request import Interrupted, StopRequest
 
 
 def plan(directory: Path, jobs: Sequence[Job], programs: Sequence[Sequence[int]]) -> None:
-    """Write down for `run`, which may be called in other processes, what there is to do.
+    """Write the plan of the sweep for `run`, which other processes may call.
 
-    Not an argument of `run`: launchers copy arguments for every program.
+    It is not an argument of `run`, because launchers copy arguments for every program.
     """
     path = directory / "launcher" / "plan.pickle"
     path.parent.mkdir(exist_ok=True)
@@ -31,16 +31,16 @@ def _planned(directory: Path, _: int) -> tuple[str, list[Job], list[Sequence[int
 
 
 def run_as_launched(config: Any, directory: Path) -> None:
-    """`run` as a launcher of Hydra calls it: with a configuration that has the number of the program."""
+    """`run` for a launcher of Hydra, which passes a configuration with the number of the program."""
     run(int(config.program), directory)
 
 
 def run(program: int, directory: Path) -> None:
-    """Train the runs of one program and write down what became of them.
+    """Train the runs of one program and write down their statuses.
 
     Args:
         program: Its number in the plan.
-        directory: Of the sweep, with a plan.
+        directory: The directory of the sweep, with a plan.
     """
     written = (directory / "launcher" / "plan.pickle").stat().st_mtime_ns
     group, jobs, programs = _planned(directory.resolve(), written)
@@ -59,20 +59,23 @@ def run(program: int, directory: Path) -> None:
 
 
 def _parts(jobs: Sequence[Job], numbers: Sequence[int]) -> list[list[int]]:
-    """Those together that can go on together: what failed has fallen behind the others of its program."""
+    """Group the runs that can continue together: a run that failed is behind the others of its program."""
     if len(numbers) == 1:
         return [list(numbers)]
     failed = [number for number in numbers if failure(Path(str(jobs[number].config.run_dir)))]
     rest = [number for number in numbers if number not in failed]
     configs = [jobs[number].config for number in rest]
     if rest and common([Path(str(config.run_dir)) for config in configs], configs, lambda line: None) is None:
-        print(f"vmap_over: {len(rest)} runs are not after the same update; one after the other", flush=True)
+        print(
+            f"vmap_over: {len(rest)} runs have no checkpoint of the same update; they train one after the other",
+            flush=True,
+        )
         return [[number] for number in numbers]
     return [*([rest] if rest else []), *([number] for number in failed)]
 
 
 def train_jobs(jobs: Sequence[Job], group: str) -> list[tuple[str, str | None]]:
-    """Train jobs in one program, in one W&B group; what became of each, and its error."""
+    """Train jobs in one program and one W&B group; return the status and the error of each."""
     from rlformers.experiment.training.train import train, train_together
 
     run_dirs: list[Path] = []
@@ -84,7 +87,7 @@ def train_jobs(jobs: Sequence[Job], group: str) -> list[tuple[str, str | None]]:
         outcomes = train_together([job.config for job in jobs], run_dirs, group)
     except Interrupted:
         return [("stopped", None)]
-    except Exception as error:  # one program must not take the others with it
+    except Exception as error:  # the failure of one program must not stop the others
         note(error, run_dirs, "train")
         return [_failed(error)] * len(jobs)
     return [

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: the record of a run, of which everything else is a view."""
+"""`metrics.jsonl`: the record of a run. Everything else is a view of it."""
 
 import contextlib
 import json
@@ -14,14 +14,15 @@ Row = dict[str, float | int | None]
 
 
 class JsonlSink:
-    """A line of JSON per row, written at once. Numbers that are not finite become null: NaN is no JSON.
+    """A line of JSON per row, written at once. Numbers that are not finite become null: JSON has no NaN.
 
     Args:
-        path: The file. What it has beyond `size` bytes is cut off: lines that a resumed run will write again.
-        size: Bytes that are known to be whole lines.
+        path: The file. Everything after `size` bytes is cut off: a resumed run will write these
+            lines again.
+        size: Number of bytes that are known to be whole lines.
 
     Raises:
-        FileError: It cannot be written, with its path.
+        FileError: The file cannot be written; the error has its path.
     """
 
     def __init__(self, path: Path, size: int = 0):
@@ -39,11 +40,11 @@ class JsonlSink:
         """
         line = memoryview((json.dumps(finite(row), allow_nan=False) + "\n").encode())
         with _naming(self.path):
-            while line:  # a disk that is nearly full takes a part
+            while line:  # a disk that is nearly full may take only a part
                 line = line[self.file.write(line) :]
 
     def sync(self) -> int:
-        """Force what was written to the disk and say how many bytes that is.
+        """Force everything written to the disk; return the number of bytes.
 
         Raises:
             FileError: It cannot be written, with the path of the file.
@@ -53,10 +54,10 @@ class JsonlSink:
         return self.file.tell()
 
     def commit(self, step: int) -> None:
-        """Nothing: a resumed run cuts off what it will write again."""
+        """Do nothing: a resumed run cuts off the lines that it will write again."""
 
     def renew(self, seed: int) -> None:
-        """Nothing: it is the record itself."""
+        """Do nothing: this is the record itself."""
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Close the file."""
@@ -66,7 +67,7 @@ class JsonlSink:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """The error of a full disk names no file."""
+    """Add the path to an error: a full disk names no file."""
     try:
         yield
     except OSError as error:
@@ -74,10 +75,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file, without a last line that the death of its writer has left unfinished; none if it is missing.
+    """The rows of a file; none if it is missing. An unfinished last line, left by a killed writer, is skipped.
 
     Raises:
-        UserError: A line is no row; its number is named.
+        UserError: A line is not a row; the error names its number.
     """
     try:
         *lines, _ = path.read_bytes().split(b"\n")
@@ -89,6 +90,6 @@ def read_rows(path: Path) -> list[Row]:
             row = json.loads(line)
             row["seed"], row["step"]
         except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}: line {number} is no row of metrics") from error
+            raise UserError(f"{path}: line {number} is not a row of metrics") from error
         rows.append(row)
     return rows

@@ -1,7 +1,7 @@
-"""TensorBoard: event files under `RUN_DIR/tensorboard/seed_<n>`, environment steps as x axis.
+"""TensorBoard: event files under `RUN_DIR/tensorboard/seed_<n>`, with environment steps as x axis.
 
-`tensorboard --logdir runs` then shows a curve per run and seed. The writer is tensorboardX, which needs neither
-TensorFlow nor torch.
+`tensorboard --logdir runs` then shows a curve per run and seed. The writer is tensorboardX, which
+needs neither TensorFlow nor torch.
 """
 
 import importlib.util
@@ -26,13 +26,15 @@ def require_tensorboard() -> None:
 
 
 class TensorboardSink:
-    """One writer per seed. Rows appear at once; those that a resumed run makes again replace what was there.
+    """One writer per seed. Rows appear at once. Rows that a resumed run makes again replace the old ones.
 
     Args:
-        run_dir: The run's directory.
-        rows: What `metrics.jsonl` holds so far. Should the event files lack some of it, because the process died before
-            it was on disk, or because TensorBoard was off, everything is written anew.
-        step: Environment steps after which the run goes on; events beyond are declared void (`purge_step`).
+        run_dir: The directory of the run.
+        rows: The rows in `metrics.jsonl` so far. If the event files lack some of them, because the
+            process died before they were on disk or because TensorBoard was off, everything is
+            written anew.
+        step: Environment steps after which the run continues; later events are declared void
+            (`purge_step`).
     """
 
     def __init__(self, run_dir: Path, rows: list[Row], step: int):
@@ -49,7 +51,7 @@ class TensorboardSink:
         self._try(lambda: self._write(row))
 
     def commit(self, step: int) -> None:
-        """Nothing: what a resumed run makes again is declared void then."""
+        """Do nothing: a resumed run declares void the events that it makes again."""
 
     def renew(self, seed: int) -> None:
         """Write all rows of a seed anew if some are missing."""
@@ -64,9 +66,9 @@ class TensorboardSink:
             return
         try:
             action()
-        except Exception as error:  # of whatever kind: a view must not stop a training
+        except Exception as error:  # of any kind: a view must not stop a training
             self.failed = True
-            print(f"tensorboard: {named_line(error)}; going on without it")
+            print(f"tensorboard: {named_line(error)}; continuing without it")
 
     def _write(self, row: Row) -> None:
         seed = int(row["seed"] or 0)
@@ -83,7 +85,7 @@ class TensorboardSink:
         known, held = self.known.pop(seed, []), steps_of(folder)
         complete = all(row["step"] in held for row in known)
         begun = len(list(folder.glob("events.*")))
-        writer = EventsWriter(str(folder / "events"), f".{begun}")  # not in a thread: a process may die at any moment
+        writer = EventsWriter(str(folder / "events"), f".{begun}")  # without a thread: a process may die at any moment
         if begun:
             void = Event(step=self.step + 1 if complete else 0, session_log=SessionLog(status=SessionLog.START))
             writer.write_event(void)
@@ -103,7 +105,7 @@ def _write(writer: Any, row: Row) -> None:
 
 
 def steps_of(folder: Path) -> set[int]:
-    """The steps at which the event files in a folder hold scalars that no later start has declared void."""
+    """The steps of the scalars in the event files of a folder, without those that a later start declared void."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     steps: set[int] = set()

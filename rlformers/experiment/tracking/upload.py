@@ -1,4 +1,4 @@
-"""Uploading runs that exist to Weights & Biases: what of them it does not have."""
+"""Uploads existing runs to Weights & Biases: everything that it does not have yet."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from rlformers.experiment.tracking.wandb import WandbSink
 
 
 class Tracked(NamedTuple):
-    """What came of a run directory."""
+    """The result for a run directory."""
 
     mode: str  # online or offline
     rows: int  # in metrics.jsonl
@@ -21,22 +21,23 @@ class Tracked(NamedTuple):
 
 
 def track(run_dir: Path, words: list[str]) -> Tracked:
-    """Hand the rows of a run that W&B does not have over to it, with configuration, summary, evaluations and pictures.
+    """Send W&B the rows of a run that it lacks, with configuration, summary, evaluations and pictures.
 
-    It may be finished, interrupted, or never have been logged. Its W&B runs keep their ids, so that a second call adds
-    nothing, and a training that is resumed goes on with them.
+    The run may be finished, interrupted, or never have been logged. Its W&B runs keep their ids: a
+    second call adds nothing, and a resumed training continues them.
 
     Args:
-        run_dir: The run's directory.
-        words: `wandb.*=...`, instead of what the run's configuration says; the mode is auto unless one stands here.
+        run_dir: The directory of the run.
+        words: `wandb.*=...`, in place of the values in the run's configuration. The default mode is
+            auto.
 
     Raises:
-        UserError: No such run, or a process trains there, or a word is wrong; one line.
+        UserError: There is no such run, a process trains there, or a word is wrong; one line.
         FileError: W&B failed.
     """
     for word in words:
         if not word.startswith("wandb."):
-            raise UserError(f"track: {word!r} is no wandb.KEY=VALUE")
+            raise UserError(f"track: need wandb.KEY=VALUE, got {word!r}")
     config = change(load(run_dir / "config.yaml"), ["wandb.mode=auto", *words])
     if config.wandb.mode == "disabled":
         raise UserError("wandb.mode: need one of auto, online, offline to track a run, got 'disabled'")
@@ -44,7 +45,7 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
         rows = read_rows(run_dir / "metrics.jsonl")
         sink = WandbSink(config, run_dir, None, rows)
         if sink.mode == "disabled":
-            raise UserError("track: WANDB_MODE=disabled; give wandb.mode=online or wandb.mode=offline")
+            raise UserError("track: WANDB_MODE=disabled turns W&B off; give wandb.mode=online or wandb.mode=offline")
         series = sink.series
         sink.finish(_summary(run_dir, config))
     if sink.failure:
@@ -53,7 +54,7 @@ def track(run_dir: Path, words: list[str]) -> Tracked:
 
 
 def _summary(run_dir: Path, config: ExperimentConfig) -> dict[str, Any]:
-    """The run's own, or that of a run which was killed before it could write one, or has been made longer since."""
+    """The summary of the run, or one of an unfinished run if it was killed before it wrote one or was extended."""
     summary = read_summary(run_dir)
     if summary is None:
         numbers = list(range(config.seed, config.seed + config.seeds))

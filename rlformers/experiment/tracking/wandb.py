@@ -1,8 +1,8 @@
 """Weights & Biases, online or offline: a view of `metrics.jsonl` with every row once, however often a run is resumed.
 
-A row is handed over when a checkpoint covers it, so that no resumed run makes it again, and not before: neither an
-offline file nor the server can take a row back. What a process that was killed did not bring to the disk or to the
-server is handed over at the next start, from `metrics.jsonl`.
+A row is handed over only when a checkpoint covers it, so that no resumed run makes it again:
+neither an offline file nor the server can take a row back. If a killed process did not bring its
+rows to the disk or to the server, the next start hands them over from `metrics.jsonl`.
 """
 
 import os
@@ -33,22 +33,23 @@ from rlformers.experiment.tracking.wandb_identity import LONGEST_NAME, identity
 from rlformers.experiment.tracking.wandb_media import log_checkpoints, log_evaluations, log_media
 from rlformers.experiment.tracking.wandb_mode import agent_trial, choose_mode, need_home
 
-_INIT_TIMEOUT = 20  # seconds, then offline
-_FINISH_TIMEOUT = 120  # seconds in which what is left must be uploaded
+_INIT_TIMEOUT = 20  # seconds until W&B goes offline
+_FINISH_TIMEOUT = 120  # seconds for the upload of the rest
 
 
 class WandbSink:
     """One W&B run per seed in one group, with environment steps as x axis. Never prompts and never stops a training.
 
-    Inside of `wandb agent` there is one run, the agent's, with the means over seeds: a sweep judges a trial by one
-    number. Online without a key or a network becomes offline, and if W&B fails altogether it is left out, each with one
-    line that says so.
+    Inside `wandb agent` there is only the run of the agent, with the means over seeds: a sweep
+    judges a trial by one number. Without a key or a network, online becomes offline. If W&B fails
+    altogether, training continues without it. One line says so in each case.
 
     Args:
-        config: Of the run.
+        config: The configuration of the run.
         run_dir: Its directory; `wandb/ids.json` keeps group and ids for the next start.
         group: The group, unless the configuration names one.
-        rows: What `metrics.jsonl` holds so far; all of it covered by a checkpoint, or final.
+        rows: The rows in `metrics.jsonl` so far; a checkpoint covers all of them, or they are
+            final.
     """
 
     def __init__(self, config: ExperimentConfig, run_dir: Path, group: str | None, rows: Sequence[Row] = ()):
@@ -70,11 +71,11 @@ class WandbSink:
                 for series in self.series:
                     mark_uploaded(run_dir, series.run.id)
                     print(f"wandb: {series.run.url}", flush=True)
-        except Exception as error:  # of whatever kind: metrics.jsonl is the record, W&B a view of it
+        except Exception as error:  # of any kind: metrics.jsonl is the record, W&B only a view of it
             self._give_up(error)
 
     def log(self, row: Row) -> None:
-        """Take a row, to be handed over when a checkpoint covers it; at once where there are none but the last."""
+        """Take a row and hand it over when a checkpoint covers it; at once if only the last state is saved."""
         if not self.series:
             return
         self.waiting.append(row)
@@ -82,7 +83,7 @@ class WandbSink:
             self.commit(int(row["step"] or 0))
 
     def commit(self, step: int) -> None:
-        """Hand over what a checkpoint covers."""
+        """Hand over the rows that a checkpoint covers."""
         ready = [row for row in self.waiting if int(row["step"] or 0) <= step]
         self.waiting = self.waiting[len(ready) :]
         try:
@@ -91,12 +92,12 @@ class WandbSink:
             self._give_up(error)
 
     def renew(self, seed: int) -> None:
-        """Nothing: what it lacks was handed over when it was opened."""
+        """Do nothing: missing rows were handed over when the sink was opened."""
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Hand over all there is, even what no checkpoint covers: what led to a failure is what one wants to see.
+        """Hand over all rows, even those that no checkpoint covers: they show what led to a failure.
 
-        Waits for uploads, but not for ever.
+        Waits for uploads, but not forever.
         """
         rows, self.waiting = self.waiting, []
         try:
@@ -110,7 +111,8 @@ class WandbSink:
                 list(threads.map(lambda series: series.run.finish(exit_code=exit_code), self.series))
         except TimeoutError as error:
             self.failure = str(error)
-            print(f"wandb: not all could be uploaded in {_FINISH_TIMEOUT} s; later: rlformers track {self.run_dir}")
+            again = f"rlformers track {self.run_dir} uploads the rest"
+            print(f"wandb: the upload was not complete after {_FINISH_TIMEOUT} s; {again}")
         except Exception as error:
             self._give_up(error)
         if self.series and self.mode == "offline":
@@ -118,18 +120,18 @@ class WandbSink:
         self.series = []
 
     def _conclude(self, summary: dict[str, Any]) -> None:
-        """Add what there is beside rows; should that fail, the runs are finished nevertheless."""
+        """Add everything except rows. If this fails, the runs are finished anyway."""
         try:
             for series in self.series:
                 series.conclude(summary, self.run_dir)
-            first = self.series[0] if self.series else None  # it shows what belongs to all seeds
+            first = self.series[0] if self.series else None  # it also shows what all seeds share
             if first:
                 log_media(first.run, self.run_dir, first.media)
             if first and self.config.wandb.checkpoints:
                 log_checkpoints(first.run, self.run_dir)
         except Exception as error:
             self.failure = named_line(error)
-            print(f"wandb: {self.failure}; the rows are there")
+            print(f"wandb: {self.failure}; all rows are logged")
 
     def _hand_over(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -138,7 +140,7 @@ class WandbSink:
 
     def _give_up(self, error: Exception) -> None:
         self.failure = named_line(error)
-        print(f"wandb: {self.failure}; going on without it; later: rlformers track {self.run_dir}")
+        print(f"wandb: {self.failure}; continuing without it; to upload later: rlformers track {self.run_dir}")
         self.series, self.waiting = [], []
 
     def _start(self, run_id: str, seeds: list[int], rows: Sequence[Row]) -> "_Series":
@@ -149,7 +151,8 @@ class WandbSink:
         try:
             run = self._init(run_id, seeds)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-            # W&B's process does not give the id free that it could not start, and may be ended only if nobody uses it.
+            # W&B's process keeps the id of a run that it could not start. Only end the process if
+            # nobody uses it.
             if self.mode != "online" or wandb.setup().most_recent_active_run is not None:
                 raise
             print(f"wandb: cannot go online ({first_line(error)}); logging offline")
@@ -164,7 +167,7 @@ class WandbSink:
             self.identity.save(self.run_dir)
         held = steps_of(local)
         if doubt and (self.mode == "offline" or run.resumed):
-            print(f"wandb: cannot read back {self.run_dir}/wandb ({doubt}); taking it that all rows so far are there")
+            print(f"wandb: cannot read back {self.run_dir}/wandb ({doubt}); assuming that it holds all rows so far")
             held = Counter(int(row["step"] or 0) for row in rows if row["seed"] == seeds[0])
         if self.mode == "offline":
             return _Series(run, seeds, held, local_media(local))
@@ -173,7 +176,7 @@ class WandbSink:
         try:
             held = server_steps(run)
         except Exception as error:
-            print(f"wandb: {first_line(error)}; taking it that all has arrived that was sent from here")
+            print(f"wandb: {first_line(error)}; assuming that everything sent from here has arrived")
         return _Series(run, seeds, held, server_media(run))
 
     def _init(self, run_id: str, seeds: list[int]) -> Any:
@@ -188,7 +191,7 @@ class WandbSink:
         name = os.environ.get("WANDB_NAME") or f"{config.core.name}-{self.run_dir.name}"
         tags = [*(config.wandb.tags or os.environ.get("WANDB_TAGS", "").split(",")), config.env, config.core.name]
         place: dict[str, Any] = {}
-        if not trial:  # an agent says itself where and what its run is
+        if not trial:  # an agent decides itself where its run is and which id it has
             named = config.wandb.project or os.environ.get("WANDB_PROJECT") or "rlformers"
             project = self.identity.project or re.sub(r"[/\\#?%:]", "-", named)[:LONGEST_NAME]
             place = {"project": project, "entity": self.identity.entity or config.wandb.entity, "id": run_id}
@@ -214,7 +217,7 @@ class WandbSink:
 
 
 class _Series:
-    """One W&B run: which rows it has, and those of its seeds that make up the next one."""
+    """One W&B run: the rows that it has, and the rows of its seeds that make up the next one."""
 
     def __init__(self, run: Any, seeds: list[int], held: Counter[int], media: dict[str, str]):
         self.run, self.seeds, self.held, self.media = run, seeds, held, media
@@ -224,7 +227,7 @@ class _Series:
         self.added = 0
 
     def add(self, row: Row) -> None:
-        """Take a row; log it, or the mean with those of the other seeds, unless the run has it."""
+        """Take a row; log it, or the mean over the seeds, unless the run has it."""
         if row["seed"] not in self.seeds:
             return
         self.parts.append(row)
@@ -242,12 +245,13 @@ class _Series:
 
     @property
     def total(self) -> int:
-        """Rows that it has."""
+        """Number of rows that the run has."""
         return self.before + self.added
 
     def conclude(self, summary: dict[str, Any], run_dir: Path) -> None:
-        """Set the run's summary, and add what else there is to see in the run's directory."""
-        # W&B takes what was logged last, which is not the newest row where a gap has been filled.
+        """Set the summary of the run, with the evaluations in its directory."""
+        # By default W&B takes the values logged last, which are not the newest row if a gap has
+        # been filled.
         self.run.summary.update(self.latest)
         returns = dict(zip(summary["seeds"], summary["final_return"]["per_seed"], strict=True))
         whole = ("completed", "steps_per_second", "compile_seconds", "num_parameters", "git_commit")

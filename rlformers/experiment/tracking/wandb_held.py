@@ -1,11 +1,13 @@
-"""Which rows of a run W&B has already, in its local files or on the server.
+"""Finds out which rows of a run W&B already has, in its local files or on the server.
 
-W&B renumbers its own `_step` when the pieces of an offline run are uploaded, so rows are known by their environment
-steps: the n-th row of a step is the n-th line of that step and seed in `metrics.jsonl`.
+W&B renumbers its own `_step` when the pieces of an offline run are uploaded. Therefore rows are
+identified by their environment steps: the n-th row of a step is the n-th line of that step and seed
+in `metrics.jsonl`.
 """
 
 import json
 import os
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -21,39 +23,40 @@ _TIMEOUT = 20  # seconds
 
 
 def local_rows(run_dir: Path, run_id: str) -> list[dict[str, Any]]:
-    """The history in all local files of a run, whether they were written online or offline, in order of time."""
+    """The history in all local files of a run, written online or offline, in order of time."""
     return [row for file in _files(run_dir, run_id) for row, _ in history(file)]
 
 
 def read_back(run_dir: Path, run_id: str, at_least: int) -> tuple[list[dict[str, Any]], str | None]:
-    """`local_rows` after `mend`, and in a few words why they cannot be believed, if they cannot.
+    """`local_rows` after `mend`, and a few words on why they are wrong, or None.
 
-    The format of these files is W&B's own. What is read of them must be at least what was written.
+    The format of these files is private to W&B. Reading them must find at least the rows that were
+    written.
 
     Args:
         run_dir: The run directory.
         run_id: Id of the W&B run.
-        at_least: How many rows the files had when a training last ended in order.
+        at_least: Number of rows in the files when a training last ended normally.
     """
     try:
         mend(run_dir, run_id)
         rows = local_rows(run_dir, run_id)
-    except Exception as error:  # of whatever kind a format that has changed leads to
+    except Exception as error:  # of any kind: the format may have changed
         return [], named_line(error)
     found = sum(steps_of(rows).values())
     return rows, None if found >= at_least else f"{found} rows where {at_least} were written"
 
 
 def steps_of(rows: list[dict[str, Any]]) -> Counter[int]:
-    """How many rows there are of every number of environment steps."""
+    """The number of rows for each number of environment steps."""
     return Counter(row[X_AXIS] for row in rows if X_AXIS in row)
 
 
 def server_steps(run: Any) -> Counter[int]:
-    """The same of what the server has of an online run.
+    """`steps_of` the rows that the server has of an online run.
 
     Raises:
-        Exception: Of W&B, of whatever kind: it cannot be asked.
+        Exception: Any error of W&B: the server cannot be asked.
     """
     import wandb
 
@@ -69,13 +72,13 @@ def local_media(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def server_media(run: Any) -> dict[str, str]:
-    """The same of what the server has of an online run."""
+    """`local_media` for the media that the server has of an online run."""
     summary = {key: value for key, value in dict(run.summary).items() if key.startswith("media/")}
     return {key: dict(value).get("sha256", "") for key, value in summary.items()}
 
 
 def mark_uploaded(run_dir: Path, run_id: str) -> None:
-    """Tell `wandb sync` to skip the offline files of a run, since its rows have reached the server another way."""
+    """Tell `wandb sync` to skip the offline files of a run, because the server already has its rows."""
     for file in _offline_files(run_dir, run_id):
         _mark(file)
 
@@ -85,8 +88,13 @@ def _mark(file: Path) -> None:
 
 
 def _files(run_dir: Path, run_id: str) -> list[Path]:
-    files = (run_dir / "wandb").glob(f"*run-*-{run_id}/run-{run_id}.wandb")
-    return sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))
+    """In order of time. W&B numbers the folders of starts within the same second: `-1` after the id and so on."""
+    folder = re.compile(rf"(?:offline-)?run-(\d+_\d+)-{re.escape(run_id)}(?:-(\d+))?")
+    found = {}
+    for file in (run_dir / "wandb").glob(f"*run-*/run-{run_id}.wandb"):
+        if start := folder.fullmatch(file.parent.name):
+            found[start[1], int(start[2] or 0)] = file
+    return [found[start] for start in sorted(found)]
 
 
 def _offline_files(run_dir: Path, run_id: str) -> list[Path]:
@@ -94,7 +102,7 @@ def _offline_files(run_dir: Path, run_id: str) -> list[Path]:
 
 
 def history(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The rows in a .wandb file, up to where the death of its writer has left it, each with the place of its end."""
+    """The whole rows in a .wandb file, each with the position of its end. A killed writer may leave a part of one."""
     from wandb.proto import wandb_internal_pb2
 
     Record: Any = wandb_internal_pb2.Record  # type: ignore[attr-defined]
@@ -106,10 +114,10 @@ def history(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def mend(run_dir: Path, run_id: str) -> None:
-    """Cut the record off with which the death of its writer has left an offline file of a run.
+    """Cut off an unfinished last record, left by a killed writer, from the offline files of a run.
 
-    `wandb sync` would stop there, after all the whole records, and not go on to the later files of the run. Where it
-    has already done so (it leaves a file of its state), it must not send these records again.
+    `wandb sync` would stop at that record and ignore the later files of the run. If it has already
+    done so (it leaves a state file), it must not send the whole records again.
     """
     for file in _offline_files(run_dir, run_id):
         data = file.read_bytes()
@@ -121,10 +129,11 @@ def mend(run_dir: Path, run_id: str) -> None:
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """The whole records of a log in LevelDB's format, each with the place of its end.
+    """The whole records of a log in LevelDB's format, each with the position of its end.
 
-    Blocks of 32 KiB hold chunks: checksum (4 bytes), length (2), type (1: a whole record, 2: its first chunk, 3: a
-    middle one, 4: its last), content. No chunk begins in the last 6 bytes of a block.
+    Blocks of 32 KiB hold chunks: checksum (4 bytes), length (2), type (1: a whole record, 2: its
+    first chunk, 3: a middle one, 4: its last), content. No chunk begins in the last 6 bytes of a
+    block.
     """
     at, record = _HEADER, b""
     while at + _HEADER <= len(data):

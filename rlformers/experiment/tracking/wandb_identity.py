@@ -1,4 +1,4 @@
-"""Which W&B runs belong to a run directory: kept in `wandb/ids.json`, so that every later start goes on with them."""
+"""The W&B runs of a run directory. `wandb/ids.json` keeps their ids, so that every later start continues them."""
 
 import json
 import os
@@ -16,9 +16,9 @@ LONGEST_NAME = 128  # characters that W&B allows in the name of a group or run
 
 @dataclass
 class Identity:
-    """Group, and id of the run of every seed; or the trial of a sweep, one run for all seeds.
+    """The group and the run id of every seed, or the trial of a W&B sweep: one run for all seeds.
 
-    A trial's project and entity are its sweep's, known once it has started.
+    The project and entity of a trial belong to its sweep, and are known once it has started.
     """
 
     group: str
@@ -26,7 +26,9 @@ class Identity:
     trial: str | None = None
     project: str | None = None
     entity: str | None = None
-    rows: dict[str, int] | None = None  # of every run, as its local files had them when a training last ended in order
+    rows: dict[str, int] | None = (
+        None  # number of rows in the local files of each run when training last ended normally
+    )
 
     def members(self, config: ExperimentConfig) -> dict[str, list[int]]:
         """The seeds of every run."""
@@ -35,22 +37,23 @@ class Identity:
         return {run_id: [int(seed)] for seed, run_id in self.ids.items()}
 
     def save(self, run_dir: Path) -> None:
-        """Keep it for the next start."""
+        """Save it for the next start."""
         path = run_dir / "wandb" / "ids.json"
         path.parent.mkdir(exist_ok=True)
         write_json(path, {key: value for key, value in vars(self).items() if value is not None})
 
 
 def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Identity:
-    """The identity of an earlier start, or a new one: the agent's trial inside of `wandb agent`, else random ids.
+    """The identity of an earlier start, or a new one: the trial inside `wandb agent`, otherwise random ids.
 
     Args:
-        config: Of the run.
+        config: The configuration of the run.
         run_dir: Its directory.
-        group: The group of a new one, unless the configuration names one.
+        group: The group of a new identity, unless the configuration names one.
 
     Raises:
-        UserError: Inside of an agent, in a directory whose W&B runs are others; or what is kept cannot be read.
+        UserError: The directory belongs to other W&B runs than the trial of the agent, or
+            `ids.json` cannot be read.
     """
     sweep, trial = agent_trial() or (None, None)
     path = run_dir / "wandb" / "ids.json"
@@ -58,9 +61,11 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
         try:
             saved = Identity(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
-            raise UserError(f"{path} does not hold ids of W&B runs; move it away to log to new ones") from error
+            raise UserError(f"{path} does not hold the ids of W&B runs; move it away to log to new runs") from error
         if trial and saved.trial != trial:
-            raise UserError(f"{path} has other runs than trial {trial} of the agent; leave run_dir out of the sweep")
+            raise UserError(
+                f"{path} belongs to other runs than trial {trial} of the agent; leave run_dir out of the sweep"
+            )
         return saved
     seeds = range(config.seed, config.seed + config.seeds)
     ids = {} if trial else {str(seed): secrets.token_hex(4) for seed in seeds}
@@ -71,7 +76,7 @@ def identity(config: ExperimentConfig, run_dir: Path, group: str | None) -> Iden
 
 
 def _short(group: str) -> str:
-    """A group as W&B takes it."""
+    """The name of a group, cut to the length that W&B allows."""
     if len(group) <= LONGEST_NAME:
         return group
     cut = group[:LONGEST_NAME]

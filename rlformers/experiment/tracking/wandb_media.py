@@ -1,21 +1,21 @@
-"""What W&B shows beside rows: figures and GIFs, evaluations, and checkpoints as artifacts."""
+"""Logs to W&B everything except rows: figures and GIFs, evaluations, and checkpoints as artifacts."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-# Folders of a run directory whose pictures, if any, are not for show.
+# Folders of a run directory whose pictures are not shown.
 _PRIVATE = ("wandb", "tensorboard", "checkpoints")
 
 
 def log_media(run: Any, run_dir: Path, known: dict[str, str]) -> None:
-    """Log every PNG and GIF in a run directory as `media/<path>`, but those that the run has.
+    """Log every PNG and GIF in a run directory as `media/<path>`, unless the run has it.
 
     Args:
         run: The W&B run.
         run_dir: The run directory.
-        known: The SHA-256 sums of what the run has, by key.
+        known: The SHA-256 sums of the media that the run has, by key.
     """
     import wandb
 
@@ -32,7 +32,7 @@ def log_media(run: Any, run_dir: Path, known: dict[str, str]) -> None:
 def log_evaluations(run: Any, run_dir: Path, seeds: list[int]) -> None:
     """Put the results of `rlformers evaluate` into the summary, as `evaluations/<name>/<return or length>`.
 
-    With several seeds it is their mean.
+    With several seeds, the value is their mean.
     """
     for file in sorted((run_dir / "evaluations").glob("*.json")):
         found = json.loads(file.read_text())
@@ -45,7 +45,8 @@ def log_evaluations(run: Any, run_dir: Path, seeds: list[int]) -> None:
 def log_checkpoints(run: Any, run_dir: Path) -> None:
     """Log the best and the last good checkpoint, which hold all seeds, as versions of one artifact of type model.
 
-    Its name is `checkpoint-<id of the run>`; the aliases are `best` and `latest`. W&B keeps equal contents once.
+    Its name is `checkpoint-<id of the run>`; the aliases are `best` and `latest`. W&B keeps equal
+    contents once.
     """
     import wandb
 

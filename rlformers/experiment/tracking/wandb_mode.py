@@ -1,4 +1,4 @@
-"""Whether W&B can be online, found out without asking anybody and without touching the network."""
+"""Finds out whether W&B can be online, without a prompt and without the network."""
 
 import netrc
 import os
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def choose_mode(mode: str) -> str:
-    """`online`, `offline` or `disabled`; auto is what WANDB_MODE says, or else online with an API key.
+    """`online`, `offline` or `disabled`. auto means the value of WANDB_MODE, or else online if there is an API key.
 
-    Online without a key, where W&B would prompt, becomes offline, with a line that says so.
+    Without a key, W&B would prompt. Then online becomes offline, with a line that says so.
     """
     if mode == "auto":
         known = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
@@ -21,13 +21,13 @@ def choose_mode(mode: str) -> str:
 
 
 def agent_trial() -> tuple[str, str] | None:
-    """Sweep and run of the trial that `wandb agent` has started this process for; None outside of an agent."""
+    """The sweep and run ids of the trial for which `wandb agent` started this process; None outside an agent."""
     sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     return (sweep, run) if sweep and run else None
 
 
 def need_home(run_dir: Path) -> None:
-    """Let W&B keep its settings in a run directory where the user has no home, without which it does not start."""
+    """If the user has no home, let W&B keep its settings in the run directory: it does not start without a home."""
     try:
         Path.home()
     except RuntimeError:  # neither HOME nor an entry in passwd, as in containers

@@ -1,8 +1,9 @@
-"""How fast training is on this machine: `rlformers benchmark`.
+"""`rlformers benchmark`: measures how fast training is on this machine.
 
-What is timed is the program of `rlformers train`: acting and learning of all seeds. Logs, checkpoints and evaluations,
-which are rare and in the background, are left out. A training that runs beside it slows it down: the best of several
-repetitions counts, and CPU time, which others change less, is a column of its own.
+It times the program of `rlformers train`: acting and learning of all seeds. It leaves out logs,
+checkpoints and evaluations, which are rare and run in the background. Other programs on the machine
+slow it down. Therefore the best of several repetitions counts, and the table also shows CPU time,
+which others change less.
 """
 
 import os
@@ -26,9 +27,9 @@ from rlformers.experiment.sweeps.multirun import expand
 
 CORES = "core=gru,s5,gtrxl"
 REPETITIONS = 5
-LEAST_SECONDS = 0.5  # of a repetition, which has as many updates as that takes
+LEAST_SECONDS = 0.5  # a repetition makes enough updates to take this long
 
-# Of the table: heading, key of a row, format.
+# Columns of the table: heading, key of a row, format.
 COLUMNS = (
     ("steps/s", "steps_per_second", ",.0f"),
     ("CPU s/1e6 steps", "cpu_seconds_per_million_steps", ",.1f"),
@@ -40,17 +41,18 @@ COLUMNS = (
 
 
 def benchmark(words: Sequence[str], out: Path | None = None) -> Iterator[str]:
-    """Measure; the lines of the table, each as soon as it is known.
+    """Measure, and yield each line of the table as soon as it is known.
 
     Args:
-        words: Those of a sweep, `core=gru,s5 ppo.num_envs=256`. Without a core, three of different kinds.
+        words: The words of a sweep, `core=gru,s5 ppo.num_envs=256`. Without a core, it measures
+            three different ones.
         out: A JSON file for the numbers with all digits.
 
     Raises:
         UserError: As in `compose`, before anything compiles; or `out` cannot be written.
     """
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"benchmark: --json {out}: {out.parent} is no directory")
+        raise UserError(f"benchmark: --json {out}: there is no directory {out.parent}")
     words = [*words, *([] if any(word.startswith("core=") for word in words) else [CORES])]
     jobs, _ = expand(parse(words))
     for job in jobs:
@@ -73,9 +75,9 @@ def measure(config: ExperimentConfig, repetitions: int = REPETITIONS, least: flo
     """The numbers of one configuration.
 
     Args:
-        config: Its learner and environment are measured; how many steps and where it would run does not matter.
-        repetitions: The best of so many counts.
-        least: Seconds that each takes at least.
+        config: Its learner and environment are measured. Its total_steps and run_dir do not matter.
+        repetitions: Number of repetitions, of which the best counts.
+        least: Least duration of a repetition in seconds.
     """
     compiled = compile_update([config])
     states, _ = jax.block_until_ready(compiled.update(compiled.init(compiled.keys)))  # the first update allocates

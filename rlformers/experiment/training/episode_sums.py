@@ -12,20 +12,23 @@ from rlformers.experiment.statistics.over_seeds import over_seeds
 
 # final_return covers the episodes that ended in this last part of the steps.
 FINAL_FRACTION = 0.1
-# It is kept as so many sums, each over some updates: a run that is extended goes on with those that still count.
+# It is kept as this many sums, each over some updates: an extended run keeps the sums that still
+# count.
 FINAL_PARTS = 100
-# The learner's own sums. The last two are arrays over the attempts, where episodes are trials.
+# The learner's own sums. The last two exist where episodes are trials; they are arrays over the
+# attempts.
 SUMS = ("return", "length", "count", "attempt_return", "attempt_count")
-# Sums of the numbers of tasks, which mean nothing.
+# Left out, because a sum of task numbers means nothing.
 _LEFT_OUT = ("task",)
 
 Window = dict[str, np.ndarray]
 
 
 class EpisodeSums:
-    """What finished episodes add up to, as sums and counts: memory is bounded, and no episode is no NaN.
+    """Sums and counts of finished episodes: memory is bounded, and no episode never becomes a NaN.
 
-    A window is a dict of the learner's metrics `episode/*` summed over updates, arrays whose first axis is the seeds.
+    A window is a dict of the learner's metrics `episode/*`, summed over updates: arrays whose first
+    axis is the seeds.
     """
 
     def __init__(self, config: ExperimentConfig, num_seeds: int):
@@ -34,7 +37,7 @@ class EpisodeSums:
         self.may_end = config.stop_return is not None  # before its last update: then its last tenth is always kept
         self.nothing = {name: np.zeros(num_seeds) for name in ("return", "length", "count")}
         self.window = self.nothing  # since the last log point
-        self.final_parts: list[tuple[int, Window]] = []  # with the number of the first update of each
+        self.final_parts: list[tuple[int, Window]] = []  # each with the number of its first update
         self.final_part_size = math.ceil(config.num_updates * FINAL_FRACTION / FINAL_PARTS)  # updates
         self.last_return: float | None = None
 
@@ -68,8 +71,9 @@ class EpisodeSums:
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
 
-        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt of those that completed it. What
-        else an environment reports keeps its name; of an array, the k-th entry is `name_k`.
+        Where episodes are trials, `attempt_k` is the mean return of the k-th attempt over the
+        trials that completed it. Other numbers that an environment reports keep their names; the
+        k-th entry of an array is `name_k`.
         """
         window, self.window = self.window, self.nothing
         if window["count"].sum():
@@ -89,9 +93,8 @@ class EpisodeSums:
     def final(self, sound: Sequence[bool] | None = None) -> dict[str, Any]:
         """Mean return of the episodes that ended in the last tenth of the steps, per seed and over the `sound` seeds.
 
-        Where the run may end early, the steps are those that were made.
-
-        `n` of the statistics is the number of seeds that they are over.
+        If the run may end early, these are the steps that it has made. `n` is the number of seeds in
+        the statistics.
         """
         window = self._final_window()
         means = _means(window["return"], window["count"])
@@ -107,7 +110,7 @@ class EpisodeSums:
         return reduce(_plus, (part for _, part in self.final_parts), self.nothing)
 
     def to_json(self) -> dict[str, Any]:
-        """What `restore` needs to count on exactly."""
+        """The state that `restore` needs to continue exactly."""
         return {
             "final_from": self.final_from,
             "window": _lists(self.window),
@@ -116,9 +119,10 @@ class EpisodeSums:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Count on from a checkpoint. If the run has been extended since, what is before its new last tenth is dropped.
+        """Continue from a checkpoint. If the run has been extended since, drop the sums before its new last tenth.
 
-        Up to 1 % of that tenth is dropped too: sums of several updates that began before it.
+        A sum over several updates that began before that tenth is dropped too: up to 1 % of the
+        tenth.
         """
         self.window = _arrays(saved["window"])
         self.last_return = saved["last_return"]
@@ -137,14 +141,14 @@ def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
 
 
 def _attempts(window: Window) -> list[list[float | None]]:
-    """Mean return of every attempt, [seeds][attempts]; no attempts where episodes are no trials."""
+    """Mean return of every attempt, [seeds][attempts]; no attempts where episodes are not trials."""
     if "attempt_return" not in window:
         return [[] for _ in window["count"]]
     return [_means(*sums) for sums in zip(window["attempt_return"], window["attempt_count"], strict=True)]
 
 
 def _others(window: Window, seed: int) -> dict[str, float | None]:
-    """Means over the episodes of a seed of what its environment reports beyond the learner's own sums."""
+    """Means over the episodes of a seed of all that its environment reports beyond the learner's own sums."""
     means: dict[str, float | None] = {}
     for name in sorted(set(window) - set(SUMS)):
         values, count = window[name][seed], window["count"][seed]

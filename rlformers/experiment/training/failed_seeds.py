@@ -1,4 +1,4 @@
-"""Seeds that met what is no number: each ends alone, and the others of its run go on."""
+"""Seeds whose numbers were not finite: each ends alone, and the others of its run continue."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 
 class FailedSeeds:
-    """Which seeds of a run have failed, and of what.
+    """The seeds of a run that have failed, and why.
 
     Args:
         seeds: S training seeds.
         batch_size: Environment steps of an update, per seed.
-        saved: What `until` gave.
+        saved: The result of `until` in an earlier process.
     """
 
     def __init__(self, seeds: Sequence[int], batch_size: int, saved: Sequence[dict[str, Any]] = ()):
@@ -21,12 +21,12 @@ class FailedSeeds:
 
     @property
     def sound(self) -> list[bool]:
-        """For each seed whether it has not failed, [S]."""
+        """Whether each seed is sound, that is has not failed, [S]."""
         numbers = {failed["seed"] for failed in self.failed}
         return [seed not in numbers for seed in self._seeds]
 
     def note(self, update: int, found: dict[int, str]) -> list[dict[str, Any]]:
-        """Take what the guard found in an update, by index of the seed; return those that had not failed before."""
+        """Note what the guard found in an update, by index of the seed; return the new failures."""
         sound, step = self.sound, update * self._batch_size
         new = [
             {"seed": self._seeds[i], "what": what, "update": update, "step": step}
@@ -37,7 +37,7 @@ class FailedSeeds:
         return new
 
     def until(self, update: int) -> list[dict[str, Any]]:
-        """Those that failed in update number `update` or before it."""
+        """The failures up to and including update number `update`."""
         return [failed for failed in self.failed if failed["update"] <= update]
 
     def without(self, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -52,7 +52,7 @@ class FailedSeeds:
 
 
 def failed_text(failed: Sequence[dict[str, Any]]) -> str:
-    """Some of `FailedSeeds.failed` in a line: "gradient of ... is not finite in update 3, up to step 48, of seed 4"."""
+    """Failures in a line: "gradient of ... is not finite in update 3, up to step 48, of seed 4"."""
     return "; ".join(
         f"{one['what']} in update {one['update']:,}, up to step {one['step']:,}, of seed {one['seed']}"
         for one in failed

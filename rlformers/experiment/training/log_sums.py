@@ -1,20 +1,21 @@
-"""What the learner's metrics are over the updates between two log points."""
+"""Summarises the learner's metrics over the updates between two log points."""
 
 from typing import Any
 
 import numpy as np
 
-# Of these the largest counts: what they warn of happens in single updates.
+# For these the largest value counts: they warn of events in single updates.
 LARGEST = ("ppo/first_ratio_error", "ppo/grad_norm")
 
 
 class LogSums:
-    """Means of `ppo/*` over the updates since the last log point, of `LARGEST` the maximum; of all else the last value.
+    """Means of `ppo/*` over the updates since the last log point, maxima of `LARGEST`, and last values of all else.
 
-    Sums are in float64 and in the order of updates, and a checkpoint has them: a resumed run logs the same digits.
+    Sums are in float64 and in the order of updates, and checkpoints hold them: a resumed run logs
+    the same digits.
 
     Args:
-        saved: What `to_json` gave.
+        saved: The result of `to_json` in an earlier process.
     """
 
     def __init__(self, saved: dict[str, Any] | None = None):
@@ -23,7 +24,7 @@ class LogSums:
         self._last: dict[str, np.ndarray] = {}
 
     def add(self, metrics: dict[str, np.ndarray]) -> None:
-        """Count the metrics of an update, leaves [S]; those of episodes are not for here."""
+        """Count the metrics of an update, leaves [S], except those of episodes."""
         self._count += 1
         for name, values in metrics.items():
             if name.startswith("ppo/"):
@@ -36,7 +37,7 @@ class LogSums:
                 self._last[name] = values
 
     def pop(self) -> list[dict[str, float]]:
-        """What a row of each seed says about the updates since the last call."""
+        """The columns of a row per seed about the updates since the last call."""
         means = {name: values if name in LARGEST else values / self._count for name, values in self._sums.items()}
         columns = means | self._last
         self._count, self._sums, self._last = 0, {}, {}
@@ -44,5 +45,5 @@ class LogSums:
         return [{name: float(values[i]) for name, values in columns.items()} for i in range(num_seeds)]
 
     def to_json(self) -> dict[str, Any]:
-        """What a resumed run has to know."""
+        """The state that a resumed run needs."""
         return {"count": self._count, "sums": {name: values.tolist() for name, values in self._sums.items()}}

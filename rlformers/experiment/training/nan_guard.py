@@ -1,8 +1,10 @@
-"""The guard against numbers that are not finite: no such state is ever saved, and it says what came first.
+"""The guard against numbers that are not finite: it never lets such a state be saved, and names the first such number.
 
-The state of a seed that meets them stays as it was before the update, so that checkpoints hold its last good one.
+If a seed meets one, its state stays as it was before the update, so that checkpoints hold its last
+good state.
 
-With `debug=true` the operations of an update are checked as well, one by one, and the line of the program is named.
+With `debug=true` it also checks the operations of an update one by one, and names the line of the
+program.
 """
 
 import traceback
@@ -21,12 +23,12 @@ from rlformers.agents.ppo import TrainState
 
 Update = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 _PACKAGE = str(Path(rlformers.__file__).parent)
-# What is checked one operation at a time.
+# The checks of each operation.
 _ERRORS = checkify.float_checks | checkify.index_checks
 
 
 def debugged(update: Update) -> Update:
-    """A learner's update that checks its operations; what it finds is the metric `error`, for `Guard.check`."""
+    """A learner's update that checks its operations; the metric `error` holds what it finds, for `Guard.check`."""
     checks = checkify.checkify(update, errors=_ERRORS)
 
     def checked_update(state: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -37,7 +39,7 @@ def debugged(update: Update) -> Update:
 
 
 def keeping_the_last_good(update: Update) -> Update:
-    """An update of one seed that leaves its state as it was if something is not finite; the flags say so."""
+    """An update of one seed that leaves its state unchanged if a flag says that something is not finite."""
 
     def kept(state: TrainState) -> tuple[TrainState, dict[str, Any]]:
         new, metrics = update(state)
@@ -51,17 +53,17 @@ def keeping_the_last_good(update: Update) -> Update:
 
 
 class Guard:
-    """Looks at the flags of every update.
+    """Reads the flags of every update.
 
     Args:
-        template: The run's state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
+        template: The state of the run, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
     """
 
     def __init__(self, template: TrainState):
         self._names = checked(template)
 
     def check(self, metrics: dict[str, Any]) -> dict[int, str]:
-        """Take the flags out of the metrics of an update; what is not finite, in one line, by the index of the seed."""
+        """Remove the flags from the metrics of an update; return a line about what is not finite, by index of seed."""
         finite: np.ndarray = metrics.pop("finite")  # [S, N]
         error = metrics.pop("error", None)
         found = {
@@ -74,7 +76,7 @@ class Guard:
 
 
 def _cause(error: checkify.Error) -> str | None:
-    """What went wrong and where: the line of the operation, and the one of this package that led there."""
+    """The error and its place: the line of the operation, and the line of this package that called it."""
     try:
         error.throw()
     except checkify.JaxRuntimeError as raised:

@@ -1,4 +1,4 @@
-"""One line that says how far a run is: live in a terminal; elsewhere every tenth of the run, and once a minute."""
+"""A line with the progress of a run: live in a terminal; elsewhere after every tenth of the run, and once a minute."""
 
 import sys
 import time
@@ -7,18 +7,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-_AT_LEAST_EVERY = 60.0  # seconds between two lines where they stay
+_AT_LEAST_EVERY = 60.0  # seconds between two lines, outside a terminal
 
 
 class Progress:
-    """Steps, steps per second, mean return of the last episodes, the time that has passed and that is left."""
+    """Steps, steps per second, mean return of the last episodes, elapsed and remaining time."""
 
     def __init__(self, total_steps: int, num_seeds: int, first_step: int = 0):
         self.total, self.num_seeds, self.first = total_steps, num_seeds, first_step
         self.started = self.said = time.perf_counter()
         self.next_line = 0.0
         console = Console()
-        # Notebooks and files keep every line: there is nothing to go back in.
+        # Notebooks and files keep every line: they cannot redraw one.
         live = console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty()
         self.live = Live(console=console, refresh_per_second=4) if live else None
         if self.live:
@@ -43,7 +43,7 @@ class Progress:
             self.next_line = int(fraction * 10 + 1) / 10
 
     def close(self) -> None:
-        """Leave the last line standing."""
+        """Stop updating and keep the last line."""
         if self.live:
             self.live.stop()
 
@@ -55,7 +55,7 @@ def hours(seconds: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """A moment as the local time of day, with the date if it is not today."""
+    """A point in time as the local time of day, with the date if it is not today."""
     then = time.localtime(moment)
     today = time.localtime()[:3] == then[:3]
     return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", then)

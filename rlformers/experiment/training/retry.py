@@ -1,9 +1,9 @@
-"""`retry=failed`: the seeds of a finished run that failed are trained again, alone and from their start.
+"""`retry=failed`: trains the failed seeds of a finished run again, each alone and from its start.
 
-From its last good state a seed would meet the same numbers again, and the code that it met them in may have been
-mended since. Each is trained as a run of its own in `RUN_DIR/retry/seed-<n>`, which can be stopped and resumed. One
-that comes to its end takes its place in the run: rows, last checkpoint and summary. The old rows are set aside as
-`metrics.jsonl.<n>.old`.
+From its last good state a seed would meet the same numbers again, and the code that failed may have
+been mended since. Each seed trains as a run of its own in `RUN_DIR/retry/seed-<n>`, which can be
+stopped and resumed. A seed that finishes takes its place in the run: rows, last checkpoint and
+summary. The old rows are set aside as `metrics.jsonl.<n>.old`.
 """
 
 import json
@@ -36,14 +36,14 @@ def retry_failed(
     """Train the failed seeds of a finished run again; return the run's new summary.
 
     Args:
-        config: The run's.
+        config: The configuration of the run.
         run_dir: Its directory, which is locked.
         summary: Its summary, with `failed`.
         group: Group of its W&B runs, unless the configuration names one.
         train: Trains a run in its directory.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; the same command goes on.
+        Interrupted: A signal asked for a stop; the same command continues.
         UserError: The run ended early.
         OSError: A file cannot be written or read.
     """
@@ -79,7 +79,7 @@ def _take_its_place(
     own: dict[str, Any],
     group: str | None,
 ) -> dict[str, Any]:
-    """Put what a seed has come to into its run: should the process die in between, the next retry does it again."""
+    """Put the results of a seed into its run. If the process dies meanwhile, the next retry does it again."""
     (seed,) = own["seeds"]
     index = summary["seeds"].index(seed)
     metrics = run_dir / "metrics.jsonl"
@@ -90,7 +90,7 @@ def _take_its_place(
     write_whole(metrics, "".join(json.dumps(row) + "\n" for row in rows))
     whole, alone = (_last(path, config.num_updates) for path in (run_dir, place))
     if whole is None or alone is None:
-        print(f"the last checkpoints of {run_dir} are gone; that of seed {seed} is in {place}/checkpoints")
+        print(f"the last checkpoint of {run_dir} is gone; seed {seed} keeps its own in {place}/checkpoints")
     else:
         _save(config, run_dir, whole, alone, seed, index)
 
@@ -119,7 +119,7 @@ def _take_its_place(
 
 
 def _save(config: ExperimentConfig, run_dir: Path, whole: Checkpoint, alone: Checkpoint, seed: int, index: int) -> None:
-    """Write the run's last checkpoint with the state of one seed from its own run."""
+    """Write the last checkpoint of the run again, with the state of one seed taken from its own run."""
     init = jax.vmap(build(config).learner.init)
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + config.seeds))
     states = read(whole, jax.eval_shape(init, keys)), read(alone, jax.eval_shape(init, keys[:1]))

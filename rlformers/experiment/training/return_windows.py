@@ -1,7 +1,7 @@
-"""Which checkpoint is the best one where nothing is evaluated: that with the highest returns in training.
+"""Finds the best checkpoint of a run without evaluations: the one with the highest returns in training.
 
-They are means over parts of the run that its configuration fixes. Means since the last checkpoint would be over parts
-that the clock and signals decide, and short ones, with few episodes, can be lucky.
+The returns are means over windows that the configuration fixes. Means since the last checkpoint
+would depend on the clock and on signals, and a short window with few episodes can be lucky.
 """
 
 from typing import Any
@@ -10,18 +10,19 @@ import numpy as np
 
 from rlformers.config import ExperimentConfig
 
-WINDOWS = 20  # of a run, at most; so often a state is saved for being the best so far
+WINDOWS = 20  # at most per run; this also limits how often a state is saved as the best so far
 
 
 class ReturnWindows:
     """Mean return over all seeds of the episodes that end in each window of training.
 
-    A window has a twentieth of the updates, rounded up; the first one has more, so that the last one ends with the run.
+    A window has a twentieth of the updates, rounded up. The first one is longer, so that the last
+    one ends with the run.
 
     Args:
-        config: The run's.
-        saved: What `to_json` gave, to count on from there. If the run has been extended since, the window under way
-            ends where one of the longer run does.
+        config: The configuration of the run.
+        saved: The result of `to_json`, to count on from there. If the run has been extended since,
+            the current window ends where a window of the longer run ends.
     """
 
     def __init__(self, config: ExperimentConfig, saved: dict[str, Any] | None = None):
@@ -31,10 +32,10 @@ class ReturnWindows:
         self._total: float
         self._count: float
         self._total, self._count = saved["sums"] if saved else (0.0, 0.0)
-        self._found: tuple[int, float] | None = None  # the update that ended a window last, and its score
+        self._found: tuple[int, float] | None = None  # the last update that ended a window, and its score
 
     def next_end(self, done: int) -> int:
-        """The first update after number `done` that ends a window; the last update if there is none."""
+        """The first update after number `done` that ends a window; the last update if none does."""
         left = max(0, self._last - done - 1) // self._size
         return max(self._first, self._last - left * self._size)
 
@@ -51,5 +52,5 @@ class ReturnWindows:
         return self._found[1] if self._found and self._found[0] == update else None
 
     def to_json(self) -> dict[str, Any]:
-        """What a resumed run has to know."""
+        """The state that a resumed run needs."""
         return {"sums": [self._total, self._count]}

@@ -1,4 +1,4 @@
-"""What one run of a program keeps: its rows, checkpoints, evaluations and summary, in its own directory."""
+"""The records of one run of a program: its rows, checkpoints, evaluations and summary, in its own directory."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,17 +27,17 @@ from rlformers.experiment.training.stop_request import Failed
 
 
 class Member:
-    """A run, but for the program that makes its updates.
+    """A run, without the program that makes its updates.
 
     Args:
-        config: What it is a run of.
+        config: The experiment.
         run_dir: Its directory.
         group: Group of its W&B runs, unless the configuration names one.
-        checkpoint: Where it goes on from.
+        checkpoint: The checkpoint that it continues from; None: it starts.
         template: Its state, leaves [S, ...]; arrays or `jax.ShapeDtypeStruct`s.
-        player: What plays its evaluations (`periodic.make_player`); None: there are none.
-        devices: Those that compute it.
-        group_size: How many seeds they vmap together.
+        player: Plays its evaluations (`during_training.make_player`); None: there are none.
+        devices: The devices that compute it.
+        group_size: Number of seeds that are vmapped together.
     """
 
     def __init__(
@@ -75,12 +75,13 @@ class Member:
         self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
     def after(self, update: int, metrics: dict[str, Any], states: Callable[[], TrainState], rate: float) -> None:
-        """Take note of an update. Seeds in which something is not finite end; if none is left, that is the `failure`.
+        """Record an update. A seed in which something is not finite ends; if none is left, set `failure`.
 
         Args:
             update: Its number, the first being 1.
-            metrics: The learner's, leaves [S, ...].
-            states: Gives the state after the last update that was made; an evaluation ends a chunk, so it is this one.
+            metrics: The learner's metrics, leaves [S, ...].
+            states: Returns the state after the last update of the chunk. An evaluation ends a
+                chunk, so that it gets the state after this update.
             rate: Steps per second of each seed.
         """
         new = self.seeds_failed.note(update, self.guard.check(metrics))
@@ -90,7 +91,7 @@ class Member:
             self.failure = Failed(first["what"], update, first["step"], [one["seed"] for one in new])
             return
         if new:
-            print(f"{failed_text(new)}; the other seeds go on")
+            print(f"{failed_text(new)}; the other seeds continue")
         self.done = update
         metrics = self.seeds_failed.without(metrics)
         self.episodes.add(update, metrics)
@@ -127,7 +128,7 @@ class Member:
         return min((done // every + 1) * every, config.num_updates)
 
     def commit(self) -> None:
-        """Tell the sinks how far the checkpoints on disk reach."""
+        """Tell the sinks the step of the newest checkpoint on disk."""
         for sink in self.sinks:
             sink.commit(self.store.newest * self.config.batch_size)
 
@@ -136,7 +137,7 @@ class Member:
         return self.evaluation.next_update(done) if self.config.eval.every else self.windows.next_end(done)
 
     def best(self) -> bool:
-        """Whether the state has a score, that of its evaluation or of the window it ends, better than all others."""
+        """Whether the score of the state, from its evaluation or from the window it ends, is the best so far."""
         return self._score is not None and (self.store.best_score is None or self._score > self.store.best_score)
 
     @property
@@ -144,7 +145,7 @@ class Member:
         return (self.evaluation if self.config.eval.every else self.windows).score(self.done)
 
     def save(self, states: TrainState, clock: dict[str, float]) -> None:
-        """Save in the background the state after the last update, with what the loop's clocks show."""
+        """Save the state after the last update, with the times of the loop's clocks, in the background."""
         batch, every = self.config.batch_size, self.config.checkpoint.keep_every
         pinned = every > 0 and self.done * batch % every < batch
         meta = {
@@ -160,11 +161,12 @@ class Member:
             "failed": self.seeds_failed.until(self.done),
             "reached": self.reached,
         }
-        # Of states with one score the first is the best; another one is here only if the clock asked for a checkpoint.
+        # Of states with equal scores the first is the best. A later one comes here only because the
+        # clock asked for it.
         self.store.save(self.done, states, meta | clock, self._score if self.best() else None, pinned)
 
     def save_last_good(self, states: TrainState, clock: dict[str, float]) -> None:
-        """Save the state that a run has failed or ended early after, unless it is saved already."""
+        """Save the state before a failure or at an early end, unless it is saved. No seed has changed it since."""
         self.store.settle()
         if self.done > self.store.newest:
             self.save(states, clock)
@@ -173,7 +175,7 @@ class Member:
         """Write `summary.json` and close all files, once.
 
         Args:
-            clock: What the loop's clocks show, `loop_seconds` among them.
+            clock: The times of the loop's clocks, `loop_seconds` among them.
         """
         if self.summary:
             return
@@ -190,12 +192,12 @@ class Member:
             "env": self.config.env,
             "core": self.config.core.name,
             "seeds": self.seeds,
-            # Without its last state it is not complete: the same command must compute that again.
+            # A run without its last state is not complete: the same command must compute it again.
             "completed": (self.done == self.config.num_updates or self.reached is not None)
             and self.store.newest == self.done,
-            "stopped_early": self.reached,  # with its step, and the return that `stop.return` asked for
+            "stopped_early": self.reached,  # its step and its return, at least `stop.return`; None: it was not
             "total_steps": steps,
-            "last_checkpoint": self.store.newest,  # the update after which it was; 0: there is none
+            "last_checkpoint": self.store.newest,  # its update; 0: there is none
             "final_return": self.episodes.final(self.seeds_failed.sound),
             "final_attempts": self.episodes.final_attempts(),
             "evaluation": self.evaluation.summary(),

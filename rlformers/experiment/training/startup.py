@@ -1,7 +1,7 @@
-"""Until the first update has been made there is nothing to save: a signal ends a run at once, whatever XLA is at.
+"""Lets a signal end a run at once while XLA compiles: before the first update there is nothing to save.
 
-Handlers of signals run between two lines of Python, and compiling is one call that can take minutes. So it is made in
-a thread, and the main thread waits where it can be interrupted.
+Python runs signal handlers between two instructions, and compiling is one call that can take
+minutes. Therefore it runs in a thread, and the main thread waits where a signal can interrupt it.
 """
 
 import atexit
@@ -21,15 +21,19 @@ _abandoned: list[threading.Thread] = []
 
 
 def interruptibly(function: Callable[[], Result], stop: StopRequest, doing: str) -> Result:
-    """What a function returns or raises, unless a stop is requested before it ends.
+    """Call a function, but do not wait for its end if a stop is requested.
 
     Args:
-        function: Called in a thread of its own, with the caller's default device; it goes on if it is abandoned.
+        function: Runs in a thread of its own, with the caller's default device. After a stop it
+            keeps running.
         stop: The request to look at.
-        doing: What it does, for the message: "compiling".
+        doing: What the function does, for the message: "compiling".
+
+    Returns:
+        What the function returns. Its errors are raised.
 
     Raises:
-        Interrupted: A stop is requested.
+        Interrupted: A stop was requested.
     """
     if threading.current_thread() is not threading.main_thread():
         return function()
@@ -39,7 +43,7 @@ def interruptibly(function: Callable[[], Result], stop: StopRequest, doing: str)
 
     def work() -> None:
         try:
-            with ExitStack() as settings:  # those that are of a thread
+            with ExitStack() as settings:  # these belong to a thread
                 settings.enter_context(jax.default_device(device))
                 if no_jit:
                     settings.enter_context(jax.disable_jit())
@@ -54,7 +58,7 @@ def interruptibly(function: Callable[[], Result], stop: StopRequest, doing: str)
         while not ended.wait(0.2):
             if stop.received:
                 _abandon(thread)
-                raise Interrupted(f"stopped while {doing}, with nothing to save; the same command begins or goes on")
+                raise Interrupted(f"stopped while {doing}, with nothing to save; run the same command again")
     if "error" in outcome:
         raise outcome["error"]
     return outcome["result"]
@@ -67,7 +71,7 @@ def _abandon(thread: threading.Thread) -> None:
 
 
 def _leave() -> None:
-    """End the process although a thread is still in XLA, whose own clean-up would wait for it, or crash."""
+    """End the process while a thread is still in XLA: the normal exit would wait for XLA, or crash in its clean-up."""
     if any(thread.is_alive() for thread in _abandoned):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Why a run ends before its last step: it was asked to, or it computed what is no number."""
+"""Why a run ends before its last step: somebody asked it to stop, or its numbers were not finite."""
 
 import contextlib
 import os
@@ -17,17 +17,17 @@ EXIT_CODE = 75
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, has saved its state, and can be resumed."""
+    """A run was asked to stop. It has saved its state and can be resumed."""
 
 
 class Failed(Complaint, ArithmeticError):
-    """All seeds of a run have computed what is no number.
+    """All seeds of a run have met numbers that are not finite.
 
     Args:
-        what: "gradient of agent.critic.out.W is not finite".
+        what: "gradient of agent.critic.out.W is not finite", in the first of the seeds.
         update: Number of the update, the first being 1.
-        step: Environment steps of each seed up to its end.
-        seeds: Those that it happened to then, of which `what` is about the first; others may have failed before.
+        step: Environment steps of each seed at the end of the update.
+        seeds: The seeds that failed in this update; others may have failed before.
     """
 
     def __init__(self, what: str, update: int, step: int, seeds: Sequence[int]):
@@ -36,20 +36,20 @@ class Failed(Complaint, ArithmeticError):
         self.details = {"what": what, "update": update, "step": step, "seeds": list(seeds)}
 
     def leaving(self, run_dir: Path, checkpoint: str | None, debug: bool) -> "Failed":
-        """The same with what is left of the run, and what to do."""
+        """This error, with what is left of the run and what to do."""
         left = f"last good checkpoint {checkpoint}" if checkpoint else "there was no checkpoint yet"
         advice = "" if debug else f"; resume={run_dir} retry=failed debug=true finds the line"
-        self.args = (f"{self}; {left}{advice}; if training diverged, a new run with a lower ppo.lr may not",)
+        self.args = (f"{self}; {left}{advice}; if training diverged, try a new run with a lower ppo.lr",)
         return self
 
 
 class SomeFailed(Failed):
-    """Some seeds of a run have computed what is no number; the others are trained to the end.
+    """Some seeds of a run have met numbers that are not finite; the others are trained to the end.
 
     Args:
         failed: `FailedSeeds.failed`.
-        run_dir: The run's directory.
-        summary: The run's.
+        run_dir: The directory of the run.
+        summary: The summary of the run.
     """
 
     def __init__(self, failed: Sequence[dict[str, Any]], run_dir: Path, summary: dict[str, Any]):
@@ -58,12 +58,13 @@ class SomeFailed(Failed):
         self.summary = summary
         some = f"{len(failed)} of {len(summary['seeds'])} seeds failed"
         what = f"{first['what']} in update {first['update']:,}, up to step {first['step']:,}, of seed {first['seed']}"
-        more = f" (and {', '.join(str(one['seed']) for one in failed[1:])} as summary.json says)" * (len(failed) > 1)
-        self.args = (f"{some}: {what}{more}; the others are finished; resume={run_dir} retry=failed trains it again",)
+        more = f" (and seeds {', '.join(str(one['seed']) for one in failed[1:])}, see summary.json)" * (len(failed) > 1)
+        again = f"resume={run_dir} retry=failed trains the failed seeds again"
+        self.args = (f"{some}: {what}{more}; the others are finished; {again}",)
 
 
 def _signals() -> list[int]:
-    """The signals that ask for a stop, as far as this operating system has them and nobody else uses them."""
+    """The signals that ask for a stop, if this operating system has them and nobody else uses them."""
     others = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
     free = [number for number in others if signal.getsignal(number) is signal.SIG_DFL]
     return [signal.SIGINT, signal.SIGTERM, *free]
@@ -72,16 +73,17 @@ def _signals() -> list[int]:
 class StopRequest:
     """While it is entered, a signal that asks for a stop only sets `received`; a second one raises KeyboardInterrupt.
 
-    These are SIGINT, SIGTERM, SIGHUP and SIGUSR1. The last two are left alone where somebody else has said what they
-    do: `nohup` ignores one, submitit uses the other.
+    The signals are SIGINT, SIGTERM, SIGHUP and SIGUSR1. The last two are left alone if somebody
+    else handles them: `nohup` ignores SIGHUP, submitit uses SIGUSR1.
 
-    One that is entered inside another shares its request: a sweep and the run that it is at stop together. Python
-    delivers signals to its main thread only; in another one nothing is caught.
+    A request that is entered inside another shares it: a sweep and its current run stop together.
+    Python delivers signals to its main thread only, so in other threads nothing is caught.
 
     Args:
-        announce: A file that a signal creates, for other processes, on other machines too.
-        watch: A file of `announce`; it is a request as long as it exists.
-        idle: There is nothing to save unless another one is entered inside: a signal raises `Interrupted` at once.
+        announce: A file that a signal creates, to tell other processes, also on other machines.
+        watch: The file of another `announce`. While it exists, a stop is requested.
+        idle: There is nothing to save until another request is entered inside: a signal raises
+            `Interrupted` at once.
     """
 
     _entered: ClassVar["StopRequest | None"] = None  # the innermost one of the main thread
@@ -95,7 +97,7 @@ class StopRequest:
 
     @property
     def received(self) -> bool:
-        """Whether a stop is requested. Looks at the watched file once a second at most."""
+        """Whether a stop is requested. Looks at the watched file at most once a second."""
         if self._signalled or (self._outer is not None and self._outer.received):
             return True
         if self._watch is not None and time.monotonic() - self._looked >= 1:
@@ -105,7 +107,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def nothing_to_save(self) -> Iterator[None]:
-        """While it is entered, whoever sends a signal is told that it ends what is done at once."""
+        """While it is entered, a signal prints that there is nothing to save yet."""
         self._starting = True
         try:
             yield
@@ -117,7 +119,7 @@ class StopRequest:
             self._outer, StopRequest._entered = StopRequest._entered, self
             if self._outer is None:
                 self._previous = {number: signal.signal(number, self._handle) for number in _signals()}
-            elif self._outer.received:  # by code that swallowed what the signal raised
+            elif self._outer.received:  # earlier: other code swallowed the exception that the signal raised
                 self._tell_others()
         return self
 
@@ -128,18 +130,18 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Of the outermost one."""
+        """Handle a signal, in the outermost request."""
         del frame
         if self._signalled:
             raise KeyboardInterrupt
         self._signalled = True
         name = signal.Signals(number).name
         if self._idle and StopRequest._entered is self:
-            raise Interrupted(f"{name}: stopped while nothing was under way; the same command begins or goes on")
+            raise Interrupted(f"{name}: stopped before anything ran; run the same command again")
         innermost = StopRequest._entered
         starting = innermost is not None and innermost._starting
-        what = "stopping; nothing is to be saved yet" if starting else "saving; once more to stop at once"
-        # Not print: the signal may have come in the middle of one.
+        what = "stopping; there is nothing to save yet" if starting else "saving; send it again to stop at once"
+        # Not print: the signal may have interrupted a print.
         os.write(2, f"\n{name}: {what}\n".encode())
         if StopRequest._entered is not None:
             StopRequest._entered._tell_others()

@@ -1,8 +1,9 @@
-"""The outer loop: Python over jitted, buffer-donating updates; it logs, saves, shows progress, and stops when asked to.
+"""The outer loop: Python over jitted, buffer-donating updates. It logs, saves, shows progress, and stops on request.
 
-A run is a function of its configuration: how updates are grouped into chunks, when checkpoints are written and how
-often it is stopped and resumed changes neither parameters nor `metrics.jsonl`, but for `perf/steps_per_second`.
-Environments on the host are the exception: a resumed run starts new episodes, and says so.
+A run is a function of its configuration. How updates are grouped into chunks, when checkpoints are
+written, and how often the run is stopped and resumed change neither parameters nor `metrics.jsonl`,
+except `perf/steps_per_second`. Environments on the host are another exception: a resumed run starts
+new episodes there, and says so.
 """
 
 import time
@@ -40,22 +41,25 @@ from rlformers.experiment.training.stop_request import Interrupted, SomeFailed, 
 def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> dict[str, Any]:
     """Train all seeds of an experiment, from the last checkpoint in `run_dir` if there is one; return its summary.
 
-    A run whose seeds have all failed is trained again with `retry=failed` only: from its last checkpoint before that,
-    or anew. One of which some have failed is finished without them; `retry.retry_failed` trains them again.
+    If all seeds have failed, only `retry=failed` trains the run again: from its last checkpoint
+    before the failure, or from the start. If some seeds have failed, the run finishes without them;
+    `retry.retry_failed` trains them again.
 
-    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and `wandb/` into `run_dir`.
+    Writes `metrics.jsonl` (a line per seed and log point), `summary.json`, `checkpoints/` and
+    `wandb/` into `run_dir`.
 
     Args:
-        config: What to run.
-        run_dir: A directory of `create_run_dir`.
+        config: The experiment.
+        run_dir: A directory made by `create_run_dir`.
         group: Group of the W&B runs, unless the configuration names one.
 
     Raises:
-        UserError: Another process trains there, or the directory is that of another configuration.
+        UserError: Another process trains in the directory, or it belongs to another configuration.
         CheckpointError: No checkpoint can be read, or the last state cannot be saved.
-        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last good state is kept.
-        SomeFailed: The same of some seeds; the others are finished, and the summary says so.
-        Interrupted: SIGINT or SIGTERM came; everything is saved.
+        Failed: In every seed, a loss, gradient, parameter or observation is not finite; the last
+            good state is kept.
+        SomeFailed: This happened in some seeds; the others are finished, and the summary says so.
+        Interrupted: A signal asked for a stop; everything is saved.
     """
     retry, config = config.retry == "failed", replace(config, retry=None)
     run_dir = given_path(run_dir)
@@ -78,7 +82,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
                 raise outcome
             if not outcome["completed"]:
                 done = f"stopped after {outcome['total_steps']:,} steps"
-                raise Interrupted(f"{done}; resume={run_dir} goes on from there")
+                raise Interrupted(f"{done}; resume={run_dir} continues from there")
             summary = outcome
         if retry and summary.get("failed"):
             summary = retry_failed(config, run_dir, summary, group, train)
@@ -90,17 +94,18 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
 def train_together(
     configs: Sequence[ExperimentConfig], run_dirs: Sequence[Path], group: str | None = None
 ) -> list[dict[str, Any] | Exception]:
-    """Train runs that differ in `Numbers` only in one program; each has its directory as in `train`.
+    """Train runs that differ only in `Numbers` in one program; each has its directory as in `train`.
 
-    A run that fails does not stop the others. Each gets the numbers of its own run, on an accelerator but for
-    their last digits.
+    A run that fails does not stop the others. Each run computes the same numbers as alone; on an
+    accelerator the last digits may differ.
 
     Returns:
-        The summary of each, or what it failed of: also a `UserError` if its checkpoints are gone, and those of others
-        are not needed for it. Not all steps are done if SIGINT or SIGTERM came.
+        For each run its summary or its error. A run whose checkpoints are gone has a `UserError`;
+        the others train without it. If a signal asked for a stop, the summaries are those of
+        unfinished runs.
 
     Raises:
-        UserError: As in `train`, or they are not after the same update (`resume.common`).
+        UserError: As in `train`, or the runs are not after the same update (`resume.common`).
         CheckpointError: As in `train`.
     """
     outcomes: list[dict[str, Any] | Exception | None] = [None] * len(configs)
@@ -114,7 +119,10 @@ def train_together(
         left = [i for i, outcome in enumerate(outcomes) if outcome is None]
         checkpoints = common([run_dirs[i] for i in left], [configs[i] for i in left])
         if checkpoints is None:
-            raise UserError(f"run_dir: {', '.join(str(run_dirs[i]) for i in left)} are not after the same update")
+            raise UserError(
+                f"run_dir: {', '.join(str(run_dirs[i]) for i in left)} have no checkpoint of the same update, so they "
+                "cannot train in one program; leave out vmap_over="
+            )
         found = dict(zip(left, checkpoints, strict=True))
         for i in [i for i in left if found[i] is None]:
             try:
@@ -141,11 +149,9 @@ def _say_finished(
     early = f" early, after {reached['step']:,} steps with return {reached['return']:.3f}" if reached else ""
     print(f"{run_dir} is finished{early}")
     if checkpoint is None:
-        print(f"{run_dir} has no checkpoints any more: nothing can be evaluated or played")
+        print(f"{run_dir} has lost its checkpoints: evaluate, play and inspect cannot use it")
     elif checkpoint.update * config.batch_size < summary["total_steps"]:
-        print(
-            f"its last good checkpoint is {checkpoint.path}; without {run_dir}/summary.json, training goes on from it"
-        )
+        print(f"its last good checkpoint is {checkpoint.path}; to train on from it, remove {run_dir}/summary.json")
 
 
 def _regrouped(saved: Checkpoint | None, group_size: int) -> bool:
@@ -157,9 +163,10 @@ def _say(line: str) -> None:
 
 
 class Program:
-    """A training between two chunks of updates: all that changes while it runs.
+    """A training between two chunks of updates: everything that changes while it runs.
 
-    It has the seeds of all of its runs: M = runs x seeds agents. `anew`: see `kept_rows.set_rows_aside`.
+    It trains the seeds of all its runs: M = runs x seeds agents. For `anew` see
+    `kept_rows.set_rows_aside`.
     """
 
     def __init__(
@@ -179,7 +186,7 @@ class Program:
         compiled = interruptibly(partial(compile_update, configs, report=_say), stop, "compiling")
         _say(f"compiled in {compiled.seconds:.1f} s")
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
-        self._fetched: Any = None  # `states` on the host, if they have been asked for since the last update
+        self._fetched: Any = None  # `states` on the host, if they were fetched after the last update
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
         self.states = (
             compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
@@ -190,7 +197,7 @@ class Program:
 
         self.done = self.saved = checkpoint.update if checkpoint else 0
         if checkpoint:
-            print(f"going on after {self.done * config.batch_size:,} steps")
+            print(f"continuing after {self.done * config.batch_size:,} steps")
             before, now = checkpoint.meta.get("num_devices", 1), len(compiled.devices)
             if before != now:
                 print(f"resume: from {before} to {now} devices: last digits may differ")
@@ -203,7 +210,7 @@ class Program:
         for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True):
             otherwise = anew or on_host(compiled.built.env) or _regrouped(saved, compiled.group_size)
             set_rows_aside(run_dir, each, saved, len(compiled.devices), otherwise)
-        # So many seconds ago the run would have begun, had it never been stopped.
+        # The moment at which the run would have begun if it had never been stopped.
         self.wall_started = started - (checkpoint.meta["wall_seconds"] if checkpoint else 0.0)
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
@@ -213,7 +220,11 @@ class Program:
         ]
 
     def train(self, stop: StopRequest) -> list[dict[str, Any] | Exception]:
-        """Run to the end, or to the end of the chunk in which a stop is requested; return what became of each run."""
+        """Train to the end, or to the end of the chunk in which a stop is requested.
+
+        Returns:
+            The summary of each run, or its failure.
+        """
         config, copies = self.config, len(self.members) * self.config.seeds
         progress = Progress(config.num_updates * config.batch_size, copies, self.done * config.batch_size)
         lap = time.perf_counter()
@@ -255,7 +266,7 @@ class Program:
         return [member.failure or member.summary for member in self.members]
 
     def _advance(self, count: int, stop: StopRequest) -> tuple[int, float]:
-        """Make up to `count` updates, at least one, and log them; return how many, and the seconds they took."""
+        """Make up to `count` updates, at least one, and log them; return their number and the seconds they took."""
         started = time.perf_counter()
         compute = partial(self._compute, count, stop)
         fetched = compute() if self.begun else interruptibly(compute, stop, "making the first update")
@@ -273,7 +284,7 @@ class Program:
         return len(fetched), seconds
 
     def _compute(self, count: int, stop: StopRequest) -> list[dict[str, Any]]:
-        """Make up to `count` updates, at least one; their metrics on the host, leaves [M, ...]."""
+        """Make up to `count` updates, at least one; return their metrics on the host, leaves [M, ...]."""
         pending: list[list[dict[str, Any]]] = []
         while len(pending) < count and not (pending and stop.received):
             self.states, metrics = self.update(self.states)
@@ -303,7 +314,8 @@ class Program:
     def _states(self, part: slice) -> Any:
         """The state of one run, leaves [S, ...], for evaluations and checkpoints.
 
-        Where it is not all there is, a copy in the memory of the host: on a device, each slice would be a program.
+        If there are several runs or groups, it is a copy on the host: on a device, each slice would
+        be a program.
         """
         if len(self.members) == 1 and len(self.states) == 1:
             return self.states[0]
@@ -333,7 +345,7 @@ def first_states(compiled: Compiled, config: ExperimentConfig, copies: int) -> S
 
 
 def join(states: Sequence[Any]) -> Any:
-    """One pytree of several, along the first axis of their leaves."""
+    """Concatenate pytrees along the first axis of their leaves."""
     if len(states) == 1:
         return states[0]
     return jax.tree.map(lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs), *states)

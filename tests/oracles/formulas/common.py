@@ -1,4 +1,4 @@
-"""What the formulas share."""
+"""Shared parts of the formulas."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A world whose episodes end in all three ways, and which writes down what happened in it."""
+"""A world whose episodes end in all three ways, and which records what happens."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a rollout is worth to learning: log-probabilities and values, normalised numbers, advantages."""
+"""What learning needs from a rollout: log-probabilities and values, normalised numbers, advantages."""
 
 from typing import Any, NamedTuple
 

@@ -209,7 +209,7 @@ def test_what_a_rollout_is_worth(core):
 
 @ONE_WORKER["gru"]
 def test_what_happens_is_what_is_tested():
-    """The cases above would prove little if nothing ended, nothing was clipped, and nothing stopped."""
+    """The cases above cover episodes that end, clipping, and early stops."""
     plain, limited = compared("gru", "none"), compared("gru", "all but refresh_memory")
     first = plain.worlds[0]
     terminated, truncated = first.terminated & ~first.truncated, first.truncated & ~first.terminated

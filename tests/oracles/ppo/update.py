@@ -1,7 +1,8 @@
 """One update of PPO (Schulman et al. 2017) in float64: loops over environments and steps, gradients by autograd.
 
-Only what the world did and what was drawn is given: observations, rewards, flags, actions, orders of minibatches. The
-numbers of the agent are computed here, from a vector of parameters. Statistics are those of lists of all samples.
+Only what the world did and what was drawn is given: observations, rewards, flags, actions, orders
+of minibatches. The numbers of the agent are computed here, from a vector of parameters. Statistics
+are those of lists of all samples.
 """
 
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def learn(state, seen, acted, advantages, targets, orders, build, decays, lr, en
 
 
 def loss_terms(agent, pieces, A, seen, acted, targets, config):
-    """What the loss consists of, means over the tokens of a minibatch (equations 7 and 9)."""
+    """The terms of the loss, as means over the tokens of a minibatch (equations 7 and 9)."""
     low, high, eps = 1 - config.clip_eps, 1 + (config.clip_eps_high or config.clip_eps), config.clip_eps
     rows, A = [], iter(A)
     for memory, b, trained in pieces:

@@ -1,9 +1,9 @@
 """Comparison of the cores with golden vectors: `.npz` files of weights, inputs and the outputs that follow.
 
-`check(path)` compares every array of a file that a function here knows. Weights are put into our modules; every size
-is read from the arrays. Each module of this package has the comparisons of a family of cores: functions from the
-arrays to `Pair`s, listed in its `CHECKS` by the name of the file, which may go on (`gru_torch_1.npz`). `IGNORED` says
-why arrays of a file are not compared.
+`check(path)` compares every array of a file that a function here knows. Weights are put into our
+modules; every size is read from the arrays. Each module of this package has the comparisons of a
+family of cores: functions from the arrays to `Pair`s, listed in its `CHECKS` by the name of the
+file, which may go on (`gru_torch_1.npz`). `IGNORED` says why arrays of a file are not compared.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +39,7 @@ class Report(NamedTuple):
 
     results: list[Result]
     ignored: dict[str, str]  # arrays that took no part, and why
-    missing: list[str]  # arrays that the file does not have, and that would have been compared
+    missing: list[str]  # arrays to compare that the file lacks
 
 
 def known(stem: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What the comparisons share."""
+"""Shared parts of the comparisons."""
 
 import functools
 import operator
@@ -29,7 +29,7 @@ class Arrays(dict):
 
 
 class Pair(NamedTuple):
-    """Ours, and the array of the file that it should equal, or that of which it should equal a `view`."""
+    """Our array, and the file's array that it should equal, perhaps through a `view`."""
 
     array: str
     ours: jax.Array

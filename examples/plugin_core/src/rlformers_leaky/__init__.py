@@ -17,7 +17,7 @@ from rlformers.cores.stack import Stack
 class Config:
     """Options: `core.memory` on the command line."""
 
-    memory: float = 10.0  # tokens, of the slowest unit
+    memory: float = 10.0  # memory of the slowest unit, in tokens
 
     def __post_init__(self):
         if self.memory < 1:
@@ -25,7 +25,7 @@ class Config:
 
 
 class State(NamedTuple):
-    """What is carried from token to token."""
+    """The state between tokens."""
 
     h: Float[Array, " D"]
 
@@ -46,7 +46,7 @@ class Leaky(Core[State]):
         return State(jnp.zeros_like(self.alpha))
 
     def scan(self, state, xs, starts):
-        """Consume a segment; where `starts` is set, what came before is dropped. `step` is a segment of one token."""
+        """Consume a segment. Each start drops the past. `step` is a segment of one token."""
         a = jax.nn.sigmoid(self.alpha)
         h, hs = linear_scan(a, (1 - a) * xs, starts, state.h)
         return State(h), jax.nn.relu(self.W(jnp.concatenate([hs, xs], axis=1)))

@@ -1,8 +1,8 @@
 """The models of the package memax (Morad et al. 2025) as cores.
 
-memax's are the cells, their initial parameters and carried state, the parallel form over a segment, and the block
-around each cell. Ours are the choice of the empty state at a start and the split of numbers from everything else.
-What nevertheless breaks a law of cores is listed in the README of this package.
+memax provides the cells, their initial parameters and carried state, the parallel form over a
+segment, and the block around each cell. This package chooses the empty state at a start and splits
+numbers from everything else. Its README lists the models that break a law of cores.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from rlformers.cores.core import Core
 
 
 class MemaxState(NamedTuple):
-    """What memax carries, without its flag of whether a start lies in a state: it matters within a segment only."""
+    """memax's carry without its flag for starts, which matters only within a segment."""
 
     layers: tuple[PyTree, ...]
 
 
 class Memax(Core[MemaxState]):
-    """memax's `ResidualModel`: linear, then per layer cell, linear, LayerNorm, leaky ReLU, then linear."""
+    """memax's `ResidualModel`: linear; per layer: cell, linear, LayerNorm, leaky ReLU; then linear."""
 
     numbers: PyTree
     rest: Any = eqx.field(static=True)  # sizes and functions
@@ -42,7 +42,7 @@ class Memax(Core[MemaxState]):
         model = ResidualModel(
             lambda recurrent_size, key: with_reset(make_cell(key)), width, width, width, num_layers, key=key
         )
-        # What is static must be hashable, and lists are not.
+        # Static fields must be hashable, and lists are not.
         model = eqx.tree_at(lambda m: (m.layers, m.ff), model, (tuple(model.layers), tuple(model.ff)))
         self.numbers, self.rest = eqx.partition(model, eqx.is_array)
         self.reach = window
@@ -53,7 +53,7 @@ class Memax(Core[MemaxState]):
         return self.reach
 
     def initial_state(self) -> MemaxState:
-        """memax's own."""
+        """The initial carry of memax."""
         return MemaxState(tuple(state for state, _ in self._model().initialize_carry()))
 
     def scan(
@@ -69,12 +69,12 @@ class Memax(Core[MemaxState]):
 
 
 class Reset(eqx.Module):
-    """memax's `Resettable`, but a start chooses the empty state; memax multiplies by 0, which NaN and Inf survive."""
+    """memax's `Resettable`, but a start chooses the empty state. memax multiplies by 0, which NaN and Inf survive."""
 
-    algebra: Any  # one of memax's: (state, action) -> state
+    algebra: Any  # from memax: (state, action) -> state
 
     def __call__(self, carry: tuple[PyTree, Array], action: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
-        """Apply an action, or what a parallel scan made of several, to a state."""
+        """Apply an action to a state, or several that a parallel scan has combined."""
         (state, started), (change, start) = carry, action
         state = jax.tree.map(lambda empty, x: jnp.where(start, empty, x), self.algebra.initialize_carry(), state)
         return self.algebra(state, change), started | start

@@ -1,8 +1,8 @@
 """The recurrent models of memax 0.1: options and classes. Importing this module imports neither jax nor memax.
 
-Names and default sizes are those of memax's `get_residual_memory_models`, which leaves out `DLSE`. Its `MLP` has no
-memory and is left out here. The entry points in pyproject.toml make a core of each: rlformers reads `Config` and calls
-`make`.
+Names and default sizes come from memax's `get_residual_memory_models`, plus `DLSE`, which it leaves
+out. This module leaves out its `MLP`, which has no memory. The entry points in pyproject.toml make
+each model a core: rlformers reads `Config` and calls `make`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes, of which 0 stands for one that follows from the width. Some models have none."""
+    """Sizes. 0 means a size that follows from the width. Some models have no options."""
 
     def __post_init__(self) -> None:
         check_least(self, **{field.name: 0 if field.default == 0 else 1 for field in fields(self)})
@@ -32,47 +32,49 @@ class Config:
 class Vector(Config):
     """The state is a vector."""
 
-    recurrent_size: int = 0  # 0 means the width
+    recurrent_size: int = 0  # size of the state; 0 means the width
 
 
 @dataclass(frozen=True)
 class Matrix(Config):
     """The state is a square matrix."""
 
-    recurrent_size: int = 0  # of rows; 0 means the square root of the width
+    recurrent_size: int = 0  # rows of the state; 0 means the square root of the width
 
 
 @dataclass(frozen=True)
 class Product(Config):
     """The state is a square matrix that each token changes several times."""
 
-    recurrent_size: int = 0  # of rows; 0 means the square root of the width
-    rank: int = 4  # changes
+    recurrent_size: int = 0  # rows of the state; 0 means the square root of the width
+    rank: int = 4  # changes per token
 
 
 @dataclass(frozen=True)
 class Traces(Config):
     """The state is a matrix of traces by contexts."""
 
-    trace_size: int = 4
-    context_size: int = 0  # 0 means a quarter of the width
+    trace_size: int = 4  # traces
+    context_size: int = 0  # contexts; 0 means a quarter of the width
 
 
 @dataclass(frozen=True)
 class Frames(Config):
     """The state holds the last inputs."""
 
-    window_size: int = 4  # tokens, the present one included
+    window_size: int = 4  # tokens, with the present one
 
 
 @dataclass(frozen=True)
 class Attended(Config):
     """The state holds the last keys and values."""
 
-    window_size: int = 20  # tokens, the present one included
+    window_size: int = 20  # tokens, with the present one
 
 
-Arguments = Callable[[Any, int], dict[str, Any]]  # of memax's constructors, from our options and the width
+Arguments = Callable[
+    [Any, int], dict[str, Any]
+]  # from our options and the width to the arguments of memax's constructor
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ class Model:
     def make(self, config: Config, width: int, num_layers: int, key: PRNGKeyArray) -> Core:
         """memax's `ResidualModel` of these cells.
 
-        memax is imported here and not earlier: its modules compute while they are imported, which must not happen
-        before JAX is set up, and every experiment is checked against the options of every core.
+        This imports memax as late as possible: its modules compute during import, which must not
+        happen before JAX is set up, and every experiment reads the options of every core.
 
         Raises:
-            ValueError: A width that the model cannot have.
+            ValueError: The model cannot have this width.
         """
         arguments = self.arguments(config, width)
         module, _, name = self.cell.rpartition(".")
