@@ -226,7 +226,8 @@ class ExperimentConfig:
         if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
             object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
         if self.init_from is not None:
-            object.__setattr__(self, "init_from", os.path.expanduser(self.init_from))
+            # In whatever directory the run is resumed.
+            object.__setattr__(self, "init_from", os.path.abspath(os.path.expanduser(self.init_from)))
         require_checkpoint(self.init_checkpoint, "init_checkpoint")
         for name in self.stop:
             require(name == "return", f"stop.{name}", "stop.return", name)

@@ -167,7 +167,7 @@ def test_training_with_masks_and_infos(tmp_path, monkeypatch):
     assert main(["train", "env=gymnasium/rlformers/Walk-v0", *SMALL, *words]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["episode/length"] == 4
-    assert rows[-1].get("episode/is_success", 1) == 1
+    assert rows[-1]["episode/is_success"] == 1
 
 
 def test_a_failure_is_shown_as_the_environments_own(tmp_path, monkeypatch, capsys, caplog):

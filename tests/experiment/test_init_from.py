@@ -1,5 +1,6 @@
 """`init_from`: a run begins with the parameters of the agents of another one."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,7 +10,7 @@ import pytest
 
 from rlformers.command.main import main
 from rlformers.config.compose import compose, load
-from rlformers.experiment.checkpoints.other_run import begin_with, source
+from rlformers.experiment.checkpoints.other_run import begin_with, check_source, source
 from rlformers.experiment.checkpoints.store import good_checkpoints, read
 from rlformers.experiment.program.build import build
 
@@ -37,7 +38,7 @@ def begun(*words):
     config = compose([*SMALL, *words])
     keys = jax.vmap(jax.random.key)(np.arange(config.seed, config.seed + config.seeds))
     own = jax.vmap(build(config).learner.init)(keys)
-    return own, begin_with(config, own)
+    return own, begin_with(config, own)[0]
 
 
 def equal(left, right):
@@ -92,7 +93,7 @@ def test_what_does_not_fit_is_one_line_before_anything_is_written(other, tmp_pat
             f"init_from: the agents of {other} do not fit: .agent.encoder.layers[0].weight is float32[",
         ),
         (["init_seed=7"], f"init_seed: 7 is none of the training seeds [5, 6] of {other}"),
-        (["init_checkpoint=77"], "init_checkpoint: '77' is none of last, best, "),
+        (["init_checkpoint=77"], "init_checkpoint: '77' is not one of last, best, "),
         (["ppo.normalize_observations=false"], f"init_from: {other} was trained with ppo.normalize_observations=true"),
         ([f"init_from={tmp_path / 'nowhere'}"], "init_from: "),
     ]:
@@ -131,3 +132,79 @@ def test_a_seed_that_is_trained_again_takes_what_it_took(other):
 def test_the_path_is_taken_as_it_is_written(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert compose([*SMALL, "init_from=~/runs/lr=0.1"]).init_from == "/home/me/runs/lr=0.1"
+
+
+def test_another_core_is_refused_by_name_also_where_every_shape_fits(other, monkeypatch):
+    for words, told in [
+        (["core=mlp"], "core.name is gru there, mlp here"),
+        (["core=gru", "model.num_layers=2"], "model.num_layers is 1 there, 2 here"),
+        (["core=gru", "model.width=16"], "model.width is 8 there, 16 here"),
+    ]:
+        with pytest.raises(ValueError, match=f"^init_from: the agents of .* do not fit: .*{told}"):
+            begun(*words, f"init_from={other}", "init_heads=false")
+    config = compose([*SMALL, f"init_from={other}"])
+    state = jax.eval_shape(build(config).learner.init, jax.random.key(0))
+    alias = dataclasses.replace(config, core=dataclasses.replace(config.core, name="same_shapes"))
+    with pytest.raises(ValueError, match="do not fit: core.name is gru there, same_shapes here"):
+        check_source(alias, state)
+
+
+def test_half_of_a_deep_core_is_refused(tmp_path):
+    deep = tmp_path / "deep"
+    assert main(["train", *SMALL, "model.num_layers=2", f"run_dir={deep}"]) == 0
+    with pytest.raises(ValueError, match=r"is not expected.*model\.num_layers is 2 there, 1 here"):
+        begun(f"init_from={deep}")
+
+
+def test_what_has_no_parameters_may_differ_and_is_said(other, capsys):
+    begun(f"init_from={other}", "model.activation=tanh")
+    assert "init_from: model.activation is relu there, tanh here" in capsys.readouterr().out
+
+
+def damage(checkpoint):
+    for path in checkpoint.rglob("*"):
+        if path.is_file() and path.name != "meta.json":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_damaged_checkpoint_is_named_and_never_taken(other, tmp_path, capsys):
+    copy, run = tmp_path / "other", tmp_path / "run"
+    shutil.copytree(other, copy)
+    newest, older = sorted((int(path.name) for path in (copy / "checkpoints").iterdir()), reverse=True)[:2]
+    damage(copy / "checkpoints" / str(newest))
+    words = ["train", *SMALL, f"init_from={copy}", f"run_dir={run}"]
+    assert main([*words, f"init_checkpoint={newest}"]) == 2
+    out, err = capsys.readouterr()
+    assert f"{copy / 'checkpoints' / str(newest)}" in out
+    assert err.splitlines()[-1].startswith(f"rlformers: init_checkpoint: '{newest}' is not one of last, best, ")
+    assert not run.exists()
+    assert main(words) == 0
+    assert f"{copy / 'checkpoints' / str(newest)}" in capsys.readouterr().out
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["init_from"]["update"], summary["init_from"]["step"]) == (older, older * 16)
+    for path in (copy / "checkpoints").iterdir():
+        damage(path)
+    assert main([*words[:-1], f"run_dir={tmp_path / 'new'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"rlformers: init_checkpoint: there is none in {copy / 'checkpoints'}"
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_was_taken_is_recorded_and_outlives_a_resume(other, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    monkeypatch.chdir(other.parent)
+    assert main(["train", *SMALL, "seeds=2", f"init_from={other.name}", f"run_dir={run}"]) == 0
+    assert load(run / "config.yaml").init_from == str(other)  # whatever directory it is resumed in
+    record = json.loads((run / "summary.json").read_text())["init_from"]
+    theirs = json.loads((other / "summary.json").read_text())
+    assert record == {
+        "run_dir": str(other),
+        "update": 4,
+        "step": 64,
+        "seeds": [5, 6],
+        "git_commit": theirs["git_commit"],
+    }
+    assert next(good_checkpoints(run / "checkpoints")).meta["taken"] == record
+    assert main(["train", f"resume={run}", "total_steps=96"]) == 0
+    assert json.loads((run / "summary.json").read_text())["init_from"] == record
+    assert theirs["init_from"] is None

@@ -6,9 +6,11 @@ import pytest
 
 from rlformers.command.main import main
 from rlformers.config.compose import compose, load
+from rlformers.experiment.reports.groups import group
 from rlformers.experiment.reports.runs import Found, read
 from rlformers.experiment.run_files.summary import goal_of
 from rlformers.experiment.training.episode_sums import EpisodeSums
+from rlformers.experiment.training.run_record import Member
 
 # Episodes of CartPole that end early are short: returns grow from interval to interval.
 SMALL = ["env=gymnax/CartPole-v1", "core=mlp", "model.width=16", "ppo.num_envs=4", "ppo.num_steps=16", "seeds=2"]
@@ -164,3 +166,38 @@ def test_the_last_tenth_of_what_was_made_is_kept():
     assert sums(200, []) == sums(200, ["stop.return=1"]) == np.mean(range(181, 201))
     assert sums(100, []) is None and sums(100, ["stop.return=1"]) == pytest.approx(np.mean(range(91, 101)), abs=1)
     assert sums(3, ["stop.return=1"]) == 3
+
+
+def test_groups_of_seeds_end_together_at_the_same_step(whole, tmp_path):
+    run, (_, means) = tmp_path / "run", whole
+    low, _ = two_goals(means)
+    assert main(["train", *SMALL, f"run_dir={run}", f"stop.return={low}", "seeds_at_a_time=1"]) == 0
+    found = summary(run)
+    assert found["stopped_early"]["step"] == found["total_steps"] == first_at(means, low)
+    assert {row["seed"] for row in rows(run)} == {0, 1}
+
+
+def test_a_report_tells_runs_that_ended_early_from_whole_ones(whole, tmp_path):
+    run, (_, means) = tmp_path / "run", whole
+    low, _ = two_goals(means)
+    assert main(["train", *SMALL, f"run_dir={run}", f"stop.return={low}"]) == 0
+    step = summary(run)["total_steps"]
+    early, complete = read(Found(run)), read(Found(whole[0]))
+    assert early.finished and early.status == f"finished early, after {step:,} steps"
+    assert complete.status == "finished"
+    labels = {each.label: each for each in group([early, complete])}
+    assert len(labels) == 2  # its return was chosen, so that it is not one of the others
+    (label,) = [label for label in labels if f"stop.return={low:g}" in label]
+    assert labels[label].final_returns and labels[label].runs == [early]
+
+
+def test_failed_seeds_do_not_count(tmp_path):
+    """The first seed fails; the other one reaches the return that is asked for."""
+    config = compose([*SMALL, "stop.return=5"])
+    member = Member.__new__(Member)
+    member.config, member.done, member.reached = config, 2, None
+    lines = [{"episode/return": None}, {"episode/return": 6.0}]
+    member._look_at_return(lines, [True, True])
+    assert member.reached is None  # a seed without an episode has no return yet
+    member._look_at_return(lines, [False, True])
+    assert member.reached == {"step": 2 * BATCH, "return": 6.0}

@@ -55,7 +55,8 @@ class Run(NamedTuple):
     @property
     def _state(self) -> str:
         if self.finished:
-            return "finished"
+            early = (self.summary or {}).get("stopped_early")
+            return f"finished early, after {early['step']:,} steps" if early else "finished"
         failure = (self.summary or {}).get("failure")
         if self.running:
             how = "training now"

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from rlformers.config import ExperimentConfig
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import free_name
-from rlformers.experiment.checkpoints.other_run import source
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointStore, good_checkpoints, read
 from rlformers.experiment.program.build import build
 from rlformers.experiment.run_files.run_dir import create_run_dir, write_json, write_whole
@@ -58,9 +57,9 @@ def retry_failed(
         print(f"training seed {failed['seed']} again in {place}")
         quiet = replace(config.wandb, mode="disabled")
         alone = replace(config, seed=failed["seed"], seeds=1, run_dir=str(place), wandb=quiet, tensorboard=False)
-        if config.init_from is not None:  # what it began with in its run
-            taken = source(config).taken
-            alone = replace(alone, init_seed=taken[summary["seeds"].index(failed["seed"])])
+        if taken := summary.get("init_from"):  # the agent that it began with in its run
+            own_seed = taken["seeds"][summary["seeds"].index(failed["seed"])]
+            alone = replace(alone, init_seed=own_seed, init_checkpoint=str(taken["update"]))
         create_run_dir(alone)
         try:
             own = train(replace(alone, retry="failed"), place)

@@ -38,6 +38,7 @@ class Member:
         player: Plays its evaluations (`during_training.make_player`); None: there are none.
         devices: The devices that compute it.
         group_size: Number of seeds that are vmapped together.
+        taken: What a new run took from that of `init_from` (`other_run.begin_with`).
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Member:
         player: Player | None,
         devices: Sequence[jax.Device],
         group_size: int,
+        taken: dict[str, Any] | None = None,
     ):
         self.config, self.run_dir, self.devices, self.group_size = config, run_dir, devices, group_size
         self.seeds = list(range(config.seed, config.seed + config.seeds))
@@ -61,6 +63,7 @@ class Member:
         self._num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
         self._state_size = num_floats(template.memory) // (len(self.seeds) * config.ppo.num_envs)
         meta = checkpoint.meta if checkpoint else {}
+        self.taken = meta.get("taken") if checkpoint else taken
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
         self.guard = Guard(template)
         self.seeds_failed = FailedSeeds(self.seeds, config.batch_size, meta.get("failed", ()))
@@ -160,6 +163,7 @@ class Member:
             "log_sums": self.log_sums.to_json(),
             "failed": self.seeds_failed.until(self.done),
             "reached": self.reached,
+            "taken": self.taken,
         }
         # Of states with equal scores the first is the best. A later one comes here only because the
         # clock asked for it.
@@ -197,6 +201,7 @@ class Member:
             and self.store.newest == self.done,
             "stopped_early": self.reached,  # its step and its return, at least `stop.return`; None: it was not
             "total_steps": steps,
+            "init_from": self.taken,  # run, update, step and seeds of the agents it began with; None: its own
             "last_checkpoint": self.store.newest,  # its update; 0: there is none
             "final_return": self.episodes.final(self.seeds_failed.sound),
             "final_attempts": self.episodes.final_attempts(),

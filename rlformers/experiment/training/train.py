@@ -15,22 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host_resets import on_host
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch
-from rlformers.experiment.checkpoints.other_run import begin_with
 from rlformers.experiment.checkpoints.resume import before_failures, common, known_failure, latest, with_new_episodes
 from rlformers.experiment.checkpoints.store import Checkpoint, read
 from rlformers.experiment.evaluation.during_training import make_player
-from rlformers.experiment.program.compiled_update import Compiled, States, compile_update
+from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
 from rlformers.experiment.run_files.run_dir import given_path, locked, write_config
 from rlformers.experiment.run_files.summary import still_reached
+from rlformers.experiment.training.first_states import first_states, join
 from rlformers.experiment.training.progress_line import Progress
 from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
@@ -188,8 +186,8 @@ class Program:
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self._fetched: Any = None  # `states` on the host, if they were fetched after the last update
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
-        self.states = (
-            compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
+        self.states, taken = (
+            (compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved])), None)
             if checkpoint
             else interruptibly(partial(first_states, compiled, config, len(configs)), stop, "compiling")
         )
@@ -215,7 +213,7 @@ class Program:
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size)
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size, taken)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
@@ -334,18 +332,3 @@ class Program:
             if member in self._active:
                 member.save(self._states(part), self._clock)
         self.saved = self.done
-
-
-def first_states(compiled: Compiled, config: ExperimentConfig, copies: int) -> States:
-    """The states to begin so many runs with."""
-    states = compiled.init(compiled.keys)
-    if config.init_from is None:
-        return states
-    return compiled.place(begin_with(config, join([fetch(group) for group in states]), copies))
-
-
-def join(states: Sequence[Any]) -> Any:
-    """Concatenate pytrees along the first axis of their leaves."""
-    if len(states) == 1:
-        return states[0]
-    return jax.tree.map(lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs), *states)
