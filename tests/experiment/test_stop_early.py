@@ -10,7 +10,9 @@ from rlformers.experiment.reports.groups import group
 from rlformers.experiment.reports.runs import Found, read
 from rlformers.experiment.run_files.summary import goal_of
 from rlformers.experiment.training.episode_sums import EpisodeSums
+from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
+from rlformers.experiment.training.stop_request import Failed
 
 # Episodes of CartPole that end early are short: returns grow from interval to interval.
 SMALL = ["env=gymnax/CartPole-v1", "core=mlp", "model.width=16", "ppo.num_envs=4", "ppo.num_steps=16", "seeds=2"]
@@ -201,3 +203,23 @@ def test_failed_seeds_do_not_count(tmp_path):
     assert member.reached is None  # a seed without an episode has no return yet
     member._look_at_return(lines, [False, True])
     assert member.reached == {"step": 2 * BATCH, "return": 6.0}
+
+
+def test_a_seed_that_is_trained_again_makes_the_steps_of_the_others(tmp_path):
+    begun = []
+
+    def train(config, place):
+        begun.append(config)
+        raise Failed("reward is not finite", 1, BATCH, [1])
+
+    config = compose([*SMALL, "stop.return=5", f"run_dir={tmp_path / 'run'}"])
+    failed = {"failed": [{"seed": 1}], "seeds": [0, 1], "stopped_early": None}
+    failed |= {"init_from": {"seeds": [5, 6], "update": 4}}
+    assert retry_failed(config, tmp_path / "run", failed, None, train) == failed
+    (alone,) = begun
+    assert alone.stop_return is None and (alone.seed, alone.seeds) == (1, 1)
+    assert (alone.init_seed, alone.init_checkpoint) == (6, "4")  # as in its run
+
+    ended = failed | {"stopped_early": {"step": 256, "return": 6.0}}
+    with pytest.raises(ValueError, match=r"^retry: .* ended early, after 256 steps, as stop\.return says"):
+        retry_failed(config, tmp_path / "run", ended, None, train)

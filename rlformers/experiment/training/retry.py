@@ -57,6 +57,7 @@ def retry_failed(
         print(f"training seed {failed['seed']} again in {place}")
         quiet = replace(config.wandb, mode="disabled")
         alone = replace(config, seed=failed["seed"], seeds=1, run_dir=str(place), wandb=quiet, tensorboard=False)
+        alone = replace(alone, stop={})  # the others made all steps
         if taken := summary.get("init_from"):  # the agent that it began with in its run
             own_seed = taken["seeds"][summary["seeds"].index(failed["seed"])]
             alone = replace(alone, init_seed=own_seed, init_checkpoint=str(taken["update"]))
