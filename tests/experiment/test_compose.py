@@ -310,5 +310,5 @@ def test_changes_of_a_configuration_leave_it_alone():
 
 
 def test_total_steps_are_decisions_whatever_an_action_repeats():
-    words = ["total_steps=1024", "ppo.num_envs=4", "ppo.num_steps=16"]
+    words = ["total_steps=1024", "ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2"]
     assert compose([*words, "wrap.action_repeat=4"]).num_updates == compose(words).num_updates == 1024 // (4 * 16)
