@@ -49,7 +49,10 @@ class Moments(NamedTuple):
 
 
 class Normalizers(NamedTuple):
-    """Statistics of every vector in the observation, and of the discounted return."""
+    """Statistics of every real vector in the observation, and of the discounted return.
+
+    Integers are symbols, so their mean says nothing.
+    """
 
     observation: Any  # a pytree like the observation; None where a leaf is not normalised
     reward: Moments
@@ -66,7 +69,7 @@ def init_normalizers(obs: Any, num_envs: int) -> Normalizers:
 
 
 def normalize_observation(moments: Any, obs: Any, limit: float = 10.0) -> Any:
-    """Whiten the vector leaves of `obs` (any leading axes) and clip them to ±limit; other leaves stay."""
+    """Whiten the real vectors of `obs` (any leading axes) and clip them to ±limit; other leaves stay."""
 
     def normalize(leaf: Array, stats: Moments | None) -> Array:
         if stats is None:

@@ -110,6 +110,7 @@ def make_env(
     raw: bool = False,
     wrap: Mapping[str, Any] | None = None,
     ignore: Sequence[str] = (),
+    one_hot: bool = True,
     **env_kwargs: Any,
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
@@ -123,6 +124,7 @@ def make_env(
         raw: Leave the observations as the environment defines them.
         wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
         ignore: Parts of the observations that are left out, see `flatten.Flatten`.
+        one_hot: Make integers one-hot. If not, they stay integers, as learners store them, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -148,7 +150,7 @@ def make_env(
         from rlformers.envs.wrappers import PreviousAction
         from rlformers.envs.wrappers.flatten import Flatten
 
-        env = Flatten(PreviousAction(env) if entry.previous_action else env, ignore)
+        env = Flatten(PreviousAction(env) if entry.previous_action else env, ignore, one_hot)
     return env, params
 
 

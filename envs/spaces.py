@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
-from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float32, Integer, PRNGKeyArray
 
 from rlformers.errors import UserError
 
@@ -27,6 +27,9 @@ __all__ = [
     "named_leaves",
     "one_hot",
     "sample",
+    "symbol_sizes",
+    "symbol_space",
+    "symbols",
 ]
 
 
@@ -49,28 +52,32 @@ class Unreadable(Box):
 class MultiDiscrete(Space):
     """Vectors of n integers, entry i in {0, ..., nvec[i] - 1}.
 
+    Args:
+        nvec: The sizes.
+        dtype: Of the vectors, one of integers.
+
     Raises:
         UserError: `nvec` is empty or has an entry below 1.
     """
 
-    def __init__(self, nvec: Any):
+    def __init__(self, nvec: Any, dtype: Any = jnp.int32):
         self.nvec = tuple(int(n) for n in nvec)
         if not self.nvec or min(self.nvec) < 1:
             raise UserError(f"MultiDiscrete: need one or more sizes of at least 1, got {self.nvec}")
         self.shape = (len(self.nvec),)
-        self.dtype = jnp.dtype(jnp.int32)
+        self.dtype = jnp.dtype(dtype)
 
     def __repr__(self) -> str:
         return f"MultiDiscrete({self.nvec}, dtype={self.dtype.name})"
 
-    def sample(self, key: PRNGKeyArray) -> Int[Array, " n"]:
+    def sample(self, key: PRNGKeyArray) -> Integer[Array, " n"]:
         """Uniform over all vectors."""
-        return jax.random.randint(key, self.shape, 0, jnp.asarray(self.nvec, self.dtype), self.dtype)
+        return jax.random.randint(key, self.shape, 0, jnp.asarray(self.nvec)).astype(self.dtype)
 
     def contains(self, x: Any) -> Bool[Array, ""]:
         """Whether every entry is in its range."""
         x = jnp.asarray(x)
-        return jnp.all((x >= 0) & (x < jnp.asarray(self.nvec, self.dtype)))
+        return jnp.all((x >= 0) & (x < jnp.asarray(self.nvec)))
 
 
 def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
@@ -231,6 +238,36 @@ def one_hot(space: Space, value: Any) -> Any:
         parts = [jax.nn.one_hot(value[i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
         return jnp.concatenate(parts)
     return value
+
+
+def symbol_space(space: Space) -> MultiDiscrete:
+    """The space of the values of Discrete and MultiDiscrete parts, one after the other, in the smallest type.
+
+    The type holds one number more than there are values, which `symbols` puts for what is none of them.
+    """
+    sizes = [n for leaf, _ in leaves(space) for n in getattr(leaf, "nvec", None) or (leaf.n,)]
+    dtype = next((t for t in (jnp.uint8, jnp.uint16) if max(sizes) <= jnp.iinfo(t).max), jnp.int32)
+    return MultiDiscrete(sizes, dtype)
+
+
+def symbols(space: Space, value: Any) -> Array:
+    """One value of a space of integers as a vector of `symbol_space`; its size stands for what is out of its range."""
+    shown = symbol_space(space)
+    numbers = jnp.concatenate([jnp.ravel(part).astype(jnp.int32) for _, part in leaves(space, value)])
+    sizes = jnp.asarray(shown.nvec)
+    return jnp.where((numbers >= 0) & (numbers < sizes), numbers, sizes).astype(shown.dtype)
+
+
+def symbol_sizes(space: Space) -> tuple[tuple[int, ...], ...]:
+    """For every array that an encoder sees, in the order of `jax.tree.leaves`: how many values each of its symbols has.
+
+    Nothing, (), for what is no vector of symbols. The part "action_mask" of a Dict is left out.
+    """
+    if isinstance(space, Dict):
+        return sum((symbol_sizes(space.spaces[key]) for key in sorted(space.spaces) if key != "action_mask"), ())
+    if isinstance(space, Tuple):
+        return sum(map(symbol_sizes, space.spaces), ())
+    return (space.nvec if isinstance(space, MultiDiscrete) else (),)
 
 
 def flatten_space(space: Space) -> Box:

@@ -1,6 +1,7 @@
 """Wrappers that make observations what the encoders read: one-hot vectors of integers, one vector of everything."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -65,16 +66,22 @@ class Flatten(Wrapper):
     channels. The observation is the vector or the image alone, or a dict with those of "vector", "image" and
     "action_mask" that there are; several images are "image/" and their names. Vectors pass unchanged.
 
+    Without `one_hot`, integers stay integers, in the smallest type (`spaces.symbol_space`): in place of the vector
+    stands a tuple of vectors, of numbers or of integers in turn, in the order in which they are parts of the vector; or
+    the one of integers, if there are no other numbers. This is what the learner stores.
+
     Args:
         env: Any environment.
         ignore: Names of parts that are left out, wherever they stand, or paths "a/b".
+        one_hot: Whether integers become one-hot.
 
     Raises:
         UserError: A part that cannot be read, or a name of which there is no part; one line that names both.
     """
 
-    def __init__(self, env: Environment, ignore: Sequence[str] = ()):
+    def __init__(self, env: Environment, ignore: Sequence[str] = (), one_hot: bool = True):
         super().__init__(env)
+        self.one_hot = one_hot
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         space = env.observation_space(env.default_params)
         names = {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
@@ -107,9 +114,20 @@ class Flatten(Wrapper):
     def flatten(self, obs: Any, params: Any) -> Any:
         """What becomes of an observation of the wrapped environment."""
         parts = self._sort(self.env.observation_space(params), obs)
-        vector = [spaces.flatten(space, value) for space, value in parts.numbers]
+        vectors = [
+            spaces.flatten(space, values)
+            if isinstance(space.spaces[0], spaces.Box) or self.one_hot
+            else spaces.symbols(space, values)
+            for space, values in self._in_turn(parts)
+        ]
         images = {path: layout.apply(image) for path, (_, layout, image) in parts.images.items()}
-        return _join(images, [jnp.concatenate(vector)] if vector else [], parts.mask)
+        return _join(images, _alone(vectors, tuple), parts.mask)
+
+    def _in_turn(self, parts: Parts) -> list[tuple[spaces.Tuple, tuple[Any, ...]]]:
+        """The parts that are numbers: all together or, without `one_hot`, by turns those of Boxes and of integers."""
+        runs = itertools.groupby(parts.numbers, lambda part: self.one_hot or isinstance(part[0], spaces.Box))
+        sorted_ = [list(run) for _, run in runs]
+        return [(spaces.Tuple([leaf for leaf, _ in run]), tuple(value for _, value in run)) for run in sorted_]
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
@@ -132,9 +150,14 @@ class Flatten(Wrapper):
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == jnp.float32:
             return space
         parts = self._sort(space)
-        vector = [spaces.flatten_space(spaces.Tuple([leaf for leaf, _ in parts.numbers]))] if parts.numbers else []
+        vectors: list[spaces.Space] = [
+            spaces.flatten_space(run)
+            if isinstance(run.spaces[0], spaces.Box) or self.one_hot
+            else spaces.symbol_space(run)
+            for run, _ in self._in_turn(parts)
+        ]
         images = {path: _image_space(leaf, layout) for path, (leaf, layout, _) in parts.images.items()}
-        joined = _join(images, vector, {key: space.spaces[key] for key in parts.mask})
+        joined = _join(images, _alone(vectors, spaces.Tuple), {key: space.spaces[key] for key in parts.mask})
         return spaces.Dict(joined) if isinstance(joined, dict) else joined
 
 
@@ -150,6 +173,11 @@ def _image_space(space: spaces.Box, layout: Layout) -> spaces.Box:
         for bound in (space.low, space.high)
     ]
     return spaces.Box(*bounds, layout.shape, space.dtype)
+
+
+def _alone(vectors: list, pack: Callable[[list], Any]) -> list:
+    """Nothing, the only vector, or the vectors as one part."""
+    return [pack(vectors)] if len(vectors) > 1 else vectors
 
 
 def _join(images: dict[str, Any], vector: list, mask: dict[str, Any]) -> Any:

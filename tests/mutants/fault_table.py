@@ -207,12 +207,19 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the gain of the output is ignored", "init=orthogonal(gain)", "init=orthogonal(1.0)"),
     ],
     "agents/encoder.py": [
-        ("observations are not scaled", "x = scale.apply(leaf.astype(jnp.float32))", "x = leaf.astype(jnp.float32)"),
+        ("observations are not scaled", "scale.apply(leaf.astype(jnp.float32))", "leaf.astype(jnp.float32)"),
         ("convolutions are linear", "x = f(conv(x))", "x = conv(x)"),
         ("layers are linear", "            x = f(layer(x))", "            x = layer(x)"),
         ("layers are alike", "jax.random.fold_in(key_linear, i) if i else key_linear", "key_linear"),
-        ("only the first leaf is seen", "x = jnp.concatenate(features, axis=-1)", "x = jnp.concatenate([features[0]] + [0 * x for x in features[1:]], axis=-1)"),
+        ("only the first leaf is seen", "f(first(jnp.concatenate(features, axis=-1)))", "f(first(jnp.concatenate([features[0]] + [0 * x for x in features[1:]], axis=-1)))"),
+        ("rows of symbols are those of the first part", "first.weight[begin:end], leaf, sizes", "first.weight[: end - begin], leaf, sizes"),
+        ("numbers are read with the first rows", "jnp.concatenate(rows)", "first.weight[: sum(map(len, rows))]"),
         ("towers share their weights", "jax.random.fold_in(key_convs, 100 * i + len(tower))", "key_convs"),
+    ],
+    "agents/symbols.py": [
+        ("what is out of its range names a row of the next", "jnp.where((symbols >= 0) & (symbols < sizes_), symbols + starts[:-1], starts[-1])", "symbols + starts[:-1]"),
+        ("symbols share their rows", "symbols + starts[:-1], starts[-1]", "symbols, starts[-1]"),
+        ("products are not rounded", "rounded(weight)", "weight"),
     ],
     "agents/scales.py": [
         ("bytes are divided by 256", "255.0 if leaf.dtype", "256.0 if leaf.dtype"),

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from rlformers.agents.agent import Agent
+from rlformers.agents.masks import without_mask
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
 from rlformers.config import ExperimentConfig
@@ -17,6 +18,7 @@ from rlformers.cores.registry import make_core
 from rlformers.envs.lazy_resets import resets_everywhere
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.spaces import bounds as space_bounds
+from rlformers.envs.spaces import symbol_sizes
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
@@ -43,12 +45,11 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
         UserError: A key names something that does not exist or does not fit; one line that says
             what would fit.
     """
-    for name in ("env_id", "raw", "wrap", "ignore"):  # arguments of `make_env` that are not the user's
+    for name in ("env_id", "raw", "wrap", "ignore", "one_hot"):  # arguments of `make_env` that are not the user's
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    env, params = make_env(
-        config.env, wrap=asdict(config.wrap), ignore=config.model.encoder.ignore, **config.env_kwargs
-    )
+    ignore = config.model.encoder.ignore
+    env, params = make_env(config.env, wrap=asdict(config.wrap), ignore=ignore, one_hot=False, **config.env_kwargs)
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
@@ -69,14 +70,16 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     check_episode_names(config.env, env.env, params)
     # Vectors that the learner normalises have left their bounds when the encoder sees them.
-    bounds = space_bounds(env.observation_space(params), vectors=not config.ppo.normalize_observations)
+    space = env.observation_space(params)
+    bounds = space_bounds(space, vectors=not config.ppo.normalize_observations)
+    symbols = symbol_sizes(space)
 
     def core(key: PRNGKeyArray) -> Any:
         name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds, symbols=symbols)
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
@@ -164,7 +167,12 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
 
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
-        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
+        agent = jax.eval_shape(which.make_agent, jax.random.key(0))
+        policy = agent.policy
+        # As one-hots, because arrays of symbols do not show how many values a symbol has.
+        seen, mask = without_mask(obs)
+        obs = jax.eval_shape(agent.encoder.with_one_hots, seen)
+        obs = obs if mask is None else {**obs, "action_mask": mask}
         # Without the bounds of a box: an agent may be evaluated with stronger motors.
         return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 
