@@ -114,7 +114,8 @@ class Encoder(eqx.Module):
         towers = iter(self.convs)
         first, *others = self.layers
         features, rows, embedded, end = [], [], [], 0
-        for leaf, scale, sizes in zip(jax.tree.leaves(obs), self.scales, self.symbols, strict=True):
+        leaves = map(jnp.asarray, jax.tree.leaves(obs))
+        for leaf, scale, sizes in zip(leaves, self.scales, self.symbols, strict=True):
             lead = leaf.shape[:num_leading]
             if sizes and not jnp.issubdtype(leaf.dtype, jnp.floating):
                 begin, end = end, end + sum(sizes)
@@ -141,6 +142,6 @@ class Encoder(eqx.Module):
 
     def with_one_hots(self, obs: Any) -> Any:
         """Observations, with any leading axes, in which one-hots stand for symbols."""
-        leaves, structure = jax.tree.flatten(obs)
+        leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, obs))
         pairs = zip(leaves, self.symbols, strict=True)
         return jax.tree.unflatten(structure, [one_hots(leaf, sizes) if sizes else leaf for leaf, sizes in pairs])
