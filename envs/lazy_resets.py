@@ -149,9 +149,9 @@ def reset_is_dear(env: Any, params: Any) -> bool:
     return known[at]
 
 
-# A loop whose length the program does not tell counts as so many turns.
+# The assumed number of turns of a loop whose length is not known before it runs.
 UNKNOWN_TURNS = 10
-# What hashes a counter makes of each number it draws.
+# Operations per random number: a counter-based generator hashes each one.
 HASH = 60
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rlformers.envs import spaces
 from rlformers.envs.listing import stored_spaces
 from rlformers.envs.registry import BUILT_IN, make_env
+from rlformers.envs.wrappers.agent_inputs import is_packed
 from rlformers.envs.wrappers.observation_wrapper import take
 
 
@@ -23,7 +24,7 @@ def describe(env_id: str) -> dict[str, str]:
     if env_id.endswith("/*"):
         return {"observation": "its own", "action": "its own"}
     env, params = make_env(env_id, raw=True)
-    observation = take(env.observation_space(params))
+    observation = take(env.observation_space(params), is_packed(env))
     return {"observation": spaces.text(observation), "action": spaces.text(env.action_space(params))}
 
 

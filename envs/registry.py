@@ -6,7 +6,8 @@ group `rlformers.envs`, e.g. in their pyproject.toml
     [project.entry-points."rlformers.envs"]
     "mine/Maze" = "my_package.maze:Maze"
 
-where the object is called with `env_kwargs` and returns an `Environment`.
+where the object is called with `env_kwargs` and returns an `Environment`. Or it is an `Entry` (`rlformers.envs.spec`),
+which says more about it: arguments, length, scores, what its truncations are. Its name is that of the entry point.
 
 An id that ends in `/*` stands for all that begin like it: `suite/Any-Name` is built with `env_id="Any-Name"`, and the
 constructor says which names there are.
@@ -29,7 +30,7 @@ from rlformers.envs.constructor_arguments import check_arguments, naming
 from rlformers.envs.memory import catalogue as memory
 from rlformers.envs.meta import catalogue as meta
 from rlformers.envs.popgym import catalogue as popgym
-from rlformers.envs.spec import Entry, Scores
+from rlformers.envs.spec import TRUNCATIONS, Entry, Scores
 from rlformers.errors import UserError, complaint, named_line
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def register_env(
     length: str = "",
     best: str = "",
     scores: Callable[..., Scores] | None = None,
+    truncation: str = "bootstraps",
     replace: bool = False,
 ) -> None:
     """Add an environment under a new id.
@@ -64,18 +66,22 @@ def register_env(
         best: Return of the best policy, for the list.
         scores: What is known about returns, for reports: a function of those arguments and params that change them in a
             known way (`lambda length=10: Scores(random=1 / length, ceiling=1.0)`).
+        truncation: "terminates" if the last step of an episode is a finite horizon of the task, so that `make_env`
+            reports truncations as terminations; "bootstraps" if it is a mere time limit.
         replace: Take the place of what was registered under this id before, as a notebook's cell does that runs again.
 
     Raises:
-        UserError: The id is taken, or is one of this package.
+        UserError: The id is taken, or is one of this package, or `truncation` is neither.
     """
+    if truncation not in TRUNCATIONS:
+        raise UserError(f"register_env: truncation: need one of {', '.join(TRUNCATIONS)}, got {truncation!r}")
     if name in BUILT_IN:
         raise UserError(
             f"env: {name!r} is already registered, by rlformers itself, whose ids stay what they are; take another"
         )
     if name in entries() and not replace:
         raise UserError(f"env: {name!r} is already registered; replace=True puts this one in its place")
-    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores)
+    _entries[name] = Entry(name, summary, target, dict(kwargs or {}), previous_action, length, best, scores, truncation)
 
 
 def entries() -> dict[str, Entry]:
@@ -109,6 +115,7 @@ def make_env(
     *,
     raw: bool = False,
     wrap: Mapping[str, Any] | None = None,
+    trial: Mapping[str, Any] | None = None,
     ignore: Sequence[str] = (),
     one_hot: bool = True,
     **env_kwargs: Any,
@@ -117,12 +124,15 @@ def make_env(
 
     Observations are made into what agents read, one float32 vector or an image or a dict of both (see
     `flatten.Flatten`); those of popgym first get the previous action and a start flag
-    (`wrappers.PreviousAction`), as in the paper.
+    (`wrappers.PreviousAction`), as in the paper. Truncations are reported as terminations where the horizon belongs to
+    the task (`Entry.truncation`), unless `wrap` says what they are or `raw` is given.
 
     Args:
         env_id: An id that `names` lists.
-        raw: Leave the observations as the environment defines them.
+        raw: Leave observations and ends as the environment defines them.
         wrap: Wrappers around it, e.g. `{"mask": "velocities", "reward_input": True}`, see `wrap.wrap`.
+        trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`; its `inputs` say what the agent is told
+            of the step before, of popgym's environments, too.
         ignore: Parts of the observations that are left out, see `flatten.Flatten`.
         one_hot: Make integers one-hot. If not, they stay integers, as learners store them, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
@@ -133,24 +143,32 @@ def make_env(
     """
     from rlformers.envs.environment import check_params
 
-    entry = find(env_id)
+    entry = whole(find(env_id))
     constructor = load(entry)
     check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken=set(entry.kwargs) & {"env_id"})
     with _saying_what_to_install(entry), naming("env_kwargs", env_kwargs):
         env = _construct(constructor, entry, env_kwargs)
         params = env.default_params
         check_params(params, env)  # default params are made of what a user gave to the constructor
-    if wrap:
+    if entry.truncation == "terminates" and not raw and (wrap or {}).get("truncation") is None:
+        from rlformers.envs.wrappers import TruncationTerminates
+
+        env = TruncationTerminates(env)
+    plays_trials = False
+    if wrap or trial:
+        from rlformers.envs.wrappers.keywords import in_trials
         from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
-        check_arguments(wrap_env, wrap, "wrap", "need one of", taken={"env"})
-        env = wrap_env(env, **wrap)
+        check_arguments(wrap_env, wrap or {}, "wrap", "need one of", taken={"env", "around"})
+        around, plays_trials = in_trials(env, trial or {})
+        env = wrap_env(env, around=around, **(wrap or {}))
         params = env.default_params
     if not raw:
         from rlformers.envs.wrappers import PreviousAction
         from rlformers.envs.wrappers.flatten import Flatten
 
-        env = Flatten(PreviousAction(env) if entry.previous_action else env, ignore, one_hot)
+        adds = entry.previous_action and not plays_trials
+        env = Flatten(PreviousAction(env) if adds else env, ignore, one_hot)
     return env, params
 
 
@@ -174,12 +192,27 @@ def find(env_id: str) -> Entry:
     raise UserError(f"env: {env_id!r} is none of the registered ids{hint} (`rlformers list envs` shows them)")
 
 
+def whole(entry: Entry) -> Entry:
+    """An entry, or the one to which its target leads: an entry point may be one.
+
+    Raises:
+        UserError: As `load`.
+    """
+    loaded = _imported(entry)
+    return loaded._replace(name=entry.name) if isinstance(loaded, Entry) else entry
+
+
 def load(entry: Entry) -> Callable[..., Any]:
     """The constructor of an entry.
 
     Raises:
         UserError: It cannot be imported; one line that says why, and what to install if that is all that is missing.
     """
+    return _imported(whole(entry))
+
+
+def _imported(entry: Entry) -> Any:
+    """What stands at the target of an entry."""
     if not isinstance(entry.target, str):
         return entry.target
     module, _, attribute = entry.target.partition(":")

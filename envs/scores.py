@@ -4,16 +4,18 @@ Imports neither jax nor gymnax. What is known stands in the catalogues' `scores`
 `random_returns.json` (see `random_returns.py`).
 """
 
+import contextlib
 import inspect
 import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from rlformers.envs.registry import entries, load
-from rlformers.envs.spec import Entry, Published, Scores
+from rlformers.envs.registry import BUILT_IN, entries, load, whole
+from rlformers.envs.spec import Entry, Played, Published, Scores
+from rlformers.errors import UserError
 
-__all__ = ["Published", "Scores", "known_scores", "stored_random_returns"]
+__all__ = ["Played", "Published", "Scores", "known_scores", "stored_random_returns"]
 
 
 def stored_random_returns() -> dict[str, dict[str, float]]:
@@ -43,6 +45,9 @@ def known_scores(
     entry = entries().get(env)
     if entry is None or wrap:
         return None
+    if env not in BUILT_IN and entry.scores is None:
+        with contextlib.suppress(UserError):  # a report needs no plug-in that is no longer there
+            entry = whole(entry)
     known = set(inspect.signature(entry.scores).parameters) if entry.scores else set()
     given = {key: value for key, value in (env_kwargs or {}).items() if not _same(value, entry.kwargs.get(key, ...))}
     if not set(given) <= known:

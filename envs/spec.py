@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from rlformers.errors import UserError
 
+# What the end of an episode that is truncated is to the learner, see `time_limits.TruncationTerminates`.
+TRUNCATIONS = ("bootstraps", "terminates")
+
 
 class Published(NamedTuple):
     """A return that somebody reported."""
@@ -18,6 +21,15 @@ class Published(NamedTuple):
     who: str  # method, a word or two
     value: float
     source: str  # publication and protocol
+    same_rules: bool = True  # no: the source says which rules were others, and `Scores.best` leaves it out
+
+
+class Played(NamedTuple):
+    """A return that a policy in this repository reaches, which does not know what is hidden."""
+
+    who: str
+    value: float
+    source: str = ""  # where the policy is, how exact the number
 
 
 class Scores(NamedTuple):
@@ -28,6 +40,23 @@ class Scores(NamedTuple):
     ceiling: float | None = None  # the best policy, or a bound
     ceiling_of: str = "optimum"  # whose return or bound the ceiling is
     published: tuple[Published, ...] = ()
+    played: tuple[Played, ...] = ()
+
+    @property
+    def best(self) -> float | None:
+        """The best return that is known to be reached by who does not know what is hidden; None: no such is known.
+
+        The optimum, or else the largest of what was played here and what was published under the same rules, but not
+        more than a ceiling that nobody played: published scores are read from figures.
+        """
+        if self.ceiling is not None and self.ceiling_of == "optimum":
+            return self.ceiling
+        values = [score.value for score in self.played]
+        is_bound = self.ceiling is not None and self.ceiling not in values
+        values += [score.value for score in self.published if score.same_rules]
+        if not values:
+            return None
+        return min(max(values), self.ceiling) if is_bound else max(values)  # type: ignore[type-var]
 
     @property
     def zero(self) -> float | None:
@@ -63,4 +92,5 @@ class Entry(NamedTuple):
     length: str = ""  # steps of an episode, "51", or from the fewest to the most, "1-14"
     best: str = ""  # return of the best policy without knowledge of what is hidden, or what is known about it
     scores: Callable[..., Scores] | None = None  # what is known about returns, see `scores.known_scores`
+    truncation: str = "bootstraps"  # at time limits; "terminates": the horizon belongs to the task (not of trials)
     extra: str = ""  # optional dependencies that it needs: pip install 'rlformers[extra]'

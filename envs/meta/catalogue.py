@@ -13,7 +13,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.bernoulli_bandit,
-        best="79.6 to 90.9",
+        best="83.7 to 90.9",
     ),
     Entry(
         "meta/GaussianBandit",
@@ -22,7 +22,7 @@ ENTRIES: tuple[Entry, ...] = (
         {"episodes": 1},
         length="100",
         scores=scores.gaussian_bandit,
-        best="115.9 to 153.9",
+        best="129.4 to 153.9",
     ),
     Entry(
         "meta/DarkRoom",
@@ -62,10 +62,10 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         "meta/ProjectedCartPole",
-        "balance with unknown sensors and motors, 8 attempts of 50 steps",
+        "balance with unknown sensors and motors, 8 attempts of 200 steps",
         f"{_META}.projected_cartpole:make_projected_cartpole",
         {"episodes": 8},
-        length="64-400",
+        length="64-1600",
         scores=scores.projected_cartpole,
         best="at most 8",
     ),
@@ -97,7 +97,7 @@ ENTRIES: tuple[Entry, ...] = (
         },
         length="128-3200",
         scores=scores.projected_cartpole_popjaxrl,
-        best="at most 16",
+        best="6.83 to 16",
     ),
     Entry(
         "meta/Alchemy",

@@ -34,7 +34,7 @@ class Rescale(Wrapper):
 
 
 def projected_cartpole(
-    max_steps_in_episode: int = 50,
+    max_steps_in_episode: int = 200,
     rescale: bool = True,
     observation_size: int = 4,
     project_actions: bool = True,

@@ -5,11 +5,11 @@ that may be None, the constructor has an argument `tasks`, too: then those are p
 """
 
 import inspect
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-from rlformers.envs.registry import entries
+from rlformers.envs.registry import entries, load, whole
+from rlformers.envs.spec import Entry
 
 
 def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
@@ -17,8 +17,8 @@ def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
     entry = entries().get(env)
     if entry is None:
         return None
-    target = pkgutil.resolve_name(entry.target) if isinstance(entry.target, str) else entry.target
-    parameter = inspect.signature(target).parameters.get("split")
+    entry = whole(entry)
+    parameter = inspect.signature(load(entry)).parameters.get("split")
     if parameter is None:
         return None
     given = {"split": parameter.default, **entry.kwargs, **env_kwargs}
@@ -28,7 +28,7 @@ def split_of(env: str, env_kwargs: Mapping[str, Any]) -> str | None:
 def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_kwargs: Mapping[str, Any]) -> str | None:
     """One line if an agent is to play held-out tasks of which it may have been trained on some; else None."""
     played_by, trained_by = entries().get(env), entries().get(trained_env)
-    if played_by is None or trained_by is None or played_by.target != trained_by.target:
+    if played_by is None or trained_by is None or not _same_tasks(played_by, trained_by):
         return None
     trained = split_of(trained_env, trained_kwargs)
     if split_of(env, env_kwargs) != "heldout" or trained == "train":
@@ -39,3 +39,11 @@ def overlap(trained_env: str, trained_kwargs: Mapping[str, Any], env: str, env_k
         f"env_kwargs.split: trained with split={trained}, which has the tasks of split=heldout too; "
         "train with env_kwargs.split=train to hold them out"
     )
+
+
+def _same_tasks(first: Entry, second: Entry) -> bool:
+    """Whether two entries draw from the same tasks: by one constructor, which one of them may play in trials."""
+    if first.target == second.target:
+        return True
+    first_made, second_made = (load(entry) for entry in (first, second))
+    return getattr(first_made, "trials_of", first_made) == getattr(second_made, "trials_of", second_made)

@@ -17,6 +17,7 @@ def _levels(
     lengths: tuple[str, str, str],
     best: tuple[str, str, str] = ("1", "1", "1"),
     shown: tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]] | None = None,
+    truncation: str = "bootstraps",
 ) -> list[Entry]:
     """Easy, Medium and Hard of one family.
 
@@ -34,6 +35,7 @@ def _levels(
             length=length,
             best=ceiling,
             scores=partial(popgym_scores, f"{family}{level}"),
+            truncation=truncation,
         )
         for level, value, length, ceiling, words in levels
     ]
@@ -136,7 +138,8 @@ ENTRIES: tuple[Entry, ...] = (
         "num_bandits max_steps_in_episode",
         ((10, 200), (20, 400), (30, 600)),
         ("200", "400", "600"),
-        ("0.640 to 0.831", "0.731 to 0.914", "0.773 to 0.940"),
+        ("0.723 to 0.831", "0.822 to 0.914", "0.860 to 0.940"),
+        truncation="terminates",
     ),
     *_levels(
         "Concentration",
@@ -146,6 +149,7 @@ ENTRIES: tuple[Entry, ...] = (
         ((1, "colors"), (2, "colors"), (1, "ranks")),
         ("52-104", "104-208", "52-104"),
         ("0.816 to 1", "0.815 to 1", "0.698 to 1"),
+        truncation="terminates",
     ),
     *_levels(
         "Battleship",
@@ -155,6 +159,7 @@ ENTRIES: tuple[Entry, ...] = (
         ((8,), (10,), (12,)),
         ("12-64", "12-100", "12-144"),
         ("0.509 to 1", "0.581 to 1", "0.589 to 1"),
+        truncation="terminates",
     ),
     *_levels(
         "MineSweeper",
@@ -164,6 +169,7 @@ ENTRIES: tuple[Entry, ...] = (
         ((4, 2), (6, 6), (8, 10)),
         ("1-14", "1-30", "1-54"),
         ("0.766", "0.633 to 0.661", "at most 0.686"),
+        truncation="terminates",
     ),
     *_levels(
         "LabyrinthExplore",

@@ -6,7 +6,7 @@ best within 15 million steps), all read from the vector figure of the latter, wi
 younger, and the labyrinths were left out. Random returns are measured, see `envs/random_returns.py`.
 """
 
-from rlformers.envs.spec import Published, Scores
+from rlformers.envs.spec import Played, Published, Scores
 
 _MORAD = "Morad et al. 2023, MMER of 15M steps, from AMAGO's figure"
 _GRIGSBY = "Grigsby et al. 2024, best within 15M steps, from its figure"
@@ -42,6 +42,11 @@ _CEILINGS: dict[str, tuple[str, tuple[float, float, float]]] = {
 # 0.766 is the optimum, by dynamic programming over beliefs. The 1.5e11 boards of the hard game are too many for either.
 # Its bound is that of the first two clicks: see the tests.
 _CEILING_OF = {"MineSweeperEasy": "optimum", "MineSweeperHard": "bound"}
+# Ceilings that are returns of policies in tests/envs/test_popgym_experts.py, not bounds.
+_PLAYED = ("card counting", "perfect memory", "density hunter", "exact posterior")
+_EXPERTS = "played: tests/envs/test_popgym_experts.py"
+# Easy, Medium, Hard; within 0.002.
+_BAYES_UCB = {"MultiarmedBandit": (0.723, 0.822, 0.860)}
 # A threshold on the card in view.
 _MEMORYLESS = {"HigherLowerEasy": 0.494, "HigherLowerMedium": 0.498, "HigherLowerHard": 0.497}
 
@@ -98,7 +103,17 @@ def popgym_scores(name: str) -> Scores:
     if name in _PUBLISHED:
         gru, best, model, amago = _PUBLISHED[name]
         rules = _OLD_RULES.get(name, "")
-        published = (Published("GRU", gru, _MORAD + rules), Published("AMAGO", amago, _GRIGSBY + rules))
+        published = (
+            Published("GRU", gru, _MORAD + rules, not rules),
+            Published("AMAGO", amago, _GRIGSBY + rules, not rules),
+        )
         if model != "GRU" and best > gru:
-            published += (Published(f"best of 13 ({model})" if model else "best of 13", best, _MORAD + rules),)
-    return Scores(None, _MEMORYLESS.get(name), ceilings[level], _CEILING_OF.get(name, ceiling_of), published)
+            who = f"best of 13 ({model})" if model else "best of 13"
+            published += (Published(who, best, _MORAD + rules, not rules),)
+    ceiling, whose = ceilings[level], _CEILING_OF.get(name, ceiling_of)
+    played: tuple[Played, ...] = ()
+    if whose in _PLAYED:
+        played = (Played(whose, ceiling, _EXPERTS),)
+    elif family in _BAYES_UCB:
+        played = (Played("Bayes-UCB", _BAYES_UCB[family][level], "meta/bandit_policies.py, within 0.002"),)
+    return Scores(None, _MEMORYLESS.get(name), ceiling, whose, published, played)

@@ -19,16 +19,26 @@ flag_space = spaces.Box(0.0, 1.0, (), jnp.float32)
 reward_space = spaces.Box(-jnp.inf, jnp.inf, (), jnp.float32)
 
 
-def extend(observation: Any, extra: dict[str, Any], pack: Any = dict) -> Any:
+def is_packed(env: Environment) -> bool:
+    """Whether a wrapper of ours has put what the environment shows into "observation", to add entries beside it."""
+    while isinstance(env, Wrapper):
+        if getattr(env, "packs", False):
+            return True
+        env = env.env
+    return False
+
+
+def extend(observation: Any, extra: dict[str, Any], packed: bool, pack: Any = dict) -> Any:
     """An observation (or, with `spaces.Dict` as `pack`, its space) as a dict of "observation" and `extra`.
 
-    One that is such a dict already keeps its other entries; a mask of actions stays at the top, where the agent looks
-    for it.
+    One that is `packed` already keeps its other entries. A dict of the environment's own goes into "observation" as a
+    whole, whatever its names, so that nothing is overwritten; but a mask of actions stays at the top, where the agent
+    looks for it.
     """
     parts = getattr(observation, "spaces", observation)
     if not isinstance(parts, Mapping):
         parts = {"observation": observation}
-    elif "observation" not in parts:
+    elif "observation" not in parts or not (packed or set(parts) <= {"observation", "action_mask"}):
         mask = {key: part for key, part in parts.items() if key == "action_mask"}
         rest = {key: part for key, part in parts.items() if key != "action_mask"}
         parts = {"observation": pack(rest), **mask}
@@ -42,6 +52,7 @@ class Input(Wrapper):
     """
 
     keeps_observation = True
+    packs = True
 
     @abstractmethod
     def first(self, params: Any) -> dict[str, Any]:
@@ -58,16 +69,18 @@ class Input(Wrapper):
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
         obs, state = self.env.reset_env(key, params)
-        return extend(obs, self.first(params)), state
+        return extend(obs, self.first(params), is_packed(self.env)), state
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
-        return extend(obs, self.next(action, reward, params)), state, reward, terminated, info
+        obs = extend(obs, self.next(action, reward, params), is_packed(self.env))
+        return obs, state, reward, terminated, info
 
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
-        return extend(self.env.observation_space(params), self.entry_spaces(params), spaces.Dict)
+        space = self.env.observation_space(params)
+        return extend(space, self.entry_spaces(params), is_packed(self.env), spaces.Dict)
 
 
 class EpisodeStart(Input):

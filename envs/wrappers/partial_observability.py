@@ -1,7 +1,7 @@
 """Wrappers that make any environment partially observable: entries masked, noise, observations late, lost or blank.
 
-They act on the whole observation or, where it is a dict with the key "observation" (as `PreviousAction`, `EpisodeStart`
-and their own flags make it), on that entry; a mask of actions is left alone as well. All sit inside the automatic
+They act on all that the environment shows, goals included, and on nothing that `PreviousAction`, `EpisodeStart` and
+others put beside it; a mask of actions is left alone as well. All sit inside the automatic
 reset: no observation, seen or held back, outlives its episode, and the final one is treated like any other.
 """
 
@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Int32
 
 from rlformers.envs import spaces
 from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.wrappers.agent_inputs import is_packed
 from rlformers.envs.wrappers.observation_wrapper import Observer, Shown, take
 from rlformers.errors import UserError
 
@@ -37,7 +38,7 @@ class Mask(Observer):
 
     def __init__(self, env: Environment, hidden: Any):
         super().__init__(env)
-        space = take(env.observation_space(env.default_params))
+        space = take(env.observation_space(env.default_params), is_packed(env))
         if not isinstance(space, spaces.Box | spaces.MultiDiscrete) or len(space.shape) != 1:
             raise UserError(f"wrap.mask: need a vector to hide entries of, {env.name} observes {space!r}")
         size = space.shape[0]
@@ -102,7 +103,7 @@ class Noise(Observer):
 
     def __init__(self, env: Environment, std: float):
         super().__init__(env)
-        space = take(env.observation_space(env.default_params))
+        space = take(env.observation_space(env.default_params), is_packed(env))
         if not 0 < std < float("inf"):
             raise UserError(f"wrap.noise: need a positive number, got {std!r}")
         if not any(_is_real(leaf) for leaf, _ in spaces.leaves(space)):

@@ -24,7 +24,7 @@ from rlformers.envs.adapters.host_resets import replacing
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.envs.meta.task import distribution, sample_task
-from rlformers.envs.wrappers.agent_inputs import extend, flag_space, null_action, reward_space, seen_action
+from rlformers.envs.wrappers.agent_inputs import extend, flag_space, is_packed, null_action, reward_space, seen_action
 from rlformers.errors import UserError
 
 INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
@@ -71,6 +71,7 @@ class Trial(Wrapper):
     """
 
     keeps_observation = True
+    packs = True
     reports = ("episode_attempt_return", "episode_attempt_count", "episode_task")
     sample_task = None  # tasks are drawn in here; to what stands around a trial, its params are its params
 
@@ -173,7 +174,8 @@ class Trial(Wrapper):
             return reset_where(self.env.reset_env, end, key, state.task, (obs, env_state), lazily)
 
     def _see(self, obs: Any, *inputs: Any) -> Any:
-        return extend(obs, {name: part for name, part in zip(INPUTS, inputs, strict=True) if name in self.inputs})
+        parts = {name: part for name, part in zip(INPUTS, inputs, strict=True) if name in self.inputs}
+        return extend(obs, parts, is_packed(self.env))
 
     def _is_over(self, state: TrialState, truncate: bool) -> Bool[Array, ""]:
         """Whether the trial has terminated or, with `truncate`, is truncated."""
@@ -191,7 +193,8 @@ class Trial(Wrapper):
     def observation_space(self, params: Any) -> spaces.Space:
         """Space of the observations."""
         parts = dict(zip(INPUTS, (self.env.action_space(params), reward_space, flag_space, flag_space), strict=True))
-        return extend(self.env.observation_space(params), {name: parts[name] for name in self.inputs}, spaces.Dict)
+        shown = {name: parts[name] for name in self.inputs}
+        return extend(self.env.observation_space(params), shown, is_packed(self.env), spaces.Dict)
 
     @property
     def never_truncates(self) -> bool:
@@ -218,4 +221,5 @@ def in_trials(make: Callable[..., Environment]) -> Callable[..., Trial]:
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *trial)]
     construct.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     construct.__doc__ = make.__doc__
+    construct.trials_of = make  # type: ignore[attr-defined]
     return construct

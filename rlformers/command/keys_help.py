@@ -21,7 +21,7 @@ MOST_USED = {
         "env_params.NAME": "its parameters, e.g. env_params.length=20",
         "env_kwargs.NAME": "arguments of its constructor, e.g. env_kwargs.split=train",
         "wrap.mask": "hide entries of observations; other wrappers: list keys wrap",
-        "total_steps": "decisions per seed; with wrap.action_repeat=K, each is K steps",
+        "total_steps": "decisions per seed; K steps each with wrap.action_repeat=K",
         "seed": "the first seed",
         "seeds": "number of agents: seed, seed + 1, ... in one program",
     },
@@ -75,6 +75,7 @@ the environment (default: the one of training):
   env_kwargs.NAME=VALUE          e.g. env_kwargs.split=heldout
   env_params.NAME=VALUE          e.g. env_params.length=40
   wrap.NAME=VALUE                e.g. wrap.noise=0.1
+  trial.NAME=VALUE               e.g. trial.episodes=10
 """
 BENCHMARK_HELP = """
 The keys are those of `rlformers train --help`. Several values of a key make several lines. Without core=..., it

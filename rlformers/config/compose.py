@@ -42,6 +42,9 @@ __all__ = [
 # Keys that identify a run: a new run from the configuration of another one has its own values.
 OF_ONE_RUN = ("run_dir", "wandb.group", "wandb.entity")
 
+# Values of keys that a saved configuration of an older version lacks, where it meant something else than the default.
+BEFORE = {"wrap.truncation": "bootstraps"}
+
 Schema = TypeVar("Schema")
 
 
@@ -165,6 +168,7 @@ class Composer:
         with about(None if core else path):
             node = Node(ExperimentConfig, name)
         defaults = dict(node.values)
+        node.values |= BEFORE if config else {}
         for path, _, values, options in layers:
             with about(path):
                 node.update(values, exact=bool(config))
@@ -208,7 +212,7 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def from_dict(values: Any) -> ExperimentConfig:
-    """The inverse of `to_dict`. Keys that values of an older version lack get their defaults.
+    """The inverse of `to_dict`. Keys that values of an older version lack mean what they meant.
 
     Raises:
         UserError: One line that names a key that is no longer known, or a value that is no longer
@@ -224,6 +228,7 @@ def _saved(values: Any) -> Node:
     if not isinstance(core, dict) or not isinstance(core.get("name"), str):
         raise UserError(f"core: need the name and the options of a core, such as {{name: gru}}, got {core!r}")
     node = Node(ExperimentConfig, core["name"])
+    node.values |= BEFORE
     node.update({key: value for key, value in values.items() if key != "core"}, exact=True)
     node.update({key: value for key, value in core.items() if key != "name"}, "core.", exact=True)
     return node

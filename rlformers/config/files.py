@@ -9,6 +9,7 @@ ppo: {lr: 3e-4}
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +59,7 @@ def read_yaml(path: Path | str) -> Any:
         UserError: One line with the path: there is no such file, or it is not YAML.
     """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path))
+        return OmegaConf.to_container(OmegaConf.load(os.path.expanduser(path)))
     except (OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {first_line(error)}") from error
     except OSError as error:  # OmegaConf raises one without strerror if the document is a number

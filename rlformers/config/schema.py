@@ -17,6 +17,7 @@ FINAL_NORMS = ("layer", "rms", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu")
 CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
+TRIAL_INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 # Keys that say how a run is run rather than what it computes.
 RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
 
@@ -92,11 +93,23 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class ProjectionConfig:
+    """Sensors and motors that nobody has seen before, drawn per episode or trial (`RandomProjection`)."""
+
+    distribution: str | None = None  # orthogonal or gaussian matrices; null: no projection
+    observation_size: int | None = None  # numbers that the agent sees; default: as many as there are
+    action_size: int | None = None  # continuous actions of the agent; default: as many as there are
+    project_actions: bool = True  # or permute discrete ones
+
+
+@dataclass(frozen=True)
 class WrapConfig:
     """Wrappers around the environment, in this order from the inside out (`envs/wrappers/keywords.py`)."""
 
     action_repeat: int = 1  # repeat every action this many times
+    time_limit: int | None = None  # truncate after this many steps of the agent
     mask: Any = None  # entries of the observation to hide: a list of indices, velocities or positions
+    projection: ProjectionConfig = field(default_factory=ProjectionConfig)  # of what the mask leaves
     noise: float = 0.0  # standard deviation of Gaussian noise on the observation
     delay: int = 0  # observations arrive this many steps late
     frame_drop: float = 0.0  # probability that an observation is replaced by the last one seen
@@ -104,10 +117,27 @@ class WrapConfig:
     period: int = 1  # show every period-th observation; the others are blank
     flag: bool = False  # tell the agent which observations are old or blank
     reward_delay: int = 0  # rewards arrive this many steps late, the rest at the end of the episode
-    truncation: str = "bootstraps"  # at time limits, the value of the next state counts; terminates: it counts as 0
+    truncation: str | None = (
+        None  # bootstraps: the value at a time limit counts; terminates: it is 0; null: as the task
+    )
     previous_action: bool = False  # show the agent its last action; popgym environments always do
     reward_input: bool = False  # show the agent its last reward
     episode_start: bool = False  # mark the first observation of an episode
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Several episodes of an environment as one, through which the memory lasts (`Trial`, docs/meta-rl.md).
+
+    Around what `wrap.reward_delay` and the keys before it make of the environment. Those that play trials by themselves
+    take these keys as `env_kwargs`.
+    """
+
+    episodes: int | None = None  # a trial terminates after this many; null, with steps: no trials
+    steps: int | None = None  # a trial ends after this many, wherever its episode stands
+    truncate: bool = False  # it is truncated by steps, instead of terminated
+    inner_reset: str = "resample"  # the start of every episode, or all of a trial from the same
+    inputs: list[str] = field(default_factory=lambda: list(TRIAL_INPUTS))  # what the agent sees of the step before
 
 
 @dataclass(frozen=True)
@@ -160,7 +190,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How the agents of a run are evaluated; `env`, `env_params.*`, `env_kwargs.*` and `wrap.*` say where."""
+    """How the agents of a run are evaluated; `env`, `env_*.*`, `wrap.*` and `trial.*` say where."""
 
     episodes: int = 100  # exact number of episodes per training seed
     greedy: bool = False  # take the most probable action instead of a sampled one
@@ -224,6 +254,7 @@ class ExperimentConfig:
     env_params: dict[str, Any] = field(default_factory=dict)  # fields of the environment's gymnax params
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of its constructor
     wrap: WrapConfig = field(default_factory=WrapConfig)
+    trial: TrialConfig = field(default_factory=TrialConfig)
     core: CoreConfig = field(default_factory=CoreConfig)  # core=NAME chooses the core, core.OPTION=... its options
     model: ModelConfig = field(default_factory=ModelConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)

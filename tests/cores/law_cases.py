@@ -1,7 +1,7 @@
 """The table of cores that `test_laws.py` tests, and the inputs and programs of its laws."""
 
 import functools
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlformers.cores.products import precision
 from rlformers.cores.registry import make_core
 
 CORES = {
@@ -160,13 +159,6 @@ def build(case):
 def marked(case, *marks):
     """One worker has all tests of a case, so that its programs are compiled once."""
     return pytest.param(case, marks=[pytest.mark.xdist_group(str(case)), *marks])
-
-
-@pytest.fixture(params=[marked(c) for c in FAST] + [marked(c, pytest.mark.slow) for c in SLOW + NARROW], ids=str)
-def setup(request):
-    case = request.param
-    with optimised_little() if case.x64 else nullcontext(), jax.enable_x64(case.x64), precision(case.compute):
-        yield build(case)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 A new core is one more row. The slow rows repeat the laws at other sizes and in float64.
 """
 
+from contextlib import nullcontext
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from law_cases import (
     FAST,
     FORMS,
     LOOP,
+    NARROW,
     PREPARE,
     SCAN,
     SLOW,
@@ -25,12 +28,20 @@ from law_cases import (
     largest,
     map_floats,
     marked,
+    optimised_little,
     perturb,
     starts_of,
 )
 
 from rlformers.cores.products import precision
 from rlformers.cores.registry import built_in
+
+
+@pytest.fixture(params=[marked(c) for c in FAST] + [marked(c, pytest.mark.slow) for c in SLOW + NARROW], ids=str)
+def setup(request):
+    case = request.param
+    with optimised_little() if case.x64 else nullcontext(), jax.enable_x64(case.x64), precision(case.compute):
+        yield build(case)
 
 
 def test_every_core_has_a_row():

@@ -45,7 +45,7 @@ def test_scans_resets_and_keeps_types(name):
     )((obs, state))
     assert reward.dtype == jnp.float32 and done.dtype == bool
     space = env.observation_space(params)
-    assert obs.shape[2:] == tuple(space.shape) and obs.dtype == jnp.float32
+    assert obs.shape[2:] == tuple(space.shape) and obs.dtype == space.dtype
     same = np.isclose(obs, final).reshape(60, 3, -1).all(-1)
     assert same[~np.asarray(done)].all()
     if env.never_truncates:

@@ -14,13 +14,15 @@ from flax import struct
 
 from rlformers.config import WrapConfig
 from rlformers.config.compose import compose
+from rlformers.config.schema import ProjectionConfig
 from rlformers.envs import spaces
-from rlformers.envs.environment import Environment, never_truncates
-from rlformers.envs.registry import make_env, replace_params
+from rlformers.envs.environment import Environment, Wrapper, never_truncates
+from rlformers.envs.registry import BUILT_IN, make_env, replace_params
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
 from rlformers.envs.wrappers.flatten import Flatten
 from rlformers.envs.wrappers.keywords import wrap
 from rlformers.envs.wrappers.partial_observability import Delay, Flicker, FrameDrop, Mask, Noise, PeriodicObservation
+from rlformers.envs.wrappers.random_projection import RandomProjection
 from rlformers.envs.wrappers.timing import ActionRepeat, RewardDelay
 
 VECTOR = spaces.Box(jnp.array([0.0, -1.0, 2.0, -3.0]), jnp.array([100.0, 1.0, 5.0, 3.0]), (4,))
@@ -247,16 +249,20 @@ def test_late_rewards_keep_the_return(steps, paid):
 
 
 def test_all_together_in_the_order_of_the_config():
-    config = WrapConfig(2, [1], 0.1, 1, 0.2, 0.3, 2, True, 3, "terminates", True, True, True)
+    projection = ProjectionConfig("orthogonal", 3, None, False)
+    config = WrapConfig(2, 4, [1], projection, 0.1, 1, 0.2, 0.3, 2, True, 3, "terminates", True, True, True)
     env = wrap(Count(VECTOR, show_vector), **asdict(config))
     order = []
     while env.__class__ is not Count:
         order.append(type(env))
         env = env.env
     assert order[:4] == [EpisodeStart, RewardInput, PreviousAction, TruncationTerminates]
-    assert order[4:] == [RewardDelay, PeriodicObservation, Flicker, FrameDrop, Delay, Noise, Mask, ActionRepeat]
-    names = [*inspect.signature(wrap).parameters.values()][1:]
-    assert {name.name: name.default for name in names} == asdict(WrapConfig())
+    assert order[4:9] == [RewardDelay, PeriodicObservation, Flicker, FrameDrop, Delay]
+    assert order[9:] == [Noise, RandomProjection, Mask, TimeLimit, ActionRepeat]
+    names = [*inspect.signature(wrap).parameters.values()][1:-1]  # `around` is not the user's
+    assert {name.name: name.default for name in names} == asdict(WrapConfig()) | {"projection": None}
+    inside, outside = list(inspect.signature(RandomProjection).parameters.values()), asdict(ProjectionConfig())
+    assert {name.name for name in inside} - {"env", "split"} == set(outside)
     env = Flatten(wrap(Count(VECTOR, show_vector), **asdict(config)))
     obs, reward, terminated, truncated, _ = walk(env, [1, 2, 3] * 2)
     assert obs.shape == (7, 3 + 1 + 5 + 1 + 1) and obs.dtype == np.float32
@@ -276,6 +282,62 @@ def test_the_learner_sees_no_truncation_where_a_time_limit_terminates():
     assert never_truncates(env) and not never_truncates(make_env("gymnax/CartPole-v1")[0])
     _, _, terminated, truncated, _ = walk(env, [0, 1] * 3, replace_params(params, max_steps_in_episode=3))
     assert terminated.tolist() == [False, False, True] * 2 and not truncated.any()
+
+
+TRUNCATING = {name: entry for name, entry in BUILT_IN.items() if not entry.extra and "MNIST" not in name}
+
+
+@pytest.mark.parametrize("name", [name for name, entry in TRUNCATING.items() if entry.truncation == "terminates"])
+def test_finite_horizons_terminate_unless_something_else_is_said(name):
+    """Those that are listed do truncate by themselves: else there would be nothing to list."""
+    (raw, params), (env, _) = make_env(name, raw=True), make_env(name)
+    told, _ = make_env(name, wrap={"truncation": "bootstraps", "reward_input": True})
+    auto, _ = make_env(name, wrap={"truncation": None, "reward_input": True})
+    assert never_truncates(env) and never_truncates(auto)
+    assert not never_truncates(raw) and not never_truncates(told)
+    last = jax.tree.map(jnp.asarray, raw.reset(jax.random.key(0), params)[1])
+    steps = (getattr(raw, "max_steps", None) or params.max_steps_in_episode) - 1
+    last = (
+        last._replace(time=jnp.full_like(last.time, steps))
+        if hasattr(last, "_replace")
+        else last.replace(time=jnp.full_like(last.time, steps))
+    )
+    actions = [environment.action_space(params).sample(jax.random.key(1)) for environment in (raw, env)]
+    *_, terminated, truncated, _ = raw.step(jax.random.key(2), last, actions[0], params)
+    assert truncated and not terminated
+    inner = env
+    while isinstance(inner, Wrapper) and not isinstance(inner, TruncationTerminates):
+        inner = inner.env
+    *_, terminated, truncated, _ = inner.step(jax.random.key(2), last, actions[0], params)
+    assert terminated and not truncated
+
+
+def test_which_horizons_are_finite_is_what_the_docs_say():
+    docs = (Path(__file__).parents[2] / "docs/envs/popgym.md").read_text()
+    rows = dict(re.findall(r"^\| ([\w, ]+) \|.*\| (finite horizon|time limit|-) \|", docs, re.M))
+    stated = {family: kind for families, kind in rows.items() for family in families.split(", ")}
+    ours = {name.removeprefix("popgym/"): entry for name, entry in BUILT_IN.items() if name.startswith("popgym/")}
+    assert len(stated) == 16 and len(ours) == 48
+    for name, entry in ours.items():
+        kind = stated[re.sub("(Easy|Medium|Hard)$", "", name)]
+        assert (entry.truncation == "terminates") == (kind == "finite horizon"), name
+        assert never_truncates(make_env(f"popgym/{name}")[0]) == (kind != "time limit"), name
+    for name in ("gymnax/CartPole-v1", "gymnax/Pendulum-v1", "memory/RockSample-11-11", "memory/CompassWorld"):
+        assert not never_truncates(make_env(name)[0]), name
+
+
+def test_a_limit_of_the_users_own_is_a_limit_also_of_a_finite_horizon():
+    env, params = make_env("popgym/MultiarmedBanditEasy")
+    limited = TimeLimit(env, 3)
+    _, _, terminated, truncated, _ = walk(limited, [0] * 6, params)
+    assert truncated.tolist() == [False, False, True] * 2 and not terminated.any()
+
+
+def test_what_the_learner_makes_of_ends_changes_no_scores():
+    from rlformers.experiment.reports.groups import _wrapped
+
+    assert _wrapped({"truncation": "bootstraps", "noise": 0.0, "projection.project_actions": True}, {}) == {}
+    assert _wrapped({"time_limit": 5}, {"episodes": 2}) == {"time_limit": 5, "episodes": 2}
 
 
 def test_what_the_agent_is_told_of_the_step_before():
@@ -326,7 +388,7 @@ def test_mistakes_are_one_line_that_names_the_key(name, options, words):
 
 def test_the_page_has_every_key_in_order_and_valid_commands():
     page = (Path(__file__).parents[2] / "docs/envs/partial.md").read_text()
-    assert re.findall(r"^\| `wrap\.(\w+)` \|", page, re.M) == list(asdict(WrapConfig()))
+    assert re.findall(r"^\| `wrap\.(\w+)(?:\.distribution)?` \|", page, re.M) == list(asdict(WrapConfig()))
     commands = re.findall(r"^    rlformers train (.*)$", page, re.M)
     assert len(commands) == 5
     for command in commands:

@@ -257,3 +257,19 @@ def test_a_plugin_that_repeats_an_id_is_said(monkeypatch, capsys):
     assert registry.find("theirs/Maze").target == "theirs:Maze"
     assert main(["list", "envs", "memory/"]) == 0
     assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_an_entry_point_may_be_a_whole_entry(monkeypatch):
+    """As if it were registered: arguments, what its truncations are, what is known about returns."""
+    from rlformers.envs.environment import never_truncates
+    from rlformers.envs.scores import known_scores
+    from rlformers.envs.spec import Entry, Scores
+
+    target = "rlformers.envs.adapters.gymnax_env:make_gymnax"
+    entry = Entry("any/Name", "balance", target, {"env_id": "CartPole-v1"}, True, scores=lambda: Scores(ceiling=7.0))
+    monkeypatch.setattr(registry, "their_entry", entry._replace(truncation="terminates"), raising=False)
+    point = EntryPoint("theirs/Pole", "rlformers.envs.registry:their_entry", "rlformers.envs")
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [point])
+    env, params = make_env("theirs/Pole")
+    assert never_truncates(env) and env.observation_space(params).shape == (4 + 2 + 1,)
+    assert known_scores("theirs/Pole") == Scores(ceiling=7.0)

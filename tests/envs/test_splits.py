@@ -42,6 +42,18 @@ def test_overlaps(trained, kwargs, env, overlaps):
     assert overlap(trained, kwargs, env, {"split": "all"}) is None
 
 
+def test_trials_of_tasks_are_those_tasks(monkeypatch):
+    """As xland/Meta-* are trials of xland/XLand-*."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    registry.register_env("mine/Pulls", "rlformers.envs.meta.bandits:BernoulliBandit")
+    registry.register_env("mine/Gaussian", "rlformers.envs.meta.bandits:GaussianBandit")
+    line = overlap("mine/Pulls", {}, "meta/BernoulliBandit", HELD_OUT)
+    assert line is not None and "trained with split=all," in line
+    assert overlap("mine/Pulls", {"split": "train"}, "meta/BernoulliBandit", HELD_OUT) is None
+    assert overlap("meta/BernoulliBandit", {}, "mine/Pulls", HELD_OUT) is not None
+    assert overlap("mine/Gaussian", {}, "meta/BernoulliBandit", HELD_OUT) is None
+
+
 def test_names_of_an_id_count(monkeypatch):
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     registry.register_env("mine/Test", "rlformers.envs.meta.bandits:make_bernoulli_bandit", kwargs=HELD_OUT)

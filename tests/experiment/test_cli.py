@@ -153,7 +153,7 @@ def test_list_keys_says_what_every_key_means(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 20 and all(line.startswith("  ppo.") for line in lines)
     assert main(["list", "keys", "core=s5"]) == 0
-    assert "core.state_size " in (options := capsys.readouterr().out) and "P, of which conj_sym stores half" in options
+    assert "core.state_size " in (options := capsys.readouterr().out) and "complex numbers in the state, P" in options
     assert main(["list", "cores", "s5"]) == 0
     assert options in capsys.readouterr().out
     assert main(["list", "keys", "core=s6"]) == main(["list", "keys", "pqo"]) == 2

@@ -1,5 +1,6 @@
 """From overrides to a checked config: accepted and refused values, messages, and the way back from a file."""
 
+import json
 import re
 import typing
 from typing import Any
@@ -36,10 +37,25 @@ def test_the_command_line_wins_over_the_experiment():
 
 def test_values_written_before_there_was_a_key_get_its_default():
     values = to_dict(compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"]))
-    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"], values["wrap"]["truncation"]
+    del values["checkpoint"], values["ppo"]["gamma"], values["core"]["activation"], values["wrap"]["delay"]
     assert from_dict(values) == compose(["core=s5", "core.state_size=32", "ppo.lr=0.1"])
     with pytest.raises(ValueError, match="ppo.gone"):
         from_dict(values | {"ppo": {"gone": 1}})
+
+
+def test_runs_of_before_go_on_as_they_were(tmp_path):
+    """Truncations bootstrapped by default, everywhere; `null`, the environment's own, came later."""
+    env = "env=popgym/MultiarmedBanditEasy"
+    assert compose([env]).wrap.truncation is None
+    values = to_dict(compose([env]))
+    assert from_dict(values).wrap.truncation is None
+    saved = values | {"wrap": values["wrap"] | {"truncation": "bootstraps"}}
+    assert from_dict(saved).wrap.truncation == "bootstraps"
+    for older in ({key: value for key, value in values.items() if key != "wrap"}, values | {"wrap": {"noise": 0.0}}):
+        assert from_dict(older).wrap.truncation == "bootstraps"
+        (tmp_path / "config.yaml").write_text(json.dumps(older))
+        assert compose([f"config={tmp_path}"]).wrap.truncation == "bootstraps"
+    assert compose([f"config={tmp_path}", "wrap.truncation=null"]).wrap.truncation is None
 
 
 NAMES = list(experiments())

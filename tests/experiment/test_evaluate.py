@@ -15,7 +15,7 @@ from rlformers.command.main import main
 from rlformers.config import EvaluateConfig
 from rlformers.config.compose import compose
 from rlformers.envs import registry
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.experiment.checkpoints.store import good_checkpoints, read
 from rlformers.experiment.evaluation import evaluate as evaluate_module
@@ -39,7 +39,7 @@ class Params:
     scale: Any = 3.0
 
 
-class Steps(Environment):
+class Plain(Environment):
     """Episodes of 1 or `longest` steps, even odds, which observations do not tell; action 1 at step t earns t.
 
     What happens in an episode follows from its length and the actions, so a loop without JAX can predict it.
@@ -60,13 +60,8 @@ class Steps(Environment):
 
     def step_env(self, key, state, action, params):
         state = State(state.length, state.time + 1, state.product * 2 + action)
-        info = {
-            "episode_task": state.length,
-            "episode_attempt_return": jnp.stack([state.product, -state.product]).astype(jnp.float32),
-            "episode_attempt_count": jnp.stack([1.0, jnp.where(state.length > 1, 1.0, 0.0)]),
-        }
         reward = (action * state.time).astype(jnp.float32)
-        return self._observe(state, params), state, reward, state.time >= state.length, info
+        return self._observe(state, params), state, reward, state.time >= state.length, {}
 
     def is_truncated(self, state, params):
         return jnp.zeros((), bool)
@@ -80,6 +75,24 @@ class Steps(Environment):
 
     def observation_space(self, params):
         return Box(-jnp.inf, jnp.inf, (self.size,), jnp.float32)
+
+
+class Steps(Wrapper):
+    """The same, which reports its episodes as `Trial` does."""
+
+    reports = ("episode_task", "episode_attempt_return", "episode_attempt_count")
+
+    def __init__(self, num_actions: int = 2, size: int = 2, split: str = "all"):
+        super().__init__(Plain(num_actions, size, split))
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, _ = self.env.step_env(key, state, action, params)
+        info = {
+            "episode_task": state.length,
+            "episode_attempt_return": jnp.stack([state.product, -state.product]).astype(jnp.float32),
+            "episode_attempt_count": jnp.stack([1.0, jnp.where(state.length > 1, 1.0, 0.0)]),
+        }
+        return obs, state, reward, terminated, info
 
 
 OVERRIDES = ["env=test/Steps", "seeds=2", "seed=3", "ppo.num_envs=4", "ppo.num_steps=8", "ppo.num_minibatches=1"]

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from rlformers.command.main import main
 from rlformers.config.compose import compose, load
 from rlformers.envs import registry
-from rlformers.envs.environment import Environment
+from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.spaces import Box, Discrete
 from rlformers.experiment.checkpoints.store import best_of, good_checkpoints, read
 from rlformers.experiment.evaluation import during_training
@@ -39,8 +39,8 @@ class Params:
     length: Any = 5
 
 
-class Trial(Environment):
-    """Episodes of `length` steps that count as two attempts, of which nobody completes the second."""
+class Plain(Environment):
+    """Episodes of `length` steps."""
 
     never_truncates = True
 
@@ -50,12 +50,7 @@ class Trial(Environment):
     def step_env(self, key, state, action, params):
         reward = jnp.where(action == 1, 1.0, 0.0) + 0.1 * jax.random.uniform(key)
         state = State(state.time + 1, state.total + reward)
-        info = {
-            "episode_attempt_return": jnp.stack([2 * state.total, 0.0]),
-            "episode_attempt_count": jnp.array([1.0, 0.0]),
-            "episode_task": state.time,
-        }
-        return jnp.full(2, state.time / 5.0), state, reward, state.time >= params.length, info
+        return jnp.full(2, state.time / 5.0), state, reward, state.time >= params.length, {}
 
     def is_truncated(self, state, params):
         return jnp.zeros((), bool)
@@ -69,6 +64,24 @@ class Trial(Environment):
 
     def observation_space(self, params):
         return Box(-jnp.inf, jnp.inf, (2,), jnp.float32)
+
+
+class Trial(Wrapper):
+    """Episodes count as two attempts, of which nobody completes the second."""
+
+    reports = ("episode_task", "episode_attempt_return", "episode_attempt_count")
+
+    def __init__(self):
+        super().__init__(Plain())
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, _ = self.env.step_env(key, state, action, params)
+        info = {
+            "episode_attempt_return": jnp.stack([2 * state.total, 0.0]),
+            "episode_attempt_count": jnp.array([1.0, 0.0]),
+            "episode_task": state.time,
+        }
+        return obs, state, reward, terminated, info
 
 
 SMALL = ["env=test/Trial", "core=mlp", "model.width=8", "seeds=2", "seed=3", "ppo.lr=0.03", "wandb.mode=disabled"]

@@ -179,8 +179,8 @@ def published(name, who):
     [
         ("popgym_lu2023", "{} million steps, 30 epochs", 15, lambda c: c.total_steps / 1e6),
         ("popgym_lu2023", "env_kwargs.k={} of RepeatPreviousHard", 65, lambda c: find(c.env).kwargs["k"] + 1),
-        ("meta_cartpole", "{} of at most 50 steps", 8, lambda c: find(c.env).kwargs["episodes"]),
-        ("meta_cartpole", "Trials last 64 to {} steps", 400, lambda c: 50 * find(c.env).kwargs["episodes"]),
+        ("meta_cartpole", "{} of at most 200 steps", 8, lambda c: find(c.env).kwargs["episodes"]),
+        ("meta_cartpole", "Trials last 64 to {} steps", 1600, lambda c: 200 * find(c.env).kwargs["episodes"]),
         ("meta_bandit", "Thompson sampling {}", 77.1, lambda c: documented(c.env, "Thompson sampling")),
         ("meta_bandit", "Greedy on the posterior mean returns {}", 79.6, lambda c: documented(c.env, "greedy.*?mean")),
         ("meta_bandit", "the best arm {}", 90.9, lambda c: round(known_scores(c.env, {}).ceiling, 1)),

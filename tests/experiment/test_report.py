@@ -161,7 +161,7 @@ def test_a_torn_last_line_is_ignored_and_a_broken_one_is_named(tmp_path):
     assert len(read(Found(path)).curves[0]) == 20
     (path / "metrics.jsonl").write_text("nonsense\n" + text)
     run = read(Found(path))
-    assert not run.curves and "line 1 is no row" in run.status
+    assert not run.curves and "line 1 is not a row" in run.status
 
 
 @pytest.mark.parametrize("seeds_without_an_episode", [1, 2])

@@ -84,10 +84,23 @@ def trained(tmp_path, monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             if stop.received:
                 raise Interrupted
-        final = {"mean": None if config.ppo.lr == 0.4 else config.ppo.lr, "iqm": 1.0, "ci95": None, "per_seed": [1.0]}
-        summary = {"env": config.env, "core": config.core.name, "final_return": final, "completed": True, "seeds": [0]}
+        final = {
+            "mean": None if config.ppo.lr == 0.4 else config.ppo.lr,
+            "iqm": 1.0,
+            "ci95": None,
+            "per_seed": [1.0, 1.0],
+        }
+        summary = {
+            "env": config.env,
+            "core": config.core.name,
+            "final_return": final,
+            "completed": True,
+            "seeds": [0, 1],
+        }
         summary["total_steps"] = config.num_updates * config.batch_size
         (run_dir / "checkpoints" / str(config.num_updates)).mkdir(parents=True)
+        rows = [json.dumps({"seed": seed, "step": summary["total_steps"]}) + "\n" for seed in summary["seeds"]]
+        (run_dir / "metrics.jsonl").write_text("".join(rows))
         (run_dir / "summary.json").write_text(json.dumps(summary))
         return summary
 

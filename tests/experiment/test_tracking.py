@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 from wandb_lives import cut, killed, live, summary, upload
@@ -70,6 +71,27 @@ def test_an_offline_run_in_pieces_is_uploaded_once(hurry, server, tmp_path, caps
     assert main(["track", str(run_dir)]) == 0
     assert f"{run_dir}: 0 of 410 rows added online" in capsys.readouterr().out
     assert len(run.history) == 410
+
+
+def test_starts_within_one_second(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("wandb.sdk.wandb_settings.datetime", _Stopped)
+    lives = [range(1, 6), range(6, 9), range(9, 12)]
+    for steps in lives:
+        sink = live(tmp_path, "wandb.mode=offline", steps=steps, before=steps[0] - 1, covered=steps[-1])
+        sink.finish(summary([0], completed=False))
+    (run_id,) = json.loads((tmp_path / "wandb" / "ids.json").read_text())["ids"].values()
+    folders = sorted(path.name for path in (tmp_path / "wandb").glob("offline-run-*"))
+    assert folders == [f"offline-run-20261201_120000-{run_id}{end}" for end in ("", "-1", "-2")]
+    assert [row["env_steps"] for row in local_rows(tmp_path, run_id) if "env_steps" in row] == list(range(1, 12))
+    upload(tmp_path)
+    (run,) = server.runs.values()
+    assert run.column("env_steps") == list(range(1, 12))
+
+
+class _Stopped(datetime):
+    @classmethod
+    def fromtimestamp(cls, timestamp, tz=None):
+        return cls(2026, 12, 1, 12, tzinfo=tz)
 
 
 def test_going_online_takes_the_place_of_offline_pieces(server, tmp_path):

@@ -106,8 +106,8 @@ def evaluate(
         run_dir: A run directory with checkpoints; the run may still be training.
         words: As on the command line: `episodes=1000`, `greedy=true`, ... (`EvaluateConfig`), and
             changes of the environment (`env=...`, `env_kwargs.split=heldout`,
-            `env_params.length=40`, `wrap.noise=0.1`). Another `env` drops the `env_kwargs` and
-            `env_params` of the run.
+            `env_params.length=40`, `wrap.noise=0.1`, `trial.episodes=10`).
+            Another `env` drops the `env_kwargs` and `env_params` of the run.
         show: Gets the result before it is written, so that a full disk does not lose it.
 
     Returns:
@@ -144,6 +144,7 @@ def evaluate(
         "env_kwargs": config.env_kwargs,
         "env_params": config.env_params,
         "wrap": asdict(config.wrap),
+        "trial": asdict(config.trial),
         "warning": overlap(before.env, before.env_kwargs, config.env, config.env_kwargs),
         "greedy": options.greedy,
         "seed": options.seed,
@@ -174,7 +175,7 @@ def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateCo
     """
     config = load(run_dir / "config.yaml")
     env = [word for word in words if re.match(r"\+*env=", word)]
-    details = [word for word in words if re.match(r"\+*(env_kwargs|env_params|wrap)\.", word)]
+    details = [word for word in words if re.match(r"\+*(env_kwargs|env_params|wrap|trial)\.", word)]
     changed = change(config, env) if env else config
     if changed.env != config.env:
         changed = replace(changed, env_kwargs={}, env_params={})

@@ -45,11 +45,11 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
         UserError: A key names something that does not exist or does not fit; one line that says
             what would fit.
     """
-    for name in ("env_id", "raw", "wrap", "ignore", "one_hot"):  # arguments of `make_env` that are not the user's
+    for name in ("env_id", "raw", "wrap", "trial", "ignore", "one_hot"):  # arguments of `make_env`, not the user's
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    ignore = config.model.encoder.ignore
-    env, params = make_env(config.env, wrap=asdict(config.wrap), ignore=ignore, one_hot=False, **config.env_kwargs)
+    wrap, trial, ignore = asdict(config.wrap), asdict(config.trial), config.model.encoder.ignore
+    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=ignore, one_hot=False, **config.env_kwargs)
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlformers.config.compose import flatten
 from rlformers.experiment.reports.groups import Group
 from rlformers.experiment.reports.runs import Run
 from rlformers.experiment.reports.table_formats import INTERVAL, RANGE, Column, Table, ends
@@ -44,8 +45,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 def panel_of(evaluation: dict[str, Any], run: Run) -> str:
     """Name of the environment of an evaluation, with what differs from training."""
     words = [evaluation["env"]]
-    for node in ("env_kwargs", "env_params", "wrap"):
-        for key, value in evaluation[node].items():
+    for node in ("env_kwargs", "env_params", "wrap", "trial"):
+        for key, value in flatten(evaluation.get(node, {})).items():
             if key not in LENGTH and value != run.config.get(f"{node}.{key}"):
                 words.append(f"{key}={value}")
     return " ".join(words + ["greedy"] * evaluation["greedy"])

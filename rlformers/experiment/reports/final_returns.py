@@ -91,8 +91,9 @@ def references_table(groups: Sequence[Group]) -> Table | None:
             if value is not None:
                 name = f"{what}: {g.scores.ceiling_of}" if what == "ceiling" else what
                 rows.append({"env": g.env, "reference": name, "return": value, "source": source})
-        for score in g.scores.published:
-            rows.append({"env": g.env, "reference": score.who, "return": score.value, "source": score.source})
+        reported = [(score.who, score.value, score.source) for score in g.scores.played]
+        reported += [(score.who, score.value, score.source) for score in g.scores.published]
+        rows += [{"env": g.env, "reference": who, "return": value, "source": of} for who, value, of in reported]
     return Table("references", REFERENCES, rows, grouped=True) if rows else None
 
 

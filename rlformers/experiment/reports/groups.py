@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rlformers.config.schema import RUN_KEYS, WrapConfig
+from rlformers.config.compose import flatten
+from rlformers.config.schema import RUN_KEYS, TrialConfig, WrapConfig
 from rlformers.envs.scores import Scores, known_scores
 from rlformers.experiment.reports.runs import Run
 
@@ -15,7 +16,7 @@ BINS = 50  # points of a curve: a point is the mean over 2 % of the steps
 # Keys that do not change what is learned, so that runs that differ in them only are pooled.
 NEUTRAL = (*RUN_KEYS, "seed", "seeds", "log_every", "eval")
 # Nodes that, with the id, say which environment it is.
-ENV_NODES = ("env_params", "env_kwargs", "wrap")
+ENV_NODES = ("env_params", "env_kwargs", "wrap", "trial")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Group:
             node: {k.partition(".")[2]: value for k, value in config.items() if k.startswith(node + ".")}
             for node in ENV_NODES
         }
-        return known_scores(config["env"], nodes["env_kwargs"], nodes["env_params"], _wrapped(nodes["wrap"]))
+        around = _wrapped(nodes["wrap"], nodes["trial"])
+        return known_scores(config["env"], nodes["env_kwargs"], nodes["env_params"], around)
 
     def median(self, key: str) -> float | None:
         """Median over its runs of a number in their summaries."""
@@ -61,9 +63,12 @@ class Group:
         return float(np.median(values)) if values else None
 
 
-def _wrapped(wrap: dict[str, Any]) -> dict[str, Any]:
-    defaults = asdict(WrapConfig())
-    return {key: value for key, value in wrap.items() if value != defaults.get(key)}
+def _wrapped(wrap: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
+    """What is around an environment and may change its returns."""
+    defaults = flatten(asdict(WrapConfig())) | asdict(TrialConfig())
+    wrap = wrap | trial
+    # What the learner makes of an end changes no return.
+    return {key: value for key, value in wrap.items() if value != defaults.get(key) and key != "truncation"}
 
 
 def group(runs: list[Run]) -> list[Group]:

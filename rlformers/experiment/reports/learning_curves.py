@@ -95,6 +95,8 @@ def draw_references(panel: Any, scores: Scores) -> None:
         (scores.random, "random", ":"),
         (scores.memoryless, "memoryless", "-."),
         (scores.ceiling, scores.ceiling_of, "--"),
+        # The best of what was played; where that is the ceiling, it is there already.
+        *((score.value, score.who, (0, (4, 2))) for score in scores.played[:1] if score.value != scores.ceiling),
         *((score.value, score.who, (0, (1, 3))) for score in scores.published),
     ]
     lines = sorted(((value, name, dashes) for value, name, dashes in known if value is not None), key=lambda x: x[0])
