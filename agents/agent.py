@@ -116,6 +116,12 @@ class Agent(eqx.Module):
         memory, ys = self.core.scan(memory, self.encoder(obs, num_leading=1), starts)
         return memory, self.output(ys, mask)
 
+    def as_numbers(self, obs: Any, num_leading: int = 0) -> Any:
+        """What can be normalised of observations, see `Encoder.as_numbers`; a mask stays."""
+        seen, mask = without_mask(obs)
+        seen = self.encoder.as_numbers(seen, num_leading)
+        return seen if mask is None else {**seen, "action_mask": mask}
+
     def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
         """The heads' output for the core's outputs."""
         y = self.final_norm(y)

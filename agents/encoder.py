@@ -41,7 +41,8 @@ class Encoder(eqx.Module):
     scaled by them first, see `scales.scale_of`.
 
     Integers that are symbols are read as their one-hots, whose product with W is the sum of the rows of W that they
-    name. In their place, floats [F] are taken for the one-hots themselves, with respect to which one can differentiate.
+    name. What `as_numbers` makes of an observation is read alike: with floats [F] for the one-hots themselves, which
+    can be normalised, and with respect to which one can differentiate.
 
     Args:
         obs: An observation, of arrays or `jax.ShapeDtypeStruct`s.
@@ -140,8 +141,13 @@ class Encoder(eqx.Module):
             x = f(layer(x))
         return x
 
-    def with_one_hots(self, obs: Any) -> Any:
-        """Observations, with any leading axes, in which one-hots stand for symbols."""
+    def as_numbers(self, obs: Any, num_leading: int = 0) -> Any:
+        """Observations in which all vectors are float32, and one-hots stand for symbols; images stay."""
+
+        def numbers(leaf: Array, sizes: tuple[int, ...]) -> Array:
+            if sizes:
+                return one_hots(leaf, sizes)
+            return leaf if leaf.ndim - num_leading == 3 else leaf.astype(jnp.float32)
+
         leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, obs))
-        pairs = zip(leaves, self.symbols, strict=True)
-        return jax.tree.unflatten(structure, [one_hots(leaf, sizes) if sizes else leaf for leaf, sizes in pairs])
+        return jax.tree.unflatten(structure, [numbers(*pair) for pair in zip(leaves, self.symbols, strict=True)])

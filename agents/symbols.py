@@ -1,6 +1,7 @@
 """Integers that are symbols: what a product of their one-hots with a matrix is, without the one-hots."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +41,12 @@ def one_hots(symbols: Integer[Array, "*T k"], sizes: tuple[int, ...]) -> Float[A
     which = np.repeat(np.arange(len(sizes)), sizes)
     value = np.concatenate([np.arange(n) for n in sizes])
     return (symbols.astype(jnp.int32)[..., which] == value).astype(jnp.float32)
+
+
+def joined(obs: Any) -> Any:
+    """One observation (no leading axes) in which a tuple of vectors is one vector, as `Flatten` alone shows it."""
+
+    def is_divided(part: Any) -> bool:
+        return type(part) is tuple and bool(part) and all(jnp.ndim(x) == 1 for x in jax.tree.leaves(part))
+
+    return jax.tree.map(lambda x: jnp.concatenate(x) if is_divided(x) else x, obs, is_leaf=is_divided)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
-from jaxtyping import Array, Bool, Float32, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Integer, PRNGKeyArray, Shaped
 
 from rlformers.errors import UserError
 
@@ -110,7 +110,7 @@ def bounds(space: Space, vectors: bool = True) -> tuple[Any, Any]:
 
     Args:
         space: Any space.
-        vectors: Whether those of real vectors count; if not, they are infinite.
+        vectors: Whether those of vectors count; if not, they are infinite.
     """
 
     def side(space: Space, name: str, default: int) -> Any:
@@ -119,7 +119,7 @@ def bounds(space: Space, vectors: bool = True) -> tuple[Any, Any]:
         if isinstance(space, Tuple):
             return tuple(side(part, name, default) for part in space.spaces)
         bound = np.asarray(getattr(space, name, default))
-        if not vectors and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
+        if not vectors and len(space.shape) == 1 and isinstance(space, Box):
             bound = np.asarray(-np.inf if name == "low" else np.inf)
         return np.broadcast_to(bound, space.shape)
 
@@ -215,17 +215,13 @@ def flat_size(space: Space) -> int:
     raise TypeError(f"cannot flatten the space {space!r}: it is none of Box, Discrete, MultiDiscrete, Dict, Tuple")
 
 
-def flatten(space: Space, value: Any) -> Float32[Array, " n"]:
-    """One value of a space as a vector.
+def flatten(space: Space, value: Any, dtype: Any = jnp.float32) -> Shaped[Array, " n"]:
+    """One value of a space as a vector of this type.
 
     Discrete becomes one-hot, MultiDiscrete its one-hots one after the other, Box its entries in row-major order, Dict
     (in the order of its keys) and Tuple their parts one after the other.
     """
-    return jnp.concatenate([_flatten_leaf(leaf, part) for leaf, part in leaves(space, value)])
-
-
-def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
-    return jnp.ravel(one_hot(space, value)).astype(jnp.float32)
+    return jnp.concatenate([jnp.ravel(one_hot(leaf, part)).astype(dtype) for leaf, part in leaves(space, value)])
 
 
 def one_hot(space: Space, value: Any) -> Any:
@@ -270,7 +266,7 @@ def symbol_sizes(space: Space) -> tuple[tuple[int, ...], ...]:
     return (space.nvec if isinstance(space, MultiDiscrete) else (),)
 
 
-def flatten_space(space: Space) -> Box:
+def flatten_space(space: Space, dtype: Any = jnp.float32) -> Box:
     """The space of the vectors that `flatten` makes."""
     low: list[Array] = []
     high: list[Array] = []
@@ -279,4 +275,4 @@ def flatten_space(space: Space) -> Box:
         for bounds, bound in ((low, getattr(leaf, "low", 0.0)), (high, getattr(leaf, "high", 1.0))):
             shape = leaf.shape if np.ndim(bound) else (size,)
             bounds.append(jnp.ravel(jnp.broadcast_to(jnp.asarray(bound, jnp.float32), shape)))
-    return Box(jnp.concatenate(low), jnp.concatenate(high), (flat_size(space),), jnp.float32)
+    return Box(jnp.concatenate(low), jnp.concatenate(high), (flat_size(space),), dtype)

@@ -1,7 +1,7 @@
 """Wrappers that make observations what the encoders read: one-hot vectors of integers, one vector of everything."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -66,9 +66,9 @@ class Flatten(Wrapper):
     channels. The observation is the vector or the image alone, or a dict with those of "vector", "image" and
     "action_mask" that there are; several images are "image/" and their names. Vectors pass unchanged.
 
-    Without `one_hot`, integers stay integers, in the smallest type (`spaces.symbol_space`): in place of the vector
-    stands a tuple of vectors, of numbers or of integers in turn, in the order in which they are parts of the vector; or
-    the one of integers, if there are no other numbers. This is what the learner stores.
+    Without `one_hot`, integers stay integers, in the smallest type (`spaces.symbol_space`), and Boxes of 8 or 16 bits
+    what they are: in place of the vector stands a tuple of vectors, one for each run of parts of one type, in the order
+    in which they are parts of the vector; or the one of integers, if there is no other. The learner stores this.
 
     Args:
         env: Any environment.
@@ -115,19 +115,25 @@ class Flatten(Wrapper):
         """What becomes of an observation of the wrapped environment."""
         parts = self._sort(self.env.observation_space(params), obs)
         vectors = [
-            spaces.flatten(space, values)
-            if isinstance(space.spaces[0], spaces.Box) or self.one_hot
-            else spaces.symbols(space, values)
-            for space, values in self._in_turn(parts)
+            spaces.symbols(space, values) if dtype is None else spaces.flatten(space, values, dtype)
+            for dtype, space, values in self._runs(parts)
         ]
         images = {path: layout.apply(image) for path, (_, layout, image) in parts.images.items()}
         return _join(images, _alone(vectors, tuple), parts.mask)
 
-    def _in_turn(self, parts: Parts) -> list[tuple[spaces.Tuple, tuple[Any, ...]]]:
-        """The parts that are numbers: all together or, without `one_hot`, by turns those of Boxes and of integers."""
-        runs = itertools.groupby(parts.numbers, lambda part: self.one_hot or isinstance(part[0], spaces.Box))
-        sorted_ = [list(run) for _, run in runs]
-        return [(spaces.Tuple([leaf for leaf, _ in run]), tuple(value for _, value in run)) for run in sorted_]
+    def _runs(self, parts: Parts) -> Iterator[tuple[Any, spaces.Tuple, tuple[Any, ...]]]:
+        """The parts that are numbers, divided where the type of their vectors changes; None is that of symbols."""
+        for dtype, run in itertools.groupby(parts.numbers, lambda part: self._dtype(part[0])):
+            leaves, values = zip(*run, strict=True)
+            yield dtype, spaces.Tuple(leaves), values
+
+    def _dtype(self, leaf: spaces.Space) -> Any:
+        if self.one_hot:
+            return jnp.dtype(jnp.float32)
+        if not isinstance(leaf, spaces.Box):
+            return None
+        dtype = jnp.dtype(leaf.dtype)
+        return dtype if dtype.kind in "biu" and dtype.itemsize <= 2 else jnp.dtype(jnp.float32)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
@@ -151,10 +157,8 @@ class Flatten(Wrapper):
             return space
         parts = self._sort(space)
         vectors: list[spaces.Space] = [
-            spaces.flatten_space(run)
-            if isinstance(run.spaces[0], spaces.Box) or self.one_hot
-            else spaces.symbol_space(run)
-            for run, _ in self._in_turn(parts)
+            spaces.symbol_space(run) if dtype is None else spaces.flatten_space(run, dtype)
+            for dtype, run, _ in self._runs(parts)
         ]
         images = {path: _image_space(leaf, layout) for path, (leaf, layout, _) in parts.images.items()}
         joined = _join(images, _alone(vectors, spaces.Tuple), {key: space.spaces[key] for key in parts.mask})

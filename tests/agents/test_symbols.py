@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rlformers.agents.encoder import Encoder
-from rlformers.agents.normalizers import init_normalizers, normalize_observation, update_observation
 from rlformers.agents.symbols import one_hots, sum_of_rows
 from rlformers.config.compose import compose
 from rlformers.cores.products import matmul, precision
@@ -121,7 +120,7 @@ def test_one_function_with_parameters_of_the_same_shapes(names, kinds):
         return jax.value_and_grad(lambda encoder: jnp.square(encoder(obs, num_leading=1)).mean())(encoder)
 
     np.testing.assert_allclose(new(after, num_leading=1), old(before, num_leading=1), atol=1e-6)
-    np.testing.assert_allclose(new(new.with_one_hots(after), num_leading=1), old(before, num_leading=1), atol=1e-6)
+    np.testing.assert_allclose(new(new.as_numbers(after, 1), num_leading=1), old(before, num_leading=1), atol=1e-6)
     for one, other in zip(*(jax.tree.leaves(run(*pair)[1]) for pair in ((old, before), (new, after))), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-6, rtol=1e-6)
     assert names == ["goal"] or bytes_of(after) < bytes_of(before)
@@ -140,17 +139,6 @@ def test_the_smallest_type_with_one_number_to_spare(size, dtype):
     assert all(x.dtype == shown.dtype for x in found)
     drawn = jax.vmap(shown.sample)(jax.random.split(KEY, 300))
     assert drawn.dtype == shown.dtype and drawn.max() < size
-
-
-def test_only_real_numbers_have_moments():
-    obs = (jnp.full((4, 2, 3), 2.0), jnp.ones((4, 2, 2), jnp.uint8))
-    moments = init_normalizers(jax.tree.map(lambda x: x[0, 0], obs), 2).observation
-    assert moments[1] is None
-    moments = update_observation(moments, obs)
-    assert float(moments[0].num) == 8
-    seen = normalize_observation(moments, obs)
-    np.testing.assert_array_equal(seen[1], obs[1])
-    assert seen[1].dtype == jnp.uint8 and not seen[0].any()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +166,7 @@ def test_influence_of_symbols_is_that_of_their_one_hots():
     starts = jnp.array([True, False, False])
     assert differentiable(agent, obs)
     found = influence(agent, obs, starts)
-    inputs = agent.encoder.with_one_hots(obs)
+    inputs = agent.encoder.as_numbers(obs, 1)
 
     def value(inputs):
         _, ys = agent.core.scan(agent.core.initial_state(), agent.encoder(inputs, num_leading=1), starts)

@@ -32,7 +32,7 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
         starts: Where the memory starts anew.
     """
     obs, mask = without_mask(obs)
-    obs = agent.encoder.with_one_hots(obs)
+    obs = agent.encoder.as_numbers(obs, num_leading=1)
     by_token = not _real(obs)
     inputs = agent.encoder(obs, num_leading=1) if by_token else obs
     A, T = agent.policy.num_outputs, len(starts)
@@ -56,8 +56,8 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
 
 
 def differentiable(agent: Agent, obs: Any) -> bool:
-    """Whether observations are real numbers or symbols. If not, the output of the encoder replaces them."""
-    return _real(jax.eval_shape(agent.encoder.with_one_hots, without_mask(obs)[0]))
+    """Whether observations, leading axis T, have no images of integers. If so, the encoder's output replaces them."""
+    return _real(jax.eval_shape(lambda obs: agent.encoder.as_numbers(obs, num_leading=1), without_mask(obs)[0]))
 
 
 def _real(obs: Any) -> bool:

@@ -8,9 +8,9 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from rlformers.agents.agent import Agent
-from rlformers.agents.masks import without_mask
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
+from rlformers.agents.symbols import joined
 from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers
 from rlformers.cores.products import precision
@@ -169,10 +169,8 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
         agent = jax.eval_shape(which.make_agent, jax.random.key(0))
         policy = agent.policy
-        # As one-hots, because arrays of symbols do not show how many values a symbol has.
-        seen, mask = without_mask(obs)
-        obs = jax.eval_shape(agent.encoder.with_one_hots, seen)
-        obs = obs if mask is None else {**obs, "action_mask": mask}
+        # Arrays of symbols do not show how many values a symbol has.
+        obs = jax.eval_shape(lambda obs: joined(agent.as_numbers(obs)), obs)
         # Without the bounds of a box: an agent may be evaluated with stronger motors.
         return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 
