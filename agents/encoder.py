@@ -142,10 +142,10 @@ class Encoder(eqx.Module):
         return x
 
     def as_numbers(self, obs: Any, num_leading: int = 0) -> Any:
-        """Observations in which all vectors are float32, and one-hots stand for symbols; images stay."""
+        """Observations in which all vectors are float32, and one-hots stand for symbols; images and floats stay."""
 
         def numbers(leaf: Array, sizes: tuple[int, ...]) -> Array:
-            if sizes:
+            if sizes and not jnp.issubdtype(leaf.dtype, jnp.floating):
                 return one_hots(leaf, sizes)
             return leaf if leaf.ndim - num_leading == 3 else leaf.astype(jnp.float32)
 

@@ -176,3 +176,6 @@ def test_influence_of_symbols_is_that_of_their_one_hots():
     squares = sum(jnp.square(leaf).sum(1) for leaf in slopes)
     np.testing.assert_allclose(found.value[2], jnp.sqrt(squares), rtol=1e-5)
     assert found.value[2, 0] > 0
+    # Normalised observations are numbers already.
+    again = influence(agent, inputs, starts)
+    np.testing.assert_array_equal(again.value, found.value)
