@@ -225,12 +225,12 @@ def test_agents_play_where_the_vector_has_other_pieces():
         check_spaces("popgym/AutoencodeEasy", trained, other)
 
 
-@pytest.mark.parametrize("env", ["popgym/BattleshipEasy", "memory/KeyToDoor"])
-def test_older_checkpoints_are_read(env, tmp_path):
+@pytest.mark.parametrize("env,inputs", [("popgym/BattleshipEasy", False), ("memory/KeyToDoor", True)])
+def test_older_checkpoints_are_read(env, inputs, tmp_path):
     """A state as it was kept, one-hots in one vector, is the state that `read` gives now."""
-    built = build(compose([f"env={env}", *SMALL]))
+    built = build(compose([f"env={env}", f"wrap.previous_action={inputs}", *SMALL]))
     state = jax.jit(jax.vmap(built.learner.init))(jax.random.split(KEY, 2))
-    before, params = make_env(env)
+    before, params = make_env(env, wrap={"previous_action": inputs})
     fresh = jax.vmap(jax.vmap(before.reset, (0, None)), (0, None))
     template = older_template(state)
     assert template is not None
