@@ -117,6 +117,7 @@ def make_env(
     wrap: Mapping[str, Any] | None = None,
     trial: Mapping[str, Any] | None = None,
     ignore: Sequence[str] = (),
+    one_hot: bool = True,
     **env_kwargs: Any,
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
@@ -133,6 +134,7 @@ def make_env(
         trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`; its `inputs` say what the agent is told
             of the step before, of popgym's environments, too.
         ignore: Parts of the observations that are left out, see `flatten.Flatten`.
+        one_hot: Make integers one-hot. If not, they stay integers, as learners store them, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -166,7 +168,8 @@ def make_env(
         from rlformers.envs.wrappers import PreviousAction
         from rlformers.envs.wrappers.flatten import Flatten
 
-        env = Flatten(PreviousAction(env) if entry.previous_action and not plays_trials else env, ignore)
+        adds = entry.previous_action and not plays_trials
+        env = Flatten(PreviousAction(env) if adds else env, ignore, one_hot)
     return env, params
 
 

@@ -26,6 +26,7 @@ import jax
 
 from rlformers.errors import FileError, UserError
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
+from rlformers.experiment.checkpoints.older_observations import older_template, renewed
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
 from rlformers.experiment.run_files.file_lock import fsync_path
 
@@ -265,6 +266,9 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
     import orbax.checkpoint as ocp
 
     complaint = mismatch(template, checkpoint.meta["leaves"], partial)
+    older = older_template(template) if complaint else None
+    if older is not None and not mismatch(older, checkpoint.meta["leaves"], partial):
+        return renewed(read(checkpoint, older, partial), template)
     if complaint:
         raise CheckpointError(f"checkpoint: {checkpoint.path} does not fit: {complaint}")
     wanted = named_structs(template, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))

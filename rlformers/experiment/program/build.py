@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
+from rlformers.agents.symbols import joined
 from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers
 from rlformers.cores.products import precision
@@ -18,6 +19,7 @@ from rlformers.cores.registry import make_core
 from rlformers.envs.lazy_resets import resets_everywhere
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.spaces import bounds as space_bounds
+from rlformers.envs.spaces import symbol_sizes
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
@@ -44,11 +46,11 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
         UserError: A key names something that does not exist or does not fit; one line that says
             what would fit.
     """
-    for name in ("env_id", "raw", "wrap", "trial", "ignore"):  # arguments of `make_env` that are not the user's
+    for name in ("env_id", "raw", "wrap", "trial", "ignore", "one_hot"):  # arguments of `make_env`, not the user's
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    wrap, trial = asdict(config.wrap), asdict(config.trial)
-    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=config.model.encoder.ignore, **config.env_kwargs)
+    wrap, trial, ignore = asdict(config.wrap), asdict(config.trial), config.model.encoder.ignore
+    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=ignore, one_hot=False, **config.env_kwargs)
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
@@ -68,14 +70,16 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     # Vectors that the learner normalises have left their bounds when the encoder sees them.
-    bounds = space_bounds(env.observation_space(params), vectors=not config.ppo.normalize_observations)
+    space = env.observation_space(params)
+    bounds = space_bounds(space, vectors=not config.ppo.normalize_observations)
+    symbols = symbol_sizes(space)
 
     def core(key: PRNGKeyArray) -> Any:
         name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds, symbols=symbols)
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
@@ -171,7 +175,10 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
 
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
-        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
+        agent = jax.eval_shape(which.make_agent, jax.random.key(0))
+        policy = agent.policy
+        # Arrays of symbols do not show how many values a symbol has.
+        obs = jax.eval_shape(lambda obs: joined(agent.as_numbers(obs)), obs)
         # Without the bounds of a box: an agent may be evaluated with stronger motors.
         return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 
