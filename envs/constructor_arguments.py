@@ -11,10 +11,11 @@ from rlformers.value_types import fits, in_words
 
 def check_arguments(
     function: Callable[..., Any], given: Mapping[str, Any], key: str, lead: str, taken: Collection[str] = ()
-) -> None:
+) -> dict[str, Any]:
     """Check names and types of arguments.
 
-    `rlformers.value_types.convert` says what fits an annotation. The values are not changed.
+    `rlformers.value_types.convert` says what fits an annotation. The values are not changed, except
+    that whole floats become ints where an int is needed, since `wandb agent` writes ints as floats.
 
     Args:
         function: What will be called with them, a function or a class. One with `**kwargs` takes
@@ -24,6 +25,9 @@ def check_arguments(
         lead: The words before the list of known names, e.g. `env 'memory/Copy' has`.
         taken: Arguments that users may not give.
 
+    Returns:
+        The arguments to call it with.
+
     Raises:
         UserError: An unknown argument, or one of the wrong type. One line names it.
     """
@@ -31,13 +35,24 @@ def check_arguments(
     names = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     names = [name for name in names if name not in taken]
     open_ended = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    arguments = dict(given)
     for name, value in given.items():
         if name in names:
             annotation = parameters[name].annotation
             if not fits(annotation, value):
+                arguments[name] = _whole(value)
+            if not fits(annotation, arguments[name]):
                 raise UserError(f"{key}.{name}: need {in_words(annotation)}, got {value!r}")
         elif name in taken or not open_ended:
             raise UserError(f"{key}.{name}: {lead} {', '.join(names) or 'no arguments'}")
+    return arguments
+
+
+def _whole(value: Any) -> Any:
+    """The same with ints for whole floats, in lists too."""
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -69,6 +69,7 @@ class Slot:
         self.clock = 0
         self.asked: list[Asked] = []
         self.logged: dict[str, float] = {}  # of this episode, so far
+        self.pictures: dict[int, Any] | None = None  # of its states by their clocks, where they are kept
 
     @property
     def last(self) -> Answer:
@@ -90,6 +91,8 @@ class Slot:
                 "on the host go one way, their states can be neither copied nor kept"
             )
         observation, reward, terminated, truncated, logged = operate()
+        if self.pictures is not None:
+            self.pictures[clock + 1] = self.env.render()
         answer = Answer(observation, reward, terminated, truncated, self.handle, clock + 1, logged)
         if question[0] == "step":
             self.asked.clear()
@@ -114,6 +117,7 @@ class Pool:
         # Handles of another process, which a checkpoint may bring along, should not be taken for ours.
         self.first_handle = secrets.randbelow(2**30)
         self.slots: list[Slot] = []
+        self.keeps_pictures = False  # of every state that is made from now on
         self.lock = threading.RLock()
 
     def reset(self, handle: int, clock: int, seed: int) -> Answer:
@@ -177,7 +181,13 @@ class Pool:
                 "is no automatic one makes a copy, and close() forgets them all"
             )
         self.slots.append(Slot(self.make(), self.first_handle + len(self.slots)))
+        if self.keeps_pictures:
+            self.slots[-1].pictures = {}
         return self.slots[-1]
+
+    def picture(self, handle: int, clock: int) -> Any:
+        """What `render` of the environment returned in a state that was made while pictures were kept."""
+        return (self._find(handle).pictures or {})[clock]
 
     def close(self) -> None:
         """Close all environments. States that are still around become invalid."""

@@ -37,7 +37,7 @@ def wrap(
     Raises:
         UserError: One line that names `wrap.<key>`, what is allowed and what was given.
     """
-    check_arguments(WrapConfig, keys, "wrap", "need one of")
+    keys = check_arguments(WrapConfig, keys, "wrap", "need one of")
     projection = keys.pop("projection", None) or {}
     given = WrapConfig(**keys)
     if given.flag and not given.frame_drop and not given.flicker and given.period == 1:
