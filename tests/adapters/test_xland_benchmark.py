@@ -39,7 +39,7 @@ def file(tmp_path):
 def test_rulesets_are_those_that_the_package_reads(tmp_path, array):
     path = str(tmp_path / "some")
     save_bz2_pickle(rulesets(16, array=array), path)
-    ours, theirs = Benchmark(path).rulesets, load_benchmark_from_path(path)
+    ours, theirs = Benchmark(path, "all").rulesets, load_benchmark_from_path(path)
     for number in range(16):
         expected = theirs.get_ruleset(number)
         for name in ("goal", "rules", "init_tiles"):
