@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import asdict
 
 import jax
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_trial_is_several_episodes_of_what_the_wrappers_make():
     config = compose(
         ["env=gymnax/CartPole-v1", "trial.episodes=2", "wrap.time_limit=3", "wrap.projection.distribution=orthogonal"]
     )
-    env, params = make_environment(config)
+    env, params = make_env(config.env, wrap=asdict(config.wrap), trial=asdict(config.trial))
     obs, reward, terminated, truncated, info = play(env, params, [0, 1, 0] * 4)
     assert terminated.tolist() == ([False] * 5 + [True]) * 2 and not truncated.any() and never_truncates(env)
     assert obs.shape[1] == 4 + 2 + 1 + 1 + 1  # observation, action, reward, end of the episode, start of the trial
