@@ -29,7 +29,7 @@ from rlformers.errors import UserError
         ("popgym/StatelessPendulumMedium", {}, "mean 'popgym/PositionOnlyPendulumMedium'"),
         ("NoisyStatelessPendulumHard", {}, "mean 'popgym/NoisyPositionOnlyPendulumHard'"),
         ("popgym/RepeatPreviousEasy", {"k": "four"}, r"env_kwargs\.k: need an int, got 'four'"),
-        ("popgym/RepeatPreviousEasy", {"k": 4.0}, r"env_kwargs\.k: need an int, got 4\.0"),
+        ("popgym/RepeatPreviousEasy", {"k": 4.5}, r"env_kwargs\.k: need an int, got 4\.5"),
         ("popgym/RepeatPreviousEasy", {"k": True}, r"env_kwargs\.k: need an int, got True"),
         (
             "popgym/BattleshipEasy",

@@ -65,7 +65,7 @@ def test_a_trial_is_several_episodes_of_what_the_wrappers_make():
     assert obs[:, -1].tolist() == [1, 0, 0, 0, 0, 0] * 2 + [1]
     assert info["final_observation"][:, -2].tolist() == [0, 0, 1] * 4
     assert info["episode_attempt_return"][5].tolist() == [3, 3] and reward.tolist() == [1] * 12
-    trial = env.env.env
+    trial = env.env
     assert isinstance(trial, Trial) and isinstance(trial.env, RandomProjection) and isinstance(trial.env.env, TimeLimit)
     tasks = info["episode_task"]
     assert (tasks[:6] == tasks[0]).all() and (tasks[6:] == tasks[6]).all() and (tasks[0] != tasks[6]).any()
