@@ -14,7 +14,7 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from rlformers.envs.adapters import host_resets
+from rlformers.envs.adapters.host import on_host, resets
 from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.errors import UserError
 
@@ -118,11 +118,11 @@ class Wrapper(Environment):
         """A step, and the reset of copies whose episode it ended; what gymnax's own step returns, bit for bit.
 
         A reset that costs more than a step is computed where it is needed only (`lazy_resets`). An environment on the
-        host must learn which of its copies need one (`host_resets`).
+        host must learn which of its copies need one (`adapters.host.resets`).
         """
         params = self.default_params if params is None else params
         if self.on_host:
-            return host_resets.step(self, key, state, action, params)
+            return resets.step(self, key, state, action, params)
         key_step, key_reset = jax.random.split(key)
         final, last, reward, terminated, info = self.step_env(key_step, state, action, params)
         truncated = self.is_truncated(last, params)
@@ -185,7 +185,7 @@ class Wrapper(Environment):
     @property
     def on_host(self) -> bool:
         """Whether the wrapped environment lives outside of the program."""
-        return host_resets.on_host(self.env)
+        return on_host(self.env)
 
 
 def never_truncates(env: Environment) -> bool:

@@ -19,8 +19,8 @@ from rlformers.envs.wrappers.trial import Trial
 
 gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymnasium]'")
 
-from rlformers.envs.adapters.gymnasium_host import GymnasiumHost  # noqa: E402
-from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves  # noqa: E402
+from rlformers.envs.adapters.host.environment import GymnasiumHost  # noqa: E402
+from rlformers.envs.adapters.host.spaces import convert, decode, encode  # noqa: E402
 
 SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
 SMALL += ["wandb.mode=disabled"]
@@ -141,7 +141,7 @@ def test_observations_of_parts_are_those_of_the_host(order):
 def test_ids_with_a_module_or_without_a_version(env_id):
     env, params = make_env(f"gymnasium/{env_id}", raw=True)
     assert params.max_steps_in_episode == gymnasium.spec("CartPole-v1").max_episode_steps == 500
-    assert env.pool.make().spec.id == "CartPole-v1" and env.velocities == (1, 3)
+    assert env.slots.make().spec.id == "CartPole-v1" and env.velocities == (1, 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
@@ -150,7 +150,7 @@ def test_every_copy_is_what_the_first_was(monkeypatch):
     env = GymnasiumHost("rlformers/Parts")
     newer = gymnasium.envs.registration.EnvSpec("rlformers/Parts-v1", Counter)
     monkeypatch.setitem(gymnasium.registry, newer.id, newer)
-    assert isinstance(env.pool.make().unwrapped, Parts)
+    assert isinstance(env.slots.make().unwrapped, Parts)
 
 
 def test_every_copy_and_seed_is_the_environment_stepped_by_hand():
@@ -202,7 +202,7 @@ def test_resets_happen_only_where_an_episode_ended():
     _, (_, obs, final, _, terminated, truncated) = rollout(env, TimedParams(UNLIMITED), jax.random.key(2), 4, 40)
     ends = terminated | truncated
     assert terminated.any() and truncated.any() and Counter.resets == 4 + ends.sum()
-    assert len(env.env.env.pool.slots) == 4
+    assert len(env.env.env.slots.slots) == 4
     assert (obs[..., 1] == np.where(ends, 0, final[..., 1])).all()
     assert (final[..., 1] == np.where(terminated, 3 + final[..., 3], final[..., 1])).all() and final[..., 1].max() == 5
 
@@ -281,10 +281,10 @@ def test_spaces():
     THEIRS.seed(0)
     for _ in range(20):
         value = THEIRS.sample()
-        parts = to_leaves(THEIRS, value)
+        parts = [part[0] for part in encode(THEIRS, [value])]
         structure = spaces_of(ours, parts)
         assert all(bool(leaf.contains(part)) for leaf, part in leaves(ours, structure))
-        back = from_leaves(THEIRS, list(parts))
+        (back,) = decode(THEIRS, [part[None] for part in parts], 1)
         assert back in THEIRS and str(back) == str(value)
     with pytest.raises(ValueError, match="action space has a Text"):
         convert(gymnasium.spaces.Text(5), "action")
@@ -370,7 +370,7 @@ def test_a_pattern_is_a_suite_of_its_own(monkeypatch):
     env, _ = make_env("counters/rlformers/Counter-v0", raw=True)
     assert env.env_id == "rlformers/Counter-v0"
     register_env("counters/Long", GymnasiumHost, kwargs={"env_id": "rlformers/Counter-v0", "truncates": 9})
-    assert make_env("counters/Long", raw=True)[0].pool.make().unwrapped.truncates == 9
+    assert make_env("counters/Long", raw=True)[0].slots.make().unwrapped.truncates == 9
 
 
 @pytest.mark.slow

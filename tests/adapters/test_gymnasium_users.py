@@ -123,7 +123,7 @@ def test_mistakes_are_said_before_anything_is_written(kwargs, message, tmp_path,
 
 
 def test_a_mask_that_the_space_shows_is_one_whatever_its_type():
-    from rlformers.envs.adapters.gymnasium_spaces import convert
+    from rlformers.envs.adapters.host.spaces import convert
 
     for mask in (gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Box(0, 1, (3,), np.int8)):
         space = convert(gymnasium.spaces.Dict({"action_mask": mask}), "observation").spaces["action_mask"]

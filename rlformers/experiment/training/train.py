@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlformers.config import ExperimentConfig
-from rlformers.envs.adapters.host_resets import on_host
+from rlformers.envs.adapters.host import on_host
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch
