@@ -131,9 +131,9 @@ class GymnasiumHost(Environment):
             answer = self._ask(operation=RESET, handle=NO_HANDLE, seed=seed)
             obs, handle, clock = self._observation(answer, "observation"), answer["handle"], answer["clock"]
         else:
-            wanted, (handle, clock, *_), begun = present
-            needed = wanted if begun is None else wanted & ~begun.here
-            answer = self._ask(needed, operation=RESET, handle=handle, clock=clock, seed=seed)
+            begun, handle = present.begun, present.state.handle
+            needed = present.wanted if begun is None else present.wanted & ~begun.here
+            answer = self._ask(needed, operation=RESET, handle=handle, clock=present.state.clock, seed=seed)
             obs, clock = self._observation(answer, "observation"), answer["clock"]
             if begun is not None:
                 obs = jax.tree.map(partial(jnp.where, begun.here), begun.observation, obs)
@@ -157,7 +157,7 @@ class GymnasiumHost(Environment):
             **{f"action{i}": leaf for i, leaf in enumerate(leaves)},
         )
         clock = answer["clock"]
-        info = {f"episode_{name}": answer["logged"][i] for i, name in enumerate(self.log_info)}
+        info: dict[str, Any] = {f"episode_{name}": answer["logged"][i] for i, name in enumerate(self.log_info)}
         if coming is not None:
             info[resets.BEGUN] = resets.Begun(answer["begun"], self._observation(answer, "first"), clock + 1)
         time = state.time + (clock != state.clock)

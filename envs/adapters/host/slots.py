@@ -7,6 +7,7 @@ state before its last step and answers the same question alike. Any other questi
 host cannot go back: such states were copied or kept, and the copies have parted.
 """
 
+import copy
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -42,6 +43,9 @@ ANSWER = {
 }
 
 
+_COMMON = (float, bool, np.bool_)  # a union would take three times as long to look up
+
+
 class StaleState(RuntimeError):
     """A state was used that the environment on the host has left behind."""
 
@@ -52,7 +56,7 @@ def number(value: Any, what: str) -> float:
     Raises:
         UserError: It is no number, or not one.
     """
-    if isinstance(value, float | bool | np.bool_):  # what most give; NumPy's float64 is a float
+    if isinstance(value, _COMMON):  # what most give; NumPy's float64 is a float
         return float(value)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
@@ -124,12 +128,17 @@ class Slots:
         rows = np.ascontiguousarray(questions).reshape(-1, self.question.size)
         answers = np.zeros(len(rows), self.answer.dtype)
         with self.lock:
+            complete = False
             try:
                 self._answer(rows, answers)
+                complete = True
             except StaleState:  # is about how the program uses its states
                 raise
             except Exception as error:
                 raise self.failed(error, self.doing) from None
+            finally:
+                if not complete:
+                    self._forget(answers)
         return answers.view(np.uint8).reshape(*np.shape(questions)[:-1], self.answer.size)
 
     def _answer(self, rows: np.ndarray, answers: np.ndarray) -> None:
@@ -137,7 +146,9 @@ class Slots:
         questions, raw, size = rows.view(self.question.dtype)[:, 0], rows.tobytes(), self.question.size
         actions = decode(self.action_space, [questions[name] for name in self.actions], len(rows))
         heads = zip(*(questions[name].tolist() for name in QUESTION), strict=True)
-        made: list[tuple] = []  # by copy: which, its observation, and what `ANSWER` lists
+        made: list[tuple] = []  # which copy, and what `ANSWER` lists
+        shown: list[tuple[int, Any]] = []  # which copy, and its observation
+        firsts: list[tuple[int, Any]] = []  # the same of the next episodes
         again = []  # which copies are answered as before: what, and whether it was another question
         for row, (operation, over, last, goes_on, handle, clock, seed) in enumerate(heads):
             if operation == NOTHING:
@@ -163,12 +174,19 @@ class Slots:
                 slot.asked[question] = slot.last = (answers, row)
                 slot.over = terminated or truncated
                 begun = goes_on and (slot.over or last)
-                if begun:  # an environment may show one array again and again
-                    self._show(answers, "observation", [row], [observation])
-                    observation = self._reset(slot, seed)
+                made.append((row, slot.handle, slot.clock, reward, terminated, truncated, begun))
+                if begun:
+                    observation = copy.deepcopy(observation)  # environments may show one array again and again
+                    firsts.append((row, self._reset(slot, seed)))
                     slot.clock += 1
-                made.append((row, observation, slot.handle, slot.shown, reward, terminated, truncated, begun))
-        self._write(answers, made)
+                shown.append((row, observation))
+        if made:
+            which, *columns = zip(*made, strict=True)
+            these = slice(None) if len(made) == len(answers) else list(which)
+            for name, column in zip(ANSWER, columns, strict=True):
+                answers[name][these] = column
+            self._show(answers, "observation", shown)
+            self._show(answers, "first", firsts)
         for row, (before, index), stays in again:
             answers[row] = before[index]
             if stays:
@@ -188,25 +206,14 @@ class Slots:
         slot.logged.clear()
         return slot.env.reset(seed=seed)[0]
 
-    def _write(self, answers: np.ndarray, made: list[tuple]) -> None:
-        """Write down what the operations of some copies came to."""
-        if not made:
+    def _show(self, answers: np.ndarray, name: str, shown: Sequence[tuple[int, Any]]) -> None:
+        """Write down the observations of some copies."""
+        if not shown:
             return
-        which, observations, *columns = zip(*made, strict=True)
-        rows: Any = slice(None) if len(made) == len(answers) else list(which)
-        for name, column in zip(ANSWER, columns, strict=True):
-            answers[name][rows] = column
-        begun = columns[-1]
-        for name, flag in (("first", True), ("observation", False)):
-            if any(begun) if flag else not all(begun):
-                some = [i for i, is_begun in enumerate(begun) if is_begun == flag]
-                where = rows if len(some) == len(made) else [which[i] for i in some]
-                self._show(answers, name, where, [observations[i] for i in some])
-
-    def _show(self, answers: np.ndarray, name: str, rows: Any, observations: Sequence[Any]) -> None:
-        """Write down observations."""
-        for i, part in enumerate(encode(self.observation_space, observations)):
-            path, shape = self.parts[i]
+        which, observations = zip(*shown, strict=True)
+        rows = slice(None) if len(which) == len(answers) else list(which)
+        parts = encode(self.observation_space, observations)
+        for i, (part, (path, shape)) in enumerate(zip(parts, self.parts, strict=True)):
             if part.shape[1:] != shape:
                 place = "".join(f"[{key!r}]" for key in path)
                 given = next(list(np.shape(value)) for value in part if np.shape(value) != shape)
@@ -222,6 +229,14 @@ class Slots:
                 has = ", ".join(sorted(map(str, info))) or "nothing"
                 raise UserError(f"env_kwargs.log_info: info has no {name!r} at the end of an episode, but {has}")
         return tuple(slot.logged.get(name, 0.0) for name in self.log_info)
+
+    def _forget(self, answers: np.ndarray) -> None:
+        """Let no state stand for the slots that have moved on for answers that nobody gets."""
+        for slot in self.slots:
+            if slot.last is not None and slot.last[0] is answers:
+                slot.asked.clear()
+                slot.clock += 1
+                slot.shown = slot.clock
 
     def _find(self, handle: int) -> Slot:
         index = handle - self.first_handle
