@@ -1,7 +1,7 @@
 """The agent: encoder, memory core, and separate actor and critic heads."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -58,6 +58,7 @@ class Agent(eqx.Module):
         key: PRNGKeyArray,
         model: ModelConfig = DEFAULTS,
         bounds: tuple[Any, Any] | None = None,
+        symbols: Sequence[tuple[int, ...]] | None = None,
     ):
         """Build an agent.
 
@@ -71,6 +72,8 @@ class Agent(eqx.Module):
                 policy do not count.
             bounds: Lower and upper bounds of observations, two pytrees like `obs`. The encoder
                 scales observations by them. None means unknown.
+            symbols: For each leaf, how many values its integers have if they are symbols, see
+                `Encoder`. None means that there are no symbols.
 
         Raises:
             ValueError: The encoder cannot read the observations, or the mask does not fit the
@@ -89,6 +92,7 @@ class Agent(eqx.Module):
             num_layers=model.encoder_layers,
             activation=model.activation,
             bounds=seen_bounds,
+            symbols=symbols,
         )
         self.core = make_core(key_core)
         self.final_norm = make_norm(model.final_norm, width)
@@ -111,6 +115,12 @@ class Agent(eqx.Module):
         obs, mask = without_mask(obs)
         memory, ys = self.core.scan(memory, self.encoder(obs, num_leading=1), starts)
         return memory, self.output(ys, mask)
+
+    def as_numbers(self, obs: Any, num_leading: int = 0) -> Any:
+        """What can be normalised of observations, see `Encoder.as_numbers`; a mask stays."""
+        seen, mask = without_mask(obs)
+        seen = self.encoder.as_numbers(seen, num_leading)
+        return seen if mask is None else {**seen, "action_mask": mask}
 
     def output(self, y: Float[Array, "*T D"], mask: Bool[Array, "*T A"] | None) -> Output:
         """The heads' output for the core's outputs."""

@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from rlformers.agents.masks import without_mask
+from rlformers.agents.symbols import joined
 
 # A deviation below this fraction of the mean is rounding: float32 sums of a constant have it too.
 RESOLUTION = 1e-5
@@ -51,38 +53,47 @@ class Moments(NamedTuple):
 class Normalizers(NamedTuple):
     """Statistics of every vector in the observation, and of the discounted return."""
 
-    observation: Any  # a pytree like the observation; None where a leaf is not normalised
+    observation: Any  # a pytree like the `joined` observation; None where a leaf is not normalised
     reward: Moments
     discounted_return: Float[Array, " B"]  # of the running episodes
 
 
 def init_normalizers(obs: Any, num_envs: int) -> Normalizers:
-    """Statistics for observations like `obs`, from one environment."""
+    """Statistics for observations like `obs`, from one environment, as `Agent.as_numbers` gives them."""
     seen, mask = without_mask(obs)
-    observation = jax.tree.map(lambda x: Moments.zeros(x.shape) if _is_vector(x) else None, seen)
+    observation = jax.tree.map(lambda x: Moments.zeros(x.shape) if _is_vector(x) else None, joined(seen))
     if mask is not None:
         observation["action_mask"] = None  # of any type: a whitened mask would allow what it forbids
     return Normalizers(observation, Moments.zeros(), jnp.zeros(num_envs))
 
 
 def normalize_observation(moments: Any, obs: Any, limit: float = 10.0) -> Any:
-    """Whiten the vector leaves of `obs` (any leading axes) and clip them to ±limit; other leaves stay."""
+    """Whiten the vectors of `obs` (any leading axes) and clip them to ±limit; other leaves stay.
 
-    def normalize(leaf: Array, stats: Moments | None) -> Array:
+    A tuple of vectors may stand where `moments` has one vector: its pieces.
+    """
+
+    def normalize(stats: Moments | None, part: Any) -> Any:
         if stats is None:
-            return leaf
-        return jnp.clip((leaf - stats.mean) / stats.std(), -limit, limit)
+            return part
+        pieces, structure = jax.tree.flatten(part)
+        ends = np.cumsum([piece.shape[-1] for piece in pieces])[:-1]
+        each = zip(pieces, jnp.split(stats.mean, ends), jnp.split(stats.std(), ends), strict=True)
+        return jax.tree.unflatten(structure, [jnp.clip((x - mean) / std, -limit, limit) for x, mean, std in each])
 
-    return jax.tree.map(normalize, obs, moments)
+    return jax.tree.map(normalize, moments, obs, is_leaf=_is_entry)
 
 
 def update_observation(moments: Any, obs: Any) -> Any:
     """Add observations with leading axes [T, B] to the statistics."""
 
-    def update(leaf: Array, stats: Moments | None) -> Moments | None:
-        return None if stats is None else stats.add(leaf.reshape(-1, leaf.shape[-1]))
+    def update(stats: Moments | None, part: Any) -> Moments | None:
+        if stats is None:
+            return None
+        pieces = [x.reshape(-1, x.shape[-1]) for x in jax.tree.leaves(part)]
+        return stats.add(jnp.concatenate(pieces, axis=-1))
 
-    return jax.tree.map(update, obs, moments)
+    return jax.tree.map(update, moments, obs, is_leaf=_is_entry)
 
 
 def update_reward(
@@ -100,6 +111,10 @@ def update_reward(
 
     carry, returns = jax.lax.scan(accumulate, normalizers.discounted_return, (rewards, done))
     return normalizers._replace(reward=normalizers.reward.add(returns.reshape(-1)), discounted_return=carry)
+
+
+def _is_entry(part: Any) -> bool:
+    return part is None or isinstance(part, Moments)
 
 
 def _is_vector(leaf: Array) -> bool:

@@ -96,23 +96,23 @@ def ppo(
             obs=obs,
             start=jnp.ones(B, bool),
             memory=jax.tree.map(lambda x: jnp.broadcast_to(x, (B, *x.shape)), agent.core.initial_state()),
-            normalizers=init_normalizers(jax.tree.map(lambda x: x[0], obs), B),
+            normalizers=init_normalizers(agent.as_numbers(jax.tree.map(lambda x: x[0], obs)), B),
             key=key,
             num_updates=jnp.zeros((), jnp.int32),
         )
 
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
-        def see(obs: Any) -> Any:
+        def see(obs: Any, num_leading: int = 1) -> Any:
             """Normalise with the statistics before this iteration, in acting and in learning."""
             if not config.normalize_observations:
                 return obs
-            return normalize_observation(state.normalizers.observation, obs)
+            return normalize_observation(state.normalizers.observation, state.agent.as_numbers(obs, num_leading))
 
         key, key_act = jax.random.split(state.key)
         key, key_learn = jax.random.split(key)
         world = World(state.env_state, state.obs, state.start, state.memory)
         world, memories, rollout, last_value = act(state.agent, world, env, env_params, see, cut, vmapped, key_act)
-        normalizers, reward = normalize(state.normalizers, rollout)
+        normalizers, reward = normalize(state.agent, state.normalizers, rollout)
         advantage = gae(
             reward,
             rollout.value,
@@ -124,7 +124,7 @@ def ppo(
             numbers.gae_lambda,
         )
         batch = Batch(
-            obs=see(rollout.obs),
+            obs=see(rollout.obs, 2),
             start=rollout.start,
             action=rollout.action,
             log_prob=rollout.log_prob,
@@ -142,7 +142,7 @@ def ppo(
         flags = [finite_acting(rollout, world.obs), metrics["finite"], finite_state(state)]
         return state, metrics | {"finite": jnp.concatenate(flags)}
 
-    def normalize(normalizers: Normalizers, rollout: Rollout) -> tuple[Normalizers, Array]:
+    def normalize(agent: Agent, normalizers: Normalizers, rollout: Rollout) -> tuple[Normalizers, Array]:
         """The statistics after this rollout, and the rewards to learn from, [T, B]."""
         reward = rollout.reward * numbers.reward_scale
         if config.normalize_rewards:
@@ -150,7 +150,7 @@ def ppo(
             normalizers = update_reward(normalizers, reward, done, numbers.gamma)
             reward = reward / normalizers.reward.std()
         if config.normalize_observations:
-            moments = update_observation(normalizers.observation, rollout.obs)
+            moments = update_observation(normalizers.observation, agent.as_numbers(rollout.obs, 2))
             normalizers = normalizers._replace(observation=moments)
         return normalizers, reward
 

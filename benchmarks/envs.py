@@ -7,7 +7,7 @@ statistics, the steps per second of user CPU time under uniformly random actions
 copies, and the seconds of CPU time to compile 64 copies. `share` is the environment's part of a PPO
 loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`): its time per
 step at 64 copies divided by that time plus the rest of the loop. The rest comes from
-popgym/RepeatPreviousEasy in the same run.
+popgym/RepeatPreviousEasy in the same run. `bytes` is what the learner stores of an observation.
 """
 
 import argparse
@@ -43,17 +43,25 @@ def main() -> None:
     ]
     rest = loop_seconds() - env_seconds(REFERENCE, COPIES[0])[0]
     print(f"the loop without its environment: {rest * 1e6:.1f} microseconds of user CPU per step")
-    columns = [f"steps/s B={copies}" for copies in COPIES] + ["share %", "compile s"]
+    columns = [f"steps/s B={copies}" for copies in COPIES] + ["share %", "compile s", "bytes"]
     print(f"{'env':40}" + "".join(f"{column:>16}" for column in columns))
     table = {}
     for name in names:
         (few, compile_seconds), (many, _) = (env_seconds(name, copies) for copies in COPIES)
-        table[name] = dict(zip(columns, (1 / few, 1 / many, 100 * few / (few + rest), compile_seconds), strict=True))
+        numbers = (1 / few, 1 / many, 100 * few / (few + rest), compile_seconds, stored_bytes(name))
+        table[name] = dict(zip(columns, numbers, strict=True))
         print(f"{name:40}" + "".join(f"{number:16,.1f}" for number in table[name].values()), flush=True)
     if arguments.json:
         device = f"{jax.devices()[0].device_kind}, {platform.machine()}"
         about = {"device": device, "jax": jax.__version__, "loop_without_env_us": rest * 1e6, "time": "user CPU"}
         arguments.json.write_text(json.dumps({"about": about, "envs": table}, indent=1) + "\n")
+
+
+def stored_bytes(name: str) -> int:
+    """Bytes of an observation in a rollout."""
+    env, params, *_ = build(compose([f"env={name}"]))
+    obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(obs))
 
 
 def loop_seconds() -> float:

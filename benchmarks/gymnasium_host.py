@@ -66,7 +66,13 @@ def train(num_envs: int) -> Callable[[], None]:
     from rlformers.experiment.program.build import build
 
     config = compose(
-        ["env=gymnasium/CartPole-v1", "core=gru", f"ppo.num_envs={num_envs}", f"ppo.num_steps={STEPS}", "ppo.epochs=4"]
+        [
+            "env=gymnasium/CartPole-v1",
+            "core=gru",
+            f"ppo.num_envs={num_envs}",
+            f"ppo.num_steps={STEPS}",
+            "ppo.update_epochs=4",
+        ]
     )
     built = build(config)
     update = jax.jit(lambda state, _: built.learner.update(state))

@@ -11,10 +11,11 @@ from rlformers.value_types import fits, in_words
 
 def check_arguments(
     function: Callable[..., Any], given: Mapping[str, Any], key: str, lead: str, taken: Collection[str] = ()
-) -> None:
+) -> dict[str, Any]:
     """Check names and types of arguments.
 
-    What fits an annotation is said by `rlformers.value_types.convert`; the values stay as they are.
+    What fits an annotation is said by `rlformers.value_types.convert`; the values stay as they are, but for whole
+    floats, which are ints where an int is needed: so `wandb agent` writes them.
 
     Args:
         function: What will be called with them, a function or a class. One with `**kwargs` takes any name.
@@ -23,6 +24,9 @@ def check_arguments(
         lead: What stands before the names that there are, e.g. `env 'memory/Copy' has`.
         taken: Arguments that are not for users to give.
 
+    Returns:
+        The arguments to call it with.
+
     Raises:
         UserError: An argument that there is not, or of another type than its annotation; one line that names it.
     """
@@ -30,13 +34,24 @@ def check_arguments(
     names = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     names = [name for name in names if name not in taken]
     open_ended = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    arguments = dict(given)
     for name, value in given.items():
         if name in names:
             annotation = parameters[name].annotation
             if not fits(annotation, value):
+                arguments[name] = _whole(value)
+            if not fits(annotation, arguments[name]):
                 raise UserError(f"{key}.{name}: need {in_words(annotation)}, got {value!r}")
         elif name in taken or not open_ended:
             raise UserError(f"{key}.{name}: {lead} {', '.join(names) or 'no arguments'}")
+    return arguments
+
+
+def _whole(value: Any) -> Any:
+    """The same with ints for whole floats, in lists too."""
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -117,6 +117,7 @@ def make_env(
     wrap: Mapping[str, Any] | None = None,
     trial: Mapping[str, Any] | None = None,
     ignore: Sequence[str] = (),
+    one_hot: bool = True,
     **env_kwargs: Any,
 ) -> tuple[Environment, Any]:
     """Build an environment and its default params, e.g. `make_env("popgym/RepeatPreviousEasy", k=8)`.
@@ -133,6 +134,7 @@ def make_env(
         trial: Play trials of it, e.g. `{"episodes": 5}`, see `trial.Trial`; its `inputs` say what the agent is told
             of the step before, of popgym's environments, too.
         ignore: Parts of the observations that are left out, see `flatten.Flatten`.
+        one_hot: Make integers one-hot. If not, they stay integers, as learners store them, see `flatten.Flatten`.
         **env_kwargs: Arguments of its constructor.
 
     Raises:
@@ -143,7 +145,8 @@ def make_env(
 
     entry = whole(find(env_id))
     constructor = load(entry)
-    check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken=set(entry.kwargs) & {"env_id"})
+    taken = set(entry.kwargs) & {"env_id"}
+    env_kwargs = check_arguments(constructor, env_kwargs, "env_kwargs", f"env {env_id!r} has", taken)
     with _saying_what_to_install(entry), naming("env_kwargs", env_kwargs):
         env = _construct(constructor, entry, env_kwargs)
         params = env.default_params
@@ -157,15 +160,16 @@ def make_env(
         from rlformers.envs.wrappers.keywords import in_trials
         from rlformers.envs.wrappers.keywords import wrap as wrap_env
 
-        check_arguments(wrap_env, wrap or {}, "wrap", "need one of", taken={"env", "around"})
+        wrap = check_arguments(wrap_env, wrap or {}, "wrap", "need one of", taken={"env", "around"})
         around, plays_trials = in_trials(env, trial or {})
-        env = wrap_env(env, around=around, **(wrap or {}))
+        env = wrap_env(env, around=around, **wrap)
         params = env.default_params
     if not raw:
         from rlformers.envs.wrappers import PreviousAction
         from rlformers.envs.wrappers.flatten import Flatten
 
-        env = Flatten(PreviousAction(env) if entry.previous_action and not plays_trials else env, ignore)
+        adds = entry.previous_action and not plays_trials
+        env = Flatten(PreviousAction(env) if adds else env, ignore, one_hot)
     return env, params
 
 
@@ -299,6 +303,7 @@ def _like(name: str, present: Any, value: Any) -> Any:
     if isinstance(present, bool):
         wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(present, int):
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as `wandb agent` writes it
         wanted, fits = "an int below 2^31", number and isinstance(value, int) and abs(value) < 2**31
     elif isinstance(present, float):
         wanted, fits = "a float", number

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
-from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Integer, PRNGKeyArray, Shaped
 
 from rlformers.errors import UserError
 
@@ -27,6 +27,9 @@ __all__ = [
     "named_leaves",
     "one_hot",
     "sample",
+    "symbol_sizes",
+    "symbol_space",
+    "symbols",
 ]
 
 
@@ -49,28 +52,32 @@ class Unreadable(Box):
 class MultiDiscrete(Space):
     """Vectors of n integers, entry i in {0, ..., nvec[i] - 1}.
 
+    Args:
+        nvec: The sizes.
+        dtype: Of the vectors, one of integers.
+
     Raises:
         UserError: `nvec` is empty or has an entry below 1.
     """
 
-    def __init__(self, nvec: Any):
+    def __init__(self, nvec: Any, dtype: Any = jnp.int32):
         self.nvec = tuple(int(n) for n in nvec)
         if not self.nvec or min(self.nvec) < 1:
             raise UserError(f"MultiDiscrete: need one or more sizes of at least 1, got {self.nvec}")
         self.shape = (len(self.nvec),)
-        self.dtype = jnp.dtype(jnp.int32)
+        self.dtype = jnp.dtype(dtype)
 
     def __repr__(self) -> str:
         return f"MultiDiscrete({self.nvec}, dtype={self.dtype.name})"
 
-    def sample(self, key: PRNGKeyArray) -> Int[Array, " n"]:
+    def sample(self, key: PRNGKeyArray) -> Integer[Array, " n"]:
         """Uniform over all vectors."""
-        return jax.random.randint(key, self.shape, 0, jnp.asarray(self.nvec, self.dtype), self.dtype)
+        return jax.random.randint(key, self.shape, 0, jnp.asarray(self.nvec)).astype(self.dtype)
 
     def contains(self, x: Any) -> Bool[Array, ""]:
         """Whether every entry is in its range."""
         x = jnp.asarray(x)
-        return jnp.all((x >= 0) & (x < jnp.asarray(self.nvec, self.dtype)))
+        return jnp.all((x >= 0) & (x < jnp.asarray(self.nvec)))
 
 
 def leaves(space: Space, value: Any = None) -> list[tuple[Space, Any]]:
@@ -103,7 +110,7 @@ def bounds(space: Space, vectors: bool = True) -> tuple[Any, Any]:
 
     Args:
         space: Any space.
-        vectors: Whether those of real vectors count; if not, they are infinite.
+        vectors: Whether those of vectors count; if not, they are infinite.
     """
 
     def side(space: Space, name: str, default: int) -> Any:
@@ -112,7 +119,7 @@ def bounds(space: Space, vectors: bool = True) -> tuple[Any, Any]:
         if isinstance(space, Tuple):
             return tuple(side(part, name, default) for part in space.spaces)
         bound = np.asarray(getattr(space, name, default))
-        if not vectors and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
+        if not vectors and len(space.shape) == 1 and isinstance(space, Box):
             bound = np.asarray(-np.inf if name == "low" else np.inf)
         return np.broadcast_to(bound, space.shape)
 
@@ -208,17 +215,13 @@ def flat_size(space: Space) -> int:
     raise TypeError(f"cannot flatten the space {space!r}: it is none of Box, Discrete, MultiDiscrete, Dict, Tuple")
 
 
-def flatten(space: Space, value: Any) -> Float32[Array, " n"]:
-    """One value of a space as a vector.
+def flatten(space: Space, value: Any, dtype: Any = jnp.float32) -> Shaped[Array, " n"]:
+    """One value of a space as a vector of this type.
 
     Discrete becomes one-hot, MultiDiscrete its one-hots one after the other, Box its entries in row-major order, Dict
     (in the order of its keys) and Tuple their parts one after the other.
     """
-    return jnp.concatenate([_flatten_leaf(leaf, part) for leaf, part in leaves(space, value)])
-
-
-def _flatten_leaf(space: Space, value: Any) -> Float32[Array, " n"]:
-    return jnp.ravel(one_hot(space, value)).astype(jnp.float32)
+    return jnp.concatenate([jnp.ravel(one_hot(leaf, part)).astype(dtype) for leaf, part in leaves(space, value)])
 
 
 def one_hot(space: Space, value: Any) -> Any:
@@ -233,7 +236,37 @@ def one_hot(space: Space, value: Any) -> Any:
     return value
 
 
-def flatten_space(space: Space) -> Box:
+def symbol_space(space: Space) -> MultiDiscrete:
+    """The space of the values of Discrete and MultiDiscrete parts, one after the other, in the smallest type.
+
+    The type holds one number more than there are values, which `symbols` puts for what is none of them.
+    """
+    sizes = [n for leaf, _ in leaves(space) for n in getattr(leaf, "nvec", None) or (leaf.n,)]
+    dtype = next((t for t in (jnp.uint8, jnp.uint16) if max(sizes) <= jnp.iinfo(t).max), jnp.int32)
+    return MultiDiscrete(sizes, dtype)
+
+
+def symbols(space: Space, value: Any) -> Array:
+    """One value of a space of integers as a vector of `symbol_space`; its size stands for what is out of its range."""
+    shown = symbol_space(space)
+    numbers = jnp.concatenate([jnp.ravel(part).astype(jnp.int32) for _, part in leaves(space, value)])
+    sizes = jnp.asarray(shown.nvec)
+    return jnp.where((numbers >= 0) & (numbers < sizes), numbers, sizes).astype(shown.dtype)
+
+
+def symbol_sizes(space: Space) -> tuple[tuple[int, ...], ...]:
+    """For every array that an encoder sees, in the order of `jax.tree.leaves`: how many values each of its symbols has.
+
+    Nothing, (), for what is no vector of symbols. The part "action_mask" of a Dict is left out.
+    """
+    if isinstance(space, Dict):
+        return sum((symbol_sizes(space.spaces[key]) for key in sorted(space.spaces) if key != "action_mask"), ())
+    if isinstance(space, Tuple):
+        return sum(map(symbol_sizes, space.spaces), ())
+    return (space.nvec if isinstance(space, MultiDiscrete) else (),)
+
+
+def flatten_space(space: Space, dtype: Any = jnp.float32) -> Box:
     """The space of the vectors that `flatten` makes."""
     low: list[Array] = []
     high: list[Array] = []
@@ -242,4 +275,4 @@ def flatten_space(space: Space) -> Box:
         for bounds, bound in ((low, getattr(leaf, "low", 0.0)), (high, getattr(leaf, "high", 1.0))):
             shape = leaf.shape if np.ndim(bound) else (size,)
             bounds.append(jnp.ravel(jnp.broadcast_to(jnp.asarray(bound, jnp.float32), shape)))
-    return Box(jnp.concatenate(low), jnp.concatenate(high), (flat_size(space),), jnp.float32)
+    return Box(jnp.concatenate(low), jnp.concatenate(high), (flat_size(space),), dtype)

@@ -30,7 +30,7 @@ TRAIN = [words for words in map(str.split, COMMANDS) if words[1] == "train" and 
 
 @pytest.mark.parametrize("words", TRAIN, ids=" ".join)
 def test_train_commands_are_valid(words):
-    words = [word for word in words[2:] if not word.startswith(("--", "resume=", "vmap_over="))]
+    words = [word for word in words[2:] if not word.startswith(("--", "resume=", "init_from=", "vmap_over="))]
     swept = [word for word in words if "," in word]
     plain = [word for word in words if word not in swept]
     for choice in swept[0].split("=")[1].split(",") if swept else [None]:

@@ -2,7 +2,7 @@
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from rlformers.envs.checks.rollouts import Rollouts
 from rlformers.envs.environment import UNLIMITED, Environment, check_params, need_at_least
 from rlformers.envs.registry import find, load, make_env
 from rlformers.envs.wrappers import PreviousAction
-from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.envs.wrappers.flatten import Flatten, part_names
 from rlformers.errors import UserError, first_line, foreign
 
 # What a time limit is called among the arguments of constructors.
@@ -29,6 +29,7 @@ def check(
     num_steps: int = 64,
     seed: int = 0,
     quick: bool = False,
+    ignore: Sequence[str] = (),
     **env_kwargs: Any,
 ) -> Report:
     """Check that an environment keeps the protocol of `rlformers.envs.environment`.
@@ -46,6 +47,7 @@ def check(
         seed: Of the random play.
         quick: After the types, play one short scan without resets, and look whether its numbers are finite and in
             their spaces. One small program is compiled.
+        ignore: Parts of the observations that agents are not shown, as `model.encoder.ignore`: texts, for example.
         **env_kwargs: Arguments of the constructor of an id, as `make_env` takes them.
 
     Returns:
@@ -54,7 +56,8 @@ def check(
         others cannot be looked at.
 
     Raises:
-        UserError: An id or arguments that `make_env` does not take, arguments without an id, or less than one copy.
+        UserError: A name in `ignore` of which there is no part, an id or arguments that `make_env` does not take,
+            arguments without an id, or less than one copy.
         TypeError: Neither an id nor an environment.
     """
     need_at_least("num_envs", num_envs, 1)
@@ -70,7 +73,9 @@ def check(
     else:
         name = env.name
     if isinstance(env, Flatten):  # its one-hots would hide integers out of their range
-        env = env.env
+        env, ignore = env.env, (*env.ignore, *ignore)
+    params = env.default_params if params is None else params
+    _check_ignored(env, params, ignore)
     points: list[Point] = []
 
     def look(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -89,14 +94,13 @@ def check(
     def report() -> Report:
         return Report(name, tuple(points))
 
-    params = env.default_params if params is None else params
     look("params have possible values", check_params, params, env)
     look(types.SPACES, types.check_spaces, env, params)
     traced = look(types.TRACED, types.trace, env, params)
     if traced is None or not report().ok:
         return report()
     for point, function in types.POINTS:
-        look(point, function, env, params, traced)
+        look(point, function, env, params, traced, ignore)
     if not report().ok:
         return report()
 
@@ -118,7 +122,7 @@ def check(
     runs = [run for run in played if run is not None]
     look("the same keys give the same episodes", play.check_deterministic, rollouts, key, free)
     look("numbers are finite", play.check_finite, free)
-    look("values are in their spaces", play.check_contained, free)
+    look("values are in their spaces", play.check_contained, free, True, ignore)
     try:
         points.extend(play.check_single_steps([run for run in runs if run.env is env], rollouts.keys(key)[0]))
     except Exception as error:
@@ -128,6 +132,20 @@ def check(
     look("start flags are 1 at starts", play.check_start_flags, free)
     look("episode statistics add up", play.check_statistics, free)
     return report()
+
+
+def _check_ignored(env: Environment, params: Any, ignore: Sequence[str]) -> None:
+    """Check that there is a part for every name.
+
+    Raises:
+        UserError: There is none; one line with the names that there are.
+    """
+    if ignore:
+        names = part_names(env.observation_space(params))
+        for name in ignore:
+            if name not in names:
+                has = ", ".join(sorted(names)) or "one part without a name"
+                raise UserError(f"ignore: {name!r} is no part of the observation, which has {has}")
 
 
 def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Environment:

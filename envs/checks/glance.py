@@ -20,8 +20,9 @@ def glance(env: Environment, params: Any, key: PRNGKeyArray, num_envs: int, num_
         key_action, key_step = jax.random.split(key)
         action = random_action(key_action, env.action_space(params), obs)
         new_obs, new_state, new_reward, terminated, _ = env.step_env(key_step, state, action, params)
+        terminated = jnp.reshape(terminated, ())
         truncated = env.is_truncated(new_state, params)
-        new = new_obs, new_state, jnp.asarray(new_reward, jnp.float32), terminated | truncated
+        new = new_obs, new_state, jnp.reshape(jnp.asarray(new_reward, jnp.float32), ()), terminated | truncated
         carry = jax.tree.map(lambda old, new: jnp.where(over, old, new), (obs, state, reward, over), new)
         return carry, (carry[0], carry[2], terminated, truncated)
 

@@ -1,7 +1,7 @@
 """What must hold of an environment in play."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -118,14 +118,20 @@ def check_finite(run: Run) -> None:
             require(not bad.any(), f"{place} is {leaf[bad][:1].tolist()} at step {np.argwhere(bad)[:1, 0].tolist()}")
 
 
-def check_contained(run: Run, flattened: bool = True) -> None:
-    """Observations lie in their space, up to rounding, as the environment shows them and as agents see them."""
+def check_contained(run: Run, flattened: bool = True, ignore: Sequence[str] = ()) -> None:
+    """Observations lie in their space, up to rounding, as the environment shows them and as agents see them.
+
+    Args:
+        run: What was played.
+        flattened: Whether what agents see is looked at too.
+        ignore: Parts that they are not shown.
+    """
     space = run.env.observation_space(run.params)
     for what, values in _everything(run):
         _compare(space, values, what)
     if not flattened:
         return
-    flat = Flatten(run.env)
+    flat = Flatten(run.env, ignore)
     flat_space = flat.observation_space(run.params)
     if spaces.text(flat_space) == spaces.text(space):  # a vector or an image: nothing to flatten
         return
@@ -220,9 +226,10 @@ def check_single_steps(runs: list[Run], key: Any) -> list[Point]:
 
 
 def _by_name(obs: Any, state: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> dict[str, Any]:
-    """What a step returns."""
+    """What a step returns, with rewards and ends as EpisodeStatistics makes them."""
+    reward, terminated, truncated = (x.reshape(()) if x.size == 1 else x for x in (reward, terminated, truncated))
     return {
-        "reward": reward,
+        "reward": reward.astype(jnp.float32),
         "terminated": terminated,
         "truncated": truncated,
         "observation": obs,

@@ -1,6 +1,6 @@
 """What can be checked of an environment without running it: spaces, structures, shapes and dtypes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,10 +10,12 @@ import numpy as np
 from rlformers.envs import spaces
 from rlformers.envs.checks.report import Broken, require
 from rlformers.envs.environment import Environment
-from rlformers.envs.reserved import refuse_reserved
+from rlformers.envs.reserved import check_names
 from rlformers.envs.wrappers.episode_statistics import reported_by_wrappers
-from rlformers.envs.wrappers.flatten import Flatten
+from rlformers.envs.wrappers.flatten import Flatten, part_names
 from rlformers.errors import UserError
+
+Ignored = Sequence[str]  # parts of observations that agents are not shown
 
 
 class Types(NamedTuple):
@@ -59,7 +61,7 @@ def trace(env: Environment, params: Any) -> Types:
         f"step_env does not return observation, state, reward, terminated and a dict but {_count(step)}",
     )
     try:
-        refuse_reserved(step[4], env.name, reported_by_wrappers(env))
+        check_names(step[4], env.name, reported_by_wrappers(env))
     except UserError as error:
         raise Broken(str(error)) from error
     # A state of another structure is another point, and would hide behind what `is_truncated` raises of it.
@@ -81,7 +83,7 @@ def name(tree: Any) -> str:
     return f"{tree.dtype}{list(tree.shape)}" if hasattr(tree, "dtype") else str(jax.tree.structure(tree))
 
 
-def check_observations(env: Environment, params: Any, types: Types) -> None:
+def check_observations(env: Environment, params: Any, types: Types, ignore: Ignored = ()) -> None:
     """Observations of reset and step have structure, shapes and dtypes of their space."""
     space = env.observation_space(params)
     _compare("observation of reset_env", space, types.first_obs)
@@ -117,19 +119,20 @@ def check_states(types: Types) -> None:
 
 
 def check_ends(types: Types) -> None:
-    """Reward and ends are scalars of the right dtypes."""
+    """Reward and ends are scalars of the right dtypes, or what EpisodeStatistics makes one of, as in training."""
     parts = (
-        ("reward", types.reward, "float32[]"),
-        ("terminated", types.terminated, "bool[]"),
-        ("is_truncated", types.truncated, "bool[]"),
+        ("reward", types.reward, "float32[]", "biuf"),
+        ("terminated", types.terminated, "bool[]", "b"),
     )
-    for what, part, wanted in parts:
-        require(name(part) == wanted, f"{what} is {name(part)}, need {wanted}")
+    for what, part, wanted, kinds in parts:
+        known = hasattr(part, "dtype") and np.dtype(part.dtype).kind in kinds and part.size == 1
+        require(known, f"{what} is {name(part)}, need {wanted}")
+    require(name(types.truncated) == "bool[]", f"is_truncated is {name(types.truncated)}, need bool[]")
 
 
-def check_readable(env: Environment, params: Any, types: Types) -> str:
-    """Observations can be flattened for the encoders, and a mask of actions fits the actions."""
-    flat = Flatten(env)
+def check_readable(env: Environment, params: Any, types: Types, ignore: Ignored = ()) -> str:
+    """Observations without what is ignored can be flattened for encoders, and a mask of actions fits the actions."""
+    flat = Flatten(env, ignore)
     space = flat.observation_space(params)
     mask = getattr(space, "spaces", {}).get("action_mask")
     if mask is not None:
@@ -145,26 +148,34 @@ def check_readable(env: Environment, params: Any, types: Types) -> str:
 # The points that tracing can tell, in their order. What the later ones look at, the first two must have made possible.
 SPACES = "spaces are known ones"
 TRACED = "reset and step can be traced"
-POINTS: tuple[tuple[str, Callable[[Environment, Any, Types], str | None]], ...] = (
+POINTS: tuple[tuple[str, Callable[[Environment, Any, Types, Ignored], str | None]], ...] = (
     ("observations have the shapes and dtypes of their space", check_observations),
-    ("states keep their shapes and dtypes", lambda env, params, types: check_states(types)),
+    ("states keep their shapes and dtypes", lambda env, params, types, ignore: check_states(types)),
     (
         "reward, terminated and truncated are float32, bool and bool scalars",
-        lambda env, params, types: check_ends(types),
+        lambda env, params, types, ignore: check_ends(types),
     ),
     ("agents can read the observations", check_readable),
 )
 
 
-def first_broken(env: Environment, params: Any) -> tuple[str, Exception] | None:
-    """The first of these points that does not hold, with `Broken` or what the environment raised; None: all do."""
+def first_broken(env: Environment, params: Any, ignore: Ignored = ()) -> tuple[str, Exception] | None:
+    """The first of these points that does not hold, with `Broken` or what the environment raised; None: all do.
+
+    Args:
+        env: The environment, with some of its wrappers; they may be those that add a part of `ignore`, or not.
+        params: Its params.
+        ignore: Parts of the observations that agents are not shown.
+    """
     point = SPACES
     try:
+        names = part_names(env.observation_space(params))
+        ignore = [name for name in ignore if name in names]
         check_spaces(env, params)
         point = TRACED
         types = trace(env, params)
         for point, look in POINTS:  # noqa: B007 (the one at which an error is raised is the result)
-            look(env, params, types)
+            look(env, params, types, ignore)
     except Exception as error:  # whatever an environment raises
         return point, error
     return None

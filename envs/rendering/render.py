@@ -94,7 +94,16 @@ def render(env: Environment, state: Any, params: Any, obs: Any = None, size: int
 def has_picture(env: Environment, state: Any, params: Any) -> bool:
     """Whether `render` draws the state; if not, it draws the observation."""
     env, _, _ = innermost(env, state, params)
-    return painter(env) is not None or (hasattr(env, "render") and not type(env).__module__.startswith("gymnax."))
+    own = hasattr(env, "render") and getattr(env, "draws_itself", True)
+    return painter(env) is not None or (own and not type(env).__module__.startswith("gymnax."))
+
+
+def keep_pictures(env: Environment) -> None:
+    """Let an environment on the host, which cannot go back to a state, keep what `render` will be asked for."""
+    while isinstance(env, Wrapper):
+        env = env.env
+    if hasattr(env, "keep_pictures"):
+        env.keep_pictures()
 
 
 def draw_observation(obs: Any, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:

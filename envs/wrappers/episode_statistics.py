@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs.environment import Environment, Wrapper
-from rlformers.envs.reserved import refuse_reserved
+from rlformers.envs.reserved import check_names
 
 
 class EpisodeStatisticsState(NamedTuple):
@@ -24,7 +24,8 @@ class EpisodeStatistics(Wrapper):
     at steps where it terminated or was truncated.
 
     Raises:
-        UserError: The environment reports a name of `reserved.RESERVED`, when a step is traced.
+        UserError: When a step is traced: the environment reports a name of `reserved.RESERVED`, or two that would be
+            one.
     """
 
     reports = ("episode_return", "episode_length")
@@ -41,7 +42,7 @@ class EpisodeStatistics(Wrapper):
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make a step, without automatic reset."""
         obs, env_state, reward, terminated, info = self.env.step_env(key, state.env_state, action, params)
-        refuse_reserved(info, self.name, reported_by_wrappers(self.env))
+        check_names(info, self.name, reported_by_wrappers(self.env))
         reward = jnp.reshape(jnp.asarray(reward, jnp.float32), ())  # of one entry, of integers, of more bits
         terminated = jnp.reshape(jnp.asarray(terminated, bool), ())
         episode_return = state.episode_return + reward

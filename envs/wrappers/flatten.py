@@ -1,6 +1,7 @@
 """Wrappers that make observations what the encoders read: one-hot vectors of integers, one vector of everything."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -65,19 +66,25 @@ class Flatten(Wrapper):
     channels. The observation is the vector or the image alone, or a dict with those of "vector", "image" and
     "action_mask" that there are; several images are "image/" and their names. Vectors pass unchanged.
 
+    Without `one_hot`, integers stay integers, in the smallest type (`spaces.symbol_space`), and Boxes of 8 or 16 bits
+    what they are: in place of the vector stands a tuple of vectors, one for each run of parts of one type, in the order
+    in which they are parts of the vector; or the one of integers, if there is no other. The learner stores this.
+
     Args:
         env: Any environment.
         ignore: Names of parts that are left out, wherever they stand, or paths "a/b".
+        one_hot: Whether integers become one-hot.
 
     Raises:
         UserError: A part that cannot be read, or a name of which there is no part; one line that names both.
     """
 
-    def __init__(self, env: Environment, ignore: Sequence[str] = ()):
+    def __init__(self, env: Environment, ignore: Sequence[str] = (), one_hot: bool = True):
         super().__init__(env)
+        self.one_hot = one_hot
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         space = env.observation_space(env.default_params)
-        names = {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
+        names = part_names(space)
         for name in self.ignore:
             if name not in names:
                 has = ", ".join(sorted(names)) or "one part without a name"
@@ -107,9 +114,26 @@ class Flatten(Wrapper):
     def flatten(self, obs: Any, params: Any) -> Any:
         """What becomes of an observation of the wrapped environment."""
         parts = self._sort(self.env.observation_space(params), obs)
-        vector = [spaces.flatten(space, value) for space, value in parts.numbers]
+        vectors = [
+            spaces.symbols(space, values) if dtype is None else spaces.flatten(space, values, dtype)
+            for dtype, space, values in self._runs(parts)
+        ]
         images = {path: layout.apply(image) for path, (_, layout, image) in parts.images.items()}
-        return _join(images, [jnp.concatenate(vector)] if vector else [], parts.mask)
+        return _join(images, _alone(vectors, tuple), parts.mask)
+
+    def _runs(self, parts: Parts) -> Iterator[tuple[Any, spaces.Tuple, tuple[Any, ...]]]:
+        """The parts that are numbers, divided where the type of their vectors changes; None is that of symbols."""
+        for dtype, run in itertools.groupby(parts.numbers, lambda part: self._dtype(part[0])):
+            leaves, values = zip(*run, strict=True)
+            yield dtype, spaces.Tuple(leaves), values
+
+    def _dtype(self, leaf: spaces.Space) -> Any:
+        if self.one_hot:
+            return jnp.dtype(jnp.float32)
+        if not isinstance(leaf, spaces.Box):
+            return None
+        dtype = jnp.dtype(leaf.dtype)
+        return dtype if dtype.kind in "biu" and dtype.itemsize <= 2 else jnp.dtype(jnp.float32)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
         """Start an episode."""
@@ -132,10 +156,18 @@ class Flatten(Wrapper):
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == jnp.float32:
             return space
         parts = self._sort(space)
-        vector = [spaces.flatten_space(spaces.Tuple([leaf for leaf, _ in parts.numbers]))] if parts.numbers else []
+        vectors: list[spaces.Space] = [
+            spaces.symbol_space(run) if dtype is None else spaces.flatten_space(run, dtype)
+            for dtype, run, _ in self._runs(parts)
+        ]
         images = {path: _image_space(leaf, layout) for path, (leaf, layout, _) in parts.images.items()}
-        joined = _join(images, vector, {key: space.spaces[key] for key in parts.mask})
+        joined = _join(images, _alone(vectors, spaces.Tuple), {key: space.spaces[key] for key in parts.mask})
         return spaces.Dict(joined) if isinstance(joined, dict) else joined
+
+
+def part_names(space: spaces.Space) -> set[str]:
+    """The names of the parts of a space, and their paths "a/b"."""
+    return {name for path, _, _ in spaces.named_leaves(space) for name in (*path, "/".join(path))} - {""}
 
 
 def _is_vector(env: Environment) -> bool:
@@ -150,6 +182,11 @@ def _image_space(space: spaces.Box, layout: Layout) -> spaces.Box:
         for bound in (space.low, space.high)
     ]
     return spaces.Box(*bounds, layout.shape, space.dtype)
+
+
+def _alone(vectors: list, pack: Callable[[list], Any]) -> list:
+    """Nothing, the only vector, or the vectors as one part."""
+    return [pack(vectors)] if len(vectors) > 1 else vectors
 
 
 def _join(images: dict[str, Any], vector: list, mask: dict[str, Any]) -> Any:

@@ -53,9 +53,8 @@ def layout_of(space: spaces.Box, place: str) -> Layout | None:
             rows = 0
         if len(shape) > 4 or min(shape[rows : rows + 2]) < SMALLEST:
             sizes = ", ".join(map(str, shape))
-            raise UserError(
-                f"env: the observation {place} is {jnp.dtype(space.dtype).name}[{sizes}]; encoders read {SUPPORTED}"
-            )
+            what = f"the observation {place}".strip()
+            raise UserError(f"env: {what} is {jnp.dtype(space.dtype).name}[{sizes}]; encoders read {SUPPORTED}")
     axes = (rows, rows + 1, *(axis for axis in range(len(shape)) if axis not in (rows, rows + 1)))
     return Layout(axes, (shape[rows], shape[rows + 1], math.prod(shape) // (shape[rows] * shape[rows + 1])))
 

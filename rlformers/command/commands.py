@@ -37,7 +37,7 @@ def _train(words: list[str]) -> int:
     from rlformers.experiment.training.stop_request import SomeFailed
     from rlformers.experiment.training.train import train
 
-    check(config)
+    check(config, resume)
     run_dir = resume or create_run_dir(config)
     print(f"training {config.core.name} on {config.env}, seeds {config.seed}..{config.seed + config.seeds - 1}")
     group = f"{config.env} {time.strftime('%Y-%m-%d %H:%M:%S')}"

@@ -41,8 +41,8 @@ def train(prefix: str, **_: Any) -> list[str]:
     if not assigned:
         return beginning(prefix, [f"{key}=" for key in keys_help.train_keys()])
     before, comma, last = value.rpartition(",")
-    if key == "resume":
-        return [f"resume={path}" for path in _directories(value)]
+    if key in ("resume", "init_from"):
+        return [f"{key}={path}" for path in _directories(value)]
     return [f"{key}={before}{comma}{name}" for name in beginning(last, _values(key))]
 
 

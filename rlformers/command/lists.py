@@ -49,12 +49,17 @@ def show(options: Namespace) -> int:
 
 def check(options: Namespace) -> int:
     """`rlformers check`."""
-    if len(options.words) != 1:
-        raise UserError(f"check: need one environment, got {' '.join(options.words)!r}; usage: rlformers check ENV")
+    ids = [word for word in options.words if "=" not in word]
+    if len(ids) != 1:
+        got = " ".join(options.words)
+        raise UserError(f"check: need one environment, got {got!r}; usage: rlformers check ENV [KEY=VALUE ...]")
 
+    from rlformers.config import CheckConfig
+    from rlformers.config.compose import from_words
     from rlformers.envs import check
 
-    report = check(options.words[0])
+    given = from_words(CheckConfig, [word for word in options.words if "=" in word])
+    report = check(ids[0], ignore=given.ignore, **given.env_kwargs)
     for traceback in report.tracebacks:
         print(traceback, file=sys.stderr)
     print(report)

@@ -225,8 +225,19 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     )
     bench.add_argument("--json", metavar="FILE", help="also write the numbers, with all digits, as JSON")
     words(bench, "KEY=VALUE", "the keys of train; several values make several lines", completers.train)
-    check = add("check", lists.check, "ENV", "check point by point whether an environment follows the protocol")
-    words(check, "ENV", "the id of an environment", completers.envs)
+    check = add(
+        "check",
+        lists.check,
+        "ENV [KEY=VALUE ...]",
+        "check point by point whether an environment follows the protocol",
+    )
+    words(
+        check,
+        "WORD",
+        "the id of an environment; ignore=[mission] leaves out parts of its observations, and env_kwargs.* are "
+        "arguments of its constructor",
+        completers.envs,
+    )
     return parser, found
 
 

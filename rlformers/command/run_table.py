@@ -13,8 +13,8 @@ from rlformers.experiment.run_files.file_lock import is_locked
 from rlformers.experiment.run_files.summary import read_summary
 
 HEADER = ("begun", "directory", "env", "core", "seeds", "steps", "of", "status", "return")
-# The lines of config.yaml to read: keys of the first level, and three of the second.
-KEYS = re.compile(r"\w+:|  (?:name|num_envs|num_steps): ")
+# The lines of config.yaml to read: keys of the first level, and four of the second.
+KEYS = re.compile(r"\w+:|  (?:name|num_envs|num_steps|return): ")
 RUN_FILES = ("metrics.jsonl", "checkpoints", "summary.json", ".lock", ERRORS)
 
 
@@ -82,6 +82,9 @@ def look_at(run_dir: Path) -> RunLine:
         return RunLine(begun, run_dir, "?", "?", "?", 0, 0, "unreadable", None)
     summary = read_summary(run_dir) or {}
     steps = max(int(summary.get("total_steps") or 0), newest_update(run_dir) * batch)
+    early, wanted = summary.get("stopped_early"), (config.get("stop") or {}).get("return")
+    if early and wanted is not None and early["return"] >= wanted:
+        goal = early["step"]
     finished = bool(summary.get("completed")) and summary["total_steps"] == goal
     final = summary.get("final_return") or {}
     return RunLine(

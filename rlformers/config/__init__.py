@@ -1,5 +1,6 @@
 """The configuration of an experiment. Importing it imports neither jax nor Hydra."""
 
+from rlformers.config.options import CheckConfig, EvaluateConfig, InspectConfig, PlayConfig, WatchConfig
 from rlformers.config.ppo import PPOConfig
 from rlformers.config.schema import (
     ACTIVATIONS,
@@ -13,13 +14,9 @@ from rlformers.config.schema import (
     CoreConfig,
     EncoderConfig,
     EvalConfig,
-    EvaluateConfig,
     ExperimentConfig,
-    InspectConfig,
     ModelConfig,
-    PlayConfig,
     WandbConfig,
-    WatchConfig,
     WrapConfig,
 )
 
@@ -31,6 +28,7 @@ __all__ = [
     "POLICIES",
     "RUN_KEYS",
     "WANDB_MODES",
+    "CheckConfig",
     "CheckpointConfig",
     "CoreConfig",
     "EncoderConfig",

@@ -20,7 +20,7 @@ from rlformers.cores import registry
 from rlformers.errors import UserError, first_line
 from rlformers.value_types import NULLS
 
-PATHS = ("run_dir", "config", "experiment")  # keys of paths, in which `=` and `~` need no quotes
+PATHS = ("run_dir", "config", "experiment", "init_from")  # keys of paths, in which `=` and `~` need no quotes
 CHOSEN = ("core", "experiment", "config")  # keys that decide which other keys exist, and their values
 
 

@@ -4,10 +4,12 @@ Importing this module imports neither jax nor Hydra. The dataclasses check their
 are made. What depends on the environment or the core is checked by `experiment/program/build.py`.
 """
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rlformers.config.options import require_checkpoint, require_seed
 from rlformers.config.ppo import PPOConfig, require
 from rlformers.errors import UserError
 
@@ -19,16 +21,17 @@ CRITICS = ("scalar", "hl_gauss")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 TRIAL_INPUTS = ("previous_action", "previous_reward", "episode_end", "trial_start")
 # Keys that say how a run is run rather than what it computes.
-RUN_KEYS = ("run_dir", "seeds_at_a_time", "chunk_seconds", "retry", "debug", "checkpoint", "tensorboard", "wandb")
-
-
-def _require_seed(seed: int) -> None:
-    require(0 <= seed < 2**31, "seed", "0 to 2147483647", seed)
-
-
-def _require_checkpoint(which: str) -> None:
-    known = which in ("last", "best") or which.isdecimal()
-    require(known, "checkpoint", "last, best or the number of an update", which)
+RUN_KEYS = (
+    "run_dir",
+    "seeds_at_a_time",
+    "chunk_seconds",
+    "stop",
+    "retry",
+    "debug",
+    "checkpoint",
+    "tensorboard",
+    "wandb",
+)
 
 
 @dataclass(frozen=True)
@@ -189,64 +192,6 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
-    """How the agents of a run are evaluated; `env`, `env_*.*`, `wrap.*` and `trial.*` say where."""
-
-    episodes: int = 100  # exact number of episodes per training seed
-    greedy: bool = False  # take the most probable action instead of a sampled one
-    seed: int = 0  # seed of the evaluation, independent of the random numbers of training
-    checkpoint: str = "last"  # last, best, or the number of an update
-    num_envs: int = 0  # copies of the environment that run at the same time; 0: one per episode, at most 256
-    name: str | None = None  # name of the file in RUN_DIR/evaluations; default: made from the settings
-
-    def __post_init__(self) -> None:
-        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        _require_seed(self.seed)
-        _require_checkpoint(self.checkpoint)
-        require(self.num_envs >= 0, "num_envs", "0 or more", self.num_envs)
-        require(self.name is None or self.name.strip("/.") == self.name != "", "name", "a file name", self.name)
-        require("/" not in (self.name or ""), "name", "a file name", self.name)
-
-
-@dataclass(frozen=True)
-class WatchConfig:
-    """Which episodes of which agent `play` and `inspect` look at; `env`, `env_params.*` and so on say where."""
-
-    agent: int | None = None  # training seed of the agent; default: the first seed of the run
-    greedy: bool = False  # take the most probable action instead of a sampled one
-    seed: int = 0  # seed of the episodes, independent of the random numbers of training
-    checkpoint: str = "last"  # last, best, or the number of an update
-    episodes: int = 1  # number of episodes, one after the other
-    max_steps: int = 1000  # steps of all episodes together; the rest is cut off
-    overwrite: bool = False  # replace files that exist
-
-    def __post_init__(self) -> None:
-        _require_seed(self.seed)
-        _require_checkpoint(self.checkpoint)
-        require(self.episodes >= 1, "episodes", "at least 1", self.episodes)
-        require(self.max_steps >= 1, "max_steps", "at least 1", self.max_steps)
-
-
-@dataclass(frozen=True)
-class PlayConfig(WatchConfig):
-    """How episodes are drawn."""
-
-    fps: float = 4.0  # steps per second, one frame each; at most 50
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.fps <= 50, "fps", "more than 0, at most 50", self.fps)
-
-
-@dataclass(frozen=True)
-class InspectConfig(WatchConfig):
-    """What to inspect."""
-
-    episodes: int = 2  # number of episodes; the start of the second one must cut all influence
-    max_steps: int = 128  # T; computing the influence costs T^2 times the size of the policy
-
-
-@dataclass(frozen=True)
 class ExperimentConfig:
     """One run: one environment, one core, some seeds."""
 
@@ -262,6 +207,11 @@ class ExperimentConfig:
     seeds: int = 1  # number of agents: seed .. seed + seeds - 1, in one program
     seeds_at_a_time: int = 0  # seeds that are computed together, one group after the other; 0: as many as memory holds
     total_steps: float = 1e6  # environment steps per seed, rounded down to whole updates
+    stop: dict[str, Any] = field(default_factory=dict)  # return=0.95: end at this mean return over the seeds
+    init_from: str | None = None  # run directory: start with the parameters of its agents
+    init_checkpoint: str = "last"  # of that run: last, best, or the number of an update
+    init_heads: bool = True  # false: take encoder, core and norms only; actor and critic start anew
+    init_seed: int | None = None  # training seed to take the agent of; default: i-th for i-th, or all from the first
     chunk_seconds: float = 2.0  # seconds of work between two looks at signals, logs and the progress line
     log_every: int = 0  # updates per line of metrics.jsonl; 0: about 1000 lines per seed at most
     retry: str | None = None  # failed: train again the seeds whose numbers were not finite; not kept in config.yaml
@@ -275,12 +225,21 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         if self.run_dir is not None:  # a shell leaves the ~ of run_dir=~/runs as it is
             object.__setattr__(self, "run_dir", os.path.expanduser(self.run_dir))
+        if self.init_from is not None:
+            # In whatever directory the run is resumed.
+            object.__setattr__(self, "init_from", os.path.abspath(os.path.expanduser(self.init_from)))
+        require_checkpoint(self.init_checkpoint, "init_checkpoint")
+        for name in self.stop:
+            require(name == "return", f"stop.{name}", "stop.return", name)
+        goal = self.stop.get("return")
+        number = isinstance(goal, int | float) and not isinstance(goal, bool) and math.isfinite(goal)
+        require(goal is None or number, "stop.return", "a finite number", goal)
         if self.ppo.clip_value and self.model.critic == "hl_gauss":
             raise UserError(
                 "ppo.clip_value: need false with model.critic=hl_gauss, which has no single value to clip, got True"
             )
         require(self.seeds >= 1, "seeds", "at least 1", self.seeds)
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require(self.seeds_at_a_time >= 0, "seeds_at_a_time", "0 or more", self.seeds_at_a_time)
         require(self.log_every >= 0, "log_every", "0 or more", self.log_every)
         require(self.retry in (None, "failed"), "retry", "failed", self.retry)
@@ -302,6 +261,12 @@ class ExperimentConfig:
     def num_updates(self) -> int:
         """Number of iterations of acting and learning."""
         return int(self.total_steps) // self.batch_size
+
+    @property
+    def stop_return(self) -> float | None:
+        """The mean return at which the run ends early; None: it does not."""
+        goal = self.stop.get("return")
+        return None if goal is None else float(goal)
 
     @property
     def updates_per_log_point(self) -> int:

@@ -173,7 +173,7 @@ def test_training_with_masks_and_infos(tmp_path, monkeypatch):
     assert main(["train", "env=gymnasium/rlformers/Walk-v0", *SMALL, *words]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["episode/length"] == 4
-    assert rows[-1].get("episode/is_success", 1) == 1
+    assert rows[-1]["episode/is_success"] == 1
 
 
 def test_a_failure_is_shown_as_the_environments_own(tmp_path, monkeypatch, capsys, caplog):
@@ -210,3 +210,31 @@ def test_a_module_in_the_current_directory(tmp_path, monkeypatch):
 def test_check_passes_what_shows_a_mask():
     report = check("gymnasium/rlformers/Walk-v0", mask=[False, True, True], action_mask="info", num_envs=2, num_steps=8)
     assert report.ok, report
+
+
+def test_the_checker_leaves_out_texts(capsys, tmp_path):
+    (line,) = check("gymnasium/rlformers/Walk-v0", num_envs=2, num_steps=8, text=True).failures
+    assert "the observation 'mission' is Text" in line
+    report = check("gymnasium/rlformers/Walk-v0", num_envs=2, num_steps=8, text=True, ignore=["mission"])
+    assert report.ok and "agents can read the observations: as Box" in str(report)
+    name = "gymnasium/rlformers/Walk-v0"
+    assert main(["check", name, "env_kwargs.text=true", "ignore=[mission]"]) == 0
+    assert main(["check", "ignore=[mission,nothing]", "env_kwargs.text=true", name]) == 2
+    assert "ignore: 'nothing' is no part of the observation, which has mission, place" in capsys.readouterr().err
+    assert main(["check", name, "ingore=[mission]"]) == 2
+    assert "ingore: " in capsys.readouterr().err
+
+
+def test_a_fault_beside_an_ignored_text_is_the_one_that_is_named(monkeypatch):
+    from rlformers.config.compose import compose
+    from rlformers.experiment.program.traced import explained
+
+    config = compose(
+        [*SMALL, "env=gymnasium/rlformers/Walk-v0", "env_kwargs.text=true", "model.encoder.ignore=[mission]"]
+    )
+    env, params = make_env(config.env, text=True, ignore=["mission"])
+    with (
+        pytest.raises(ZeroDivisionError),
+        explained(config, EpisodeStatistics(env), params),
+    ):  # not "which encoders cannot read"
+        raise ZeroDivisionError

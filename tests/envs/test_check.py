@@ -150,9 +150,9 @@ class ChangingState(Walk):
         return obs, state._replace(time=state.time.astype(jnp.float32)), *rest
 
 
-class IntegerReward(Walk):
+class TwoRewards(Walk):
     def pay(self, state):
-        return state.time
+        return jnp.ones(2)
 
 
 class OldReturn(Walk):
@@ -264,7 +264,7 @@ BROKEN = {
     MissingEntry: "observations have .*: observation of reset_env has ['place'], space has ['place', 'start']",
     WrongDtype: "observations have .*['start'] is int32[], space has float32[]",
     ChangingState: "states keep .*: state.time is int32[] at reset, float32[] after a step",
-    IntegerReward: "reward, .*: reward is int32[], need float32[]",
+    TwoRewards: "reward, .*: reward is float32[2], need float32[]",
     WrongMask: "agents can read .*: action_mask is bool[2], need bool[3]",
     Leaves: "values are in their spaces: observation['place'][0] is ",
     NotANumber: "numbers are finite: reward is [nan] at step [",

@@ -151,3 +151,8 @@ def test_samples_are_in_their_box(space):
         values, counts = np.unique(drawn, return_counts=True)
         assert values.tolist() == list(range(int(np.ceil(space.low)), int(space.high) + 1))
         assert (np.abs(counts / 1000 - 1 / len(values)) < 0.06).all()
+
+
+def test_an_observation_without_a_name_is_named_without_one():
+    with pytest.raises(UserError, match=r"^env: the observation is uint8\[3, 3, 3, 3, 3\]; encoders read"):
+        shown(Box(0, 255, (3, 3, 3, 3, 3), jnp.uint8))

@@ -48,7 +48,11 @@ from rlformers.errors import UserError
         ("gymnax/DeepSea-bsuite", {"size": 3.5}, r"env_kwargs\.size: need an int, got 3.5"),
         ("gymnax/FrozenLake-misc", {"map_name": None}, r"env_kwargs: .*'map_name': None\}: map_name must be"),
         ("gymnax/CartPole-v1", {"wrap": {"delay": 2.5}}, r"wrap\.delay: need an int, got 2.5"),
-        ("gymnax/CartPole-v1", {"wrap": {"noize": 0.1}}, r"wrap\.noize: need one of action_repeat, mask, noise"),
+        (
+            "gymnax/CartPole-v1",
+            {"wrap": {"noize": 0.1}},
+            r"wrap\.noize: need one of action_repeat, time_limit, mask, projection, noise",
+        ),
         ("gymnax/DeepSea-bsuite", {"sise": 3}, r"env_kwargs\.sise: .* has size, action_mapping_key"),
         ("gymnax/MountainCar-v0", {"a": 3}, r"env_kwargs\.a: .* has no arguments"),
     ],

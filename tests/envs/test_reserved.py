@@ -87,3 +87,21 @@ def test_rewards_in_any_form_are_numbers(reward):
     _, state, paid, terminated, _, info = env.step(jax.random.key(0), state, 0)
     assert (paid.shape, paid.dtype, float(paid)) == ((), jnp.float32, 1.0)
     assert info["episode_return"] == 1 and terminated.dtype == bool
+    assert check(Reports(reward=reward), num_envs=2, num_steps=8).ok  # as in training
+    assert check(Reports(reward=reward), num_envs=2, num_steps=2, quick=True).ok
+
+
+@pytest.mark.parametrize("reward", [jnp.ones(2), jnp.complex64(1)], ids=repr)
+def test_other_rewards_are_refused_by_the_checker(reward):
+    (line,) = check(Reports(reward=reward), num_envs=2, num_steps=8).failures
+    assert line.endswith(", need float32[]")
+
+
+def test_names_that_would_be_one_are_refused_by_the_checker(monkeypatch):
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, _ = Reports.step_env(self, key, state, action, params)
+        return obs, state, reward, terminated, {"episode_a": jnp.ones(2), "episode_a_2": jnp.ones(())}
+
+    both = type("Both", (Reports,), {"step_env": step_env})()
+    (line,) = check(both, num_envs=2, num_steps=8).failures
+    assert "info['episode_a'] and info['episode_a_2'], which would both be episode/a_2; rename one" in line

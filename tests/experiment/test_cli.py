@@ -191,7 +191,7 @@ def test_every_command_has_help_without_heavy_work(command, capsys):
         ("report x --out", "report: --out needs a DIR; usage: rlformers report RUN_DIR... --out DIR"),
         ("report x --out name=y", "report: --out needs a DIR; usage: rlformers report RUN_DIR... --out DIR"),
         ("report x", "report: --out DIR is missing; usage: rlformers report RUN_DIR... --out DIR"),
-        ("check", "check: need one environment, got ''; usage: rlformers check ENV"),
+        ("check", "check: need one environment, got ''; usage: rlformers check ENV [KEY=VALUE ...]"),
         ("play x y", "play: takes one run directory, got x, y"),
         ("trian core=s5", "'trian core=s5': unknown command; did you mean 'train'? See rlformers --help"),
         ("--force", "'--force': unknown command; see rlformers --help"),

@@ -307,3 +307,8 @@ def test_changes_of_a_configuration_leave_it_alone():
     assert config == compose(["env_kwargs.a.b=1", "core=s5"])
     with pytest.raises(ValueError, match="^ppo.lr: '1,2' is a sweep, need one value; quote it"):
         change(config, ["ppo.lr=1,2"])
+
+
+def test_total_steps_are_decisions_whatever_an_action_repeats():
+    words = ["total_steps=1024", "ppo.num_envs=4", "ppo.num_steps=16", "ppo.num_minibatches=2"]
+    assert compose([*words, "wrap.action_repeat=4"]).num_updates == compose(words).num_updates == 1024 // (4 * 16)

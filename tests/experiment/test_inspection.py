@@ -207,6 +207,15 @@ def test_bad_words_are_one_line(words, message, run, capsys, monkeypatch, tmp_pa
     assert sorted(run.path.rglob("*")) == before and not list(tmp_path.iterdir())
 
 
+class ReadsAll:
+    """An encoder whose tokens are the observations."""
+
+    def __call__(self, obs, num_leading):
+        return obs
+
+    as_numbers = __call__
+
+
 def test_influence_of_a_linear_memory_is_known():
     decay, starts = np.array([0.5, 0.9], np.float32), np.isin(np.arange(8), (0, 5))
 
@@ -218,7 +227,7 @@ def test_influence_of_a_linear_memory_is_known():
         return jax.lax.scan(step, h, (xs, starts))
 
     agent = SimpleNamespace(
-        encoder=lambda obs, num_leading: obs,
+        encoder=ReadsAll(),
         core=SimpleNamespace(initial_state=lambda: jnp.zeros(2), scan=scan),
         output=lambda ys, mask: Output(ys, 3 * ys[:, 0], ys[:, :0]),
         policy=CategoricalPolicy((2,), scalar=True),

@@ -16,7 +16,7 @@ from rlformers.envs import registry as envs
 from rlformers.envs.environment import Environment
 from rlformers.envs.registry import register_env
 from rlformers.envs.spaces import Box, Discrete
-from rlformers.experiment.program.build import build
+from rlformers.experiment.program.build import check
 from rlformers.experiment.run_files.run_dir import create_run_dir
 from rlformers.experiment.training.log_sums import LARGEST, LogSums
 from rlformers.experiment.training.train import train
@@ -122,12 +122,12 @@ def test_reserved_names_are_refused_before_anything_is_written(name, tmp_path, c
     words = ["env=test/Reports", f"env_kwargs.names=[success,{name}]", f"run_dir={tmp_path / 'run'}"]
     assert main(["train", *SMALL, *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"rlformers: env: test/Reports reports info['episode_{name}'], but episode_return, ")
+    assert line.startswith(f"rlformers: env: Reports reports info['episode_{name}'], a name of ")
     assert not (tmp_path / "run").exists()
 
 
 def test_names_that_would_be_one_are_refused():
     with pytest.raises(ValueError, match="would both be episode/parts_2; rename one"):
-        build(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[parts,parts_2]"]))
-    with pytest.raises(ValueError, match="reports info\\['episode_attempt_count'\\]"):  # of unequal lengths
-        build(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[attempt_return,attempt_count]"]))
+        check(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[parts,parts_2]"]))
+    with pytest.raises(ValueError, match="reports info\\['episode_attempt_count'\\]"):
+        check(compose([*SMALL, "env=test/Reports", "env_kwargs.names=[attempt_return,attempt_count]"]))

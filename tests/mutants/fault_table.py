@@ -121,7 +121,7 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the reward normaliser forgets truncation", "done = rollout.terminated | rollout.truncated", "done = rollout.terminated"),
         ("the reward normaliser sees unscaled rewards", "update_reward(normalizers, reward, done", "update_reward(normalizers, rollout.reward, done"),
         ("observations are normalised without being asked", "if not config.normalize_observations:\n                return obs", "if False:\n                return obs"),
-        ("observations are learned from as they are", "obs=see(rollout.obs)", "obs=rollout.obs"),
+        ("observations are learned from as they are", "obs=see(rollout.obs, 2)", "obs=rollout.obs"),
         ("the statistics of observations never change", "normalizers = normalizers._replace(observation=moments)", "pass"),
         ("the target is the advantage", "target=advantage + rollout.value", "target=advantage"),
         ("V(o_T) is ignored", "            last_value,\n", "            0 * last_value,\n"),
@@ -207,12 +207,20 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the gain of the output is ignored", "init=orthogonal(gain)", "init=orthogonal(1.0)"),
     ],
     "agents/encoder.py": [
-        ("observations are not scaled", "x = scale.apply(leaf.astype(jnp.float32))", "x = leaf.astype(jnp.float32)"),
+        ("observations are not scaled", "scale.apply(leaf.astype(jnp.float32))", "leaf.astype(jnp.float32)"),
         ("convolutions are linear", "x = f(conv(x))", "x = conv(x)"),
         ("layers are linear", "            x = f(layer(x))", "            x = layer(x)"),
         ("layers are alike", "jax.random.fold_in(key_linear, i) if i else key_linear", "key_linear"),
-        ("only the first leaf is seen", "x = jnp.concatenate(features, axis=-1)", "x = jnp.concatenate([features[0]] + [0 * x for x in features[1:]], axis=-1)"),
+        ("only the first leaf is seen", "f(first(jnp.concatenate(features, axis=-1)))", "f(first(jnp.concatenate([features[0]] + [0 * x for x in features[1:]], axis=-1)))"),
+        ("rows of symbols are those of the first part", "first.weight[begin:end], leaf, sizes", "first.weight[: end - begin], leaf, sizes"),
+        ("numbers are read with the first rows", "jnp.concatenate(rows)", "first.weight[: sum(map(len, rows))]"),
+        ("integers in Boxes are cast when they are images", "leaf.ndim - num_leading == 3 else", "False else"),
         ("towers share their weights", "jax.random.fold_in(key_convs, 100 * i + len(tower))", "key_convs"),
+    ],
+    "agents/symbols.py": [
+        ("what is out of its range names a row of the next", "jnp.where((symbols >= 0) & (symbols < sizes_), symbols + starts[:-1], starts[-1])", "symbols + starts[:-1]"),
+        ("symbols share their rows", "symbols + starts[:-1], starts[-1]", "symbols, starts[-1]"),
+        ("products are not rounded", "rounded(weight)", "weight"),
     ],
     "agents/scales.py": [
         ("bytes are divided by 256", "255.0 if leaf.dtype", "256.0 if leaf.dtype"),
@@ -248,8 +256,9 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("gamma is ignored", "gamma * carry", "carry"),
         ("the limit is ten times as high", "-limit, limit", "-limit, 10 * limit"),
         ("batches are averaged alike", "share = n / count", "share = 0.5"),
-        ("the mean is not subtracted", "(leaf - stats.mean) / stats.std()", "leaf / stats.std()"),
-        ("observations are not divided", "(leaf - stats.mean) / stats.std()", "leaf - stats.mean"),
+        ("the mean is not subtracted", "jnp.clip((x - mean) / std,", "jnp.clip(x / std,"),
+        ("observations are not divided", "jnp.clip((x - mean) / std,", "jnp.clip(x - mean,"),
+        ("all pieces are normalised like the first", "jnp.split(stats.mean, ends)", "[stats.mean[: len(x)] for x in jnp.split(stats.mean, ends)]"),
         ("masks are whitened", 'observation["action_mask"] = None', 'observation["action_mask"] = Moments.zeros(mask.shape)'),
     ],
     "agents/memory_metrics.py": [
@@ -277,7 +286,7 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("the reward that is seen is 0", "obs = self._see(obs, previous, reward,", "obs = self._see(obs, previous, 0 * reward,"),
     ],
     "rlformers/experiment/training/episode_sums.py": [
-        ("the last tenth begins early", "update > self.final_from:", "update > self.final_from - 1:"),
+        ("the last tenth begins early", "final = update > self.final_from\n", "final = update > self.final_from - 1\n"),
         ("means are sums", "float(total / n) if n else None", "float(total) if n else None"),
         ("windows are never emptied", "window, self.window = self.window, self.nothing", "window = self.window"),
         ("lengths are returns", '("return", "length"))\n        return [', '("return", "return"))\n        return ['),
@@ -315,7 +324,7 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "rlformers/experiment/evaluation/one_agent.py": [
         ("evaluations draw where they are greedy", "agent.policy.mode(output.policy) if greedy else", "agent.policy.mode(output.policy) if False else"),
         ("memories go on over the end of episodes", "RolloutState(env_state, next_obs, done, memory", "RolloutState(env_state, next_obs, done & False, memory"),
-        ("observations are not normalised", "obs = state.obs if moments is None else normalize_observation(moments, state.obs)", "obs = state.obs"),
+        ("observations are not normalised", "obs = state.obs if moments is None else normalize_observation(moments, agent.as_numbers(state.obs, 1))", "obs = state.obs"),
         ("copies have a number of episodes that add up to more", "(np.arange(num_envs) < episodes % num_envs)", "(np.arange(num_envs) <= episodes % num_envs)"),
     ],
 }

@@ -12,7 +12,13 @@ TESTS = {
     "agents/agent.py": ("tests/agents/test_agent.py", "tests/agents/test_masks.py"),
     "agents/bounds.py": ("tests/agents/test_bounds.py",),
     "agents/boxes.py": ("tests/agents/test_boxes.py",),
-    "agents/encoder.py": ("tests/agents/test_encoder.py", "tests/agents/test_agent.py"),
+    "agents/encoder.py": (
+        "tests/agents/test_encoder.py",
+        "tests/agents/test_agent.py",
+        "tests/agents/test_symbols.py",
+        "tests/agents/test_stored_observations.py",
+    ),
+    "agents/symbols.py": ("tests/agents/test_symbols.py",),
     "agents/scales.py": ("tests/agents/test_scales.py",),
     "agents/gae.py": ("tests/agents/test_gae.py",),
     "agents/heads.py": ("tests/agents/test_agent.py",),
@@ -21,7 +27,11 @@ TESTS = {
     "agents/losses.py": ("tests/agents/test_losses.py",),
     "agents/masks.py": ("tests/agents/test_masks.py", "tests/agents/test_agent.py"),
     "agents/memory_metrics.py": ("tests/agents/test_memory_metrics.py",),
-    "agents/normalizers.py": ("tests/agents/test_normalizers.py", "tests/agents/test_masks.py"),
+    "agents/normalizers.py": (
+        "tests/agents/test_normalizers.py",
+        "tests/agents/test_masks.py",
+        "tests/agents/test_stored_observations.py",
+    ),
     "agents/optimizer.py": ("tests/agents/test_optimizer.py",),
     "agents/policies.py": ("tests/agents/test_policies.py", "tests/agents/test_boxes.py"),
     "agents/ppo.py": (

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Bool, Int32, PRNGKeyArray
+from jaxtyping import Array, Bool, Int32, PRNGKeyArray, UInt8
 
 from rlformers.envs import spaces
 from rlformers.envs.adapters.gymnax_catalogue import VELOCITIES
@@ -85,6 +85,7 @@ class GymnasiumHost(Environment):
         if action_mask is not None:
             env = ShowsMask(env, action_mask)
             env.reset(seed=0)  # says if there is no mask, before anything is compiled
+        self._draws = kwargs.get("render_mode") == "rgb_array"
         self._limit = spec.max_episode_steps or UNLIMITED
         self._observations = convert(env.observation_space, "observation")
         self._actions = convert(env.action_space, "action")
@@ -167,6 +168,27 @@ class GymnasiumHost(Environment):
     def is_truncated(self, state: HostState, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached, or the environment has truncated the episode itself."""
         return state.truncated | (state.time >= params.max_steps_in_episode)
+
+    def keep_pictures(self) -> None:
+        """Keep a picture of every state that is made from now on, where `render_mode` is rgb_array: for `render`."""
+        self.slots.keeps_pictures = self._draws
+
+    @property
+    def draws_itself(self) -> bool:
+        """Whether `render` has pictures."""
+        return self.slots.keeps_pictures
+
+    def render(self, state: HostState, params: Any) -> UInt8[np.ndarray, "H W 3"]:
+        """The environment's own picture of a state, which may be long past.
+
+        Raises:
+            UserError: What it draws is no picture.
+        """
+        picture = np.asarray(self.slots.picture(int(state.handle), int(state.clock)))
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in (3, 4):
+            given = f"{picture.dtype} {list(picture.shape)}"
+            raise UserError(f"env: {self.env_id} draws no pictures: render gives {given}, need uint8 [H, W, 3]")
+        return picture[..., :3]
 
     def close(self) -> None:
         """Close all copies. Their states become invalid."""

@@ -77,6 +77,12 @@ class Slot:
         self.shown = 0  # the clock of its state; that of the slot may be later, of an episode that has begun
         self.over = False  # whether the environment ended the episode with it
         self.logged: dict[str, float] = {}  # of this episode, so far
+        self.pictures: dict[int, Any] | None = None  # of its states by their clocks, where they are kept
+
+    def draw(self) -> None:
+        """Keep a picture of the present state, where they are kept."""
+        if self.pictures is not None:
+            self.pictures[self.clock] = self.env.render()
 
 
 class Slots:
@@ -115,6 +121,7 @@ class Slots:
         # Handles of another process, which a checkpoint may bring along, should not be taken for ours.
         self.first_handle = secrets.randbelow(2**30)
         self.slots: list[Slot] = []
+        self.keeps_pictures = False  # of every state that is made from now on
         self.doing = "reset"
         self.lock = threading.RLock()
 
@@ -171,6 +178,7 @@ class Slots:
                 else:
                     observation, reward, terminated, truncated = self._step(slot, actions[row], answers, row)
                 slot.clock = slot.shown = slot.clock + 1
+                slot.draw()
                 slot.asked[question] = slot.last = (answers, row)
                 slot.over = terminated or truncated
                 begun = goes_on and (slot.over or last)
@@ -179,6 +187,7 @@ class Slots:
                     observation = copy.deepcopy(observation)  # environments may show one array again and again
                     firsts.append((row, self._reset(slot, seed)))
                     slot.clock += 1
+                    slot.draw()
                 shown.append((row, observation))
         if made:
             which, *columns = zip(*made, strict=True)
@@ -251,7 +260,13 @@ class Slots:
                 "is no automatic one makes a copy, and close() forgets them all"
             )
         self.slots.append(Slot(self.make(), self.first_handle + len(self.slots)))
+        if self.keeps_pictures:
+            self.slots[-1].pictures = {}
         return self.slots[-1]
+
+    def picture(self, handle: int, clock: int) -> Any:
+        """What `render` of the environment returned in a state that was made while pictures were kept."""
+        return (self._find(handle).pictures or {})[clock]
 
     def close(self) -> None:
         """Close all environments. States that are still around become invalid."""

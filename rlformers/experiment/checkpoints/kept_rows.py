@@ -17,7 +17,7 @@ from rlformers.config.compose import from_dict
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.store import Checkpoint
 from rlformers.experiment.run_files.provenance import versions
-from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.run_files.summary import goal_of, read_summary
 
 _BLOCK = 1 << 16  # bytes
 
@@ -29,7 +29,7 @@ def finished(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
     the last row of every seed that did not fail. With `retry=failed`, failed seeds are left to do.
     """
     summary = read_summary(run_dir)
-    steps = config.num_updates * config.batch_size
+    steps = goal_of(summary, config)
     if summary is None or not summary["completed"] or summary["total_steps"] != steps:
         return None
     seeds = list(range(config.seed, config.seed + config.seeds))

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rlformers.errors import FileError
+from rlformers.errors import FileError, UserError
 from rlformers.experiment.checkpoints.named_arrays import Named, describe, from_named, mismatch, named_structs, to_named
+from rlformers.experiment.checkpoints.older_observations import older_template, renewed
 from rlformers.experiment.checkpoints.orbax_errors import reason, silence
 from rlformers.experiment.run_files.file_lock import fsync_path
 
@@ -203,6 +204,26 @@ def good_checkpoints(directory: Path, report: Callable[[str], None] = print) -> 
             report(f"checkpoint: {damage}; looking for an older one")
 
 
+def choose(directory: Path, which: str) -> Checkpoint:
+    """The checkpoint that an option names: last, best or the number of an update.
+
+    Raises:
+        UserError: There is no such checkpoint, or it is damaged.
+    """
+    good = good_checkpoints(directory)
+    if which == "last":
+        found = next(good, None)
+    else:
+        by_update = {checkpoint.update: checkpoint for checkpoint in good}
+        best = best_of({update: checkpoint.meta for update, checkpoint in by_update.items()})
+        found = by_update.get(best if which == "best" else int(which))  # type: ignore[arg-type]
+        if found is None and by_update:
+            raise UserError(f"checkpoint: {which!r} is not one of last, best, {', '.join(map(str, sorted(by_update)))}")
+    if found is None:
+        raise UserError(f"checkpoint: there is none in {directory}")
+    return found
+
+
 def newest_meta(directory: Path) -> dict[str, Any] | None:
     """`meta.json` of the newest checkpoint, without a check of its other files; None if none can be read."""
     for update in reversed(saved_updates(directory)):
@@ -245,6 +266,9 @@ def read(checkpoint: Checkpoint, template: Any, partial: bool = False) -> Any:
     import orbax.checkpoint as ocp
 
     complaint = mismatch(template, checkpoint.meta["leaves"], partial)
+    older = older_template(template) if complaint else None
+    if older is not None and not mismatch(older, checkpoint.meta["leaves"], partial):
+        return renewed(read(checkpoint, older, partial), template)
     if complaint:
         raise CheckpointError(f"checkpoint: {checkpoint.path} does not fit: {complaint}")
     wanted = named_structs(template, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))

@@ -23,7 +23,7 @@ from rlformers.config.compose import change, from_dict, from_words, load
 from rlformers.envs.meta.splits import overlap
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.resume import changes
-from rlformers.experiment.checkpoints.store import Checkpoint, best_of, good_checkpoints, read
+from rlformers.experiment.checkpoints.store import Checkpoint, choose, read
 from rlformers.experiment.evaluation.all_seeds import Player
 from rlformers.experiment.evaluation.episode_statistics import summarise
 from rlformers.experiment.program.build import Built, build, check_spaces
@@ -69,7 +69,7 @@ def load_trained(run_dir: Path, words: Sequence[str], schema: type = EvaluateCon
     trained = load(run_dir / "config.yaml")
     if config != trained:
         check_spaces(config.env, build(trained), built)
-    checkpoint = _choose(run_dir / "checkpoints", options.checkpoint)
+    checkpoint = choose(run_dir / "checkpoints", options.checkpoint)
     begun = checkpoint.meta.get("config")
     if differing := changes(from_dict(begun), trained) if begun else []:
         edited = f"{', '.join(differing[:3])} when {checkpoint.path} was made"
@@ -181,26 +181,6 @@ def parse_options(run_dir: Path, words: Sequence[str], schema: type = EvaluateCo
         changed = replace(changed, env_kwargs={}, env_params={})
     options: Any = from_words(schema, [word for word in words if word not in env + details])
     return options, change(changed, details) if details else changed
-
-
-def _choose(directory: Path, which: str) -> Checkpoint:
-    """The checkpoint that an option names.
-
-    Raises:
-        UserError: There is no such checkpoint, or it is damaged.
-    """
-    good = good_checkpoints(directory)
-    if which == "last":
-        found = next(good, None)
-    else:
-        by_update = {checkpoint.update: checkpoint for checkpoint in good}
-        best = best_of({update: checkpoint.meta for update, checkpoint in by_update.items()})
-        found = by_update.get(best if which == "best" else int(which))  # type: ignore[arg-type]
-        if found is None and by_update:
-            raise UserError(f"checkpoint: {which!r} is not one of last, best, {', '.join(map(str, sorted(by_update)))}")
-    if found is None:
-        raise UserError(f"checkpoint: there is none in {directory}")
-    return found
 
 
 def _play(trained: Trained) -> dict[str, np.ndarray]:

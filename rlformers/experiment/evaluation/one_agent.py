@@ -76,7 +76,7 @@ def make_rollout(env: Any, env_params: Any, quota: np.ndarray, greedy: bool, max
 
     def step(agent: Agent, moments: Any, state: RolloutState) -> RolloutState:
         key_action, key_env, key = jax.random.split(state.key, 3)
-        obs = state.obs if moments is None else normalize_observation(moments, state.obs)
+        obs = state.obs if moments is None else normalize_observation(moments, agent.as_numbers(state.obs, 1))
         memory, output = jax.vmap(agent.step)(state.memory, obs, state.start)
         action = agent.policy.mode(output.policy) if greedy else agent.policy.sample(key_action, output.policy)
         next_obs, env_state, _, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(

@@ -64,7 +64,7 @@ def watch(trained: Trained) -> Watched:
     def step(carry: tuple[Any, ...], _: None) -> tuple[tuple[Any, ...], Watched]:
         obs, env_state, start, memory, key = carry
         key_action, key_env, key = jax.random.split(key, 3)
-        seen = obs if moments is None else normalize_observation(moments, obs)
+        seen = obs if moments is None else normalize_observation(moments, agent.as_numbers(obs))
         memory, output = agent.step(memory, seen, start)
         raw = agent.policy.mode(output.policy) if options.greedy else agent.policy.sample(key_action, output.policy)
         action = agent.policy.to_env(raw)

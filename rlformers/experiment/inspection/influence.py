@@ -28,11 +28,12 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
 
     Args:
         agent: The agent; its `scan` is differentiated.
-        obs: Observations as the agent gets them, leading axis T.
+        obs: Observations as the agent gets them, leading axis T. Symbols count as one-hots.
         starts: Where the memory starts anew.
     """
     obs, mask = without_mask(obs)
-    by_token = not differentiable(obs)
+    obs = agent.encoder.as_numbers(obs, num_leading=1)
+    by_token = not _real(obs)
     inputs = agent.encoder(obs, num_leading=1) if by_token else obs
     A, T = agent.policy.num_outputs, len(starts)
 
@@ -54,9 +55,13 @@ def influence(agent: Agent, obs: Any, starts: Bool[Array, " T"]) -> Influence:
     return Influence(jnp.sqrt(rows[:, A]), jnp.sqrt(rows[:, :A].sum(1)))
 
 
-def differentiable(obs: Any) -> bool:
-    """Whether observations are real numbers. If not, the output of the encoder replaces them."""
-    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(without_mask(obs)[0]))
+def differentiable(agent: Agent, obs: Any) -> bool:
+    """Whether observations, leading axis T, have no images of integers. If so, the encoder's output replaces them."""
+    return _real(jax.eval_shape(lambda obs: agent.encoder.as_numbers(obs, num_leading=1), without_mask(obs)[0]))
+
+
+def _real(obs: Any) -> bool:
+    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(obs))
 
 
 def by_lag(matrix: Float[np.ndarray, "T T"], starts: Bool[np.ndarray, " T"]) -> Float[np.ndarray, " L"]:

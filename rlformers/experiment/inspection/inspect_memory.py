@@ -107,7 +107,7 @@ def examine(trained: Trained) -> Inspected:
     T = len(starts)
     return Inspected(
         watched=watched,
-        inputs="observation" if differentiable(watched.seen) else "encoder's output",
+        inputs="observation" if differentiable(agent, watched.seen) else "encoder's output",
         influence=matrices,
         horizon={name: by_lag(matrix, watched.start) for name, matrix in matrices.items()},
         attention=[np.asarray(weights)[..., -T:] for weights in attention],  # the cache was empty

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlformers.config import PlayConfig
+from rlformers.envs.rendering.render import keep_pictures
 from rlformers.errors import FileError, UserError
 from rlformers.experiment.evaluation.evaluate import load_trained, parse_options
 from rlformers.experiment.inspection.episode_trace import choose_agent, watch
@@ -20,8 +21,9 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
 
     Args:
         run_dir: A run directory with checkpoints; the run may still be training.
-        gif: The file for the animated picture, a frame per step. Every number in it goes to the
-            same name with the suffix `.json`.
+        gif: The file for the animated picture, a frame per step; with
+            `env_kwargs.render_mode=rgb_array`, what a Gymnasium environment draws itself. Every
+            number in it goes to the same name with the suffix `.json`.
         words: As on the command line: `episodes=3`, `agent=1`, ... (`PlayConfig`), and changes of
             the environment.
 
@@ -39,6 +41,8 @@ def play(run_dir: Path | str, gif: Path | str | None = None, words: Sequence[str
     files = () if gif is None else _free(Path(gif), options.overwrite)
     trained = load_trained(run_dir, words, PlayConfig)
     seed, *_ = choose_agent(trained)
+    if files:
+        keep_pictures(trained.built.env)
     watched = watch(trained)
     config = trained.config
     who = f"{config.core.name} on {config.env}, training seed {seed}, after {trained.step:,} steps"

@@ -31,7 +31,7 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
     from matplotlib.figure import Figure
 
     env, env_params = trained.built.env, trained.built.env_params
-    state = jax.tree.map(lambda leaf: leaf[0], watched.env_state)
+    state, obs = jax.tree.map(lambda leaf: leaf[0], (watched.env_state, watched.obs))
     drawn = has_picture(env, state, env_params)
     episode, attempt = episode_numbers(watched), attempts(trained, watched)
     in_episode = np.arange(len(episode)) - np.flatnonzero(watched.start)[episode]
@@ -42,11 +42,12 @@ def frames(trained: Trained, watched: Watched, title: str) -> Iterator[UInt8[np.
         heading = figure.suptitle(title + "\n ", fontsize=11, animated=True)
         pictures = []
         if drawn:
-            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "environment"), _state_picture))
-            pictures.append((_picture(figure.add_subplot(grid[0, 1]), "observation"), _obs))
+            first = _state_picture(env, state, env_params, obs)
+            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "environment", first), _state_picture))
+            pictures.append((_picture(figure.add_subplot(grid[0, 1]), "observation", draw_observation(obs)), _obs))
             policy_panel = figure.add_subplot(grid[0, 2])
         else:
-            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "observation"), _obs))
+            pictures.append((_picture(figure.add_subplot(grid[0, 0]), "observation", draw_observation(obs)), _obs))
             policy_panel = figure.add_subplot(grid[0, 1:])
         policy = _Policy(policy_panel, trained.agents.policy, watched)
         ppo = trained.config.ppo
@@ -80,10 +81,11 @@ def _obs(env: Any, state: Any, params: Any, obs: Any) -> np.ndarray:
     return draw_observation(obs)
 
 
-def _picture(panel: Any, title: str) -> Any:
+def _picture(panel: Any, title: str, first: np.ndarray) -> Any:
+    """What is drawn anew in every step, as wide and high as the first picture."""
     panel.set_title(title)
     panel.set_axis_off()
-    return panel.imshow(np.full((256, 256, 3), 255, np.uint8), animated=True)
+    return panel.imshow(np.full_like(first, 255), animated=True)
 
 
 class _Policy:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from rlformers.agents.agent import Agent
 from rlformers.agents.policies import make_policy
 from rlformers.agents.ppo import Divide, Learner, ppo
+from rlformers.agents.symbols import joined
 from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers
 from rlformers.cores.products import precision
@@ -17,11 +19,12 @@ from rlformers.cores.registry import make_core
 from rlformers.envs.lazy_resets import resets_everywhere
 from rlformers.envs.registry import make_env, replace_params
 from rlformers.envs.spaces import bounds as space_bounds
+from rlformers.envs.spaces import symbol_sizes
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import describe, mismatch
-from rlformers.experiment.program.episode_names import check_episode_names
-from rlformers.experiment.program.traced import check_observations, explained, trace_steps
+from rlformers.experiment.checkpoints.other_run import check_source, has_begun
+from rlformers.experiment.program.traced import check_types, explained, trace_steps
 from rlformers.experiment.tracking.tensorboard import require_tensorboard
 
 
@@ -43,11 +46,11 @@ def make_environment(config: ExperimentConfig) -> tuple[Any, Any]:
         UserError: A key names something that does not exist or does not fit; one line that says
             what would fit.
     """
-    for name in ("env_id", "raw", "wrap", "trial", "ignore"):  # arguments of `make_env` that are not the user's
+    for name in ("env_id", "raw", "wrap", "trial", "ignore", "one_hot"):  # arguments of `make_env`, not the user's
         if name in config.env_kwargs:
             raise UserError(f"env_kwargs.{name}: env {config.env!r} has no such argument")
-    wrap, trial = asdict(config.wrap), asdict(config.trial)
-    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=config.model.encoder.ignore, **config.env_kwargs)
+    wrap, trial, ignore = asdict(config.wrap), asdict(config.trial), config.model.encoder.ignore
+    env, params = make_env(config.env, wrap=wrap, trial=trial, ignore=ignore, one_hot=False, **config.env_kwargs)
     params = replace_params(params, env, **config.env_params)
     return EpisodeStatistics(env), params
 
@@ -66,16 +69,17 @@ def build(config: ExperimentConfig, made: tuple[Any, Any] | None = None) -> Buil
     env, params = made or make_environment(config)
     policy = make_policy(env.action_space(params), config.model.policy)
     obs, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
-    check_episode_names(config.env, env.env, params)
     # Vectors that the learner normalises have left their bounds when the encoder sees them.
-    bounds = space_bounds(env.observation_space(params), vectors=not config.ppo.normalize_observations)
+    space = env.observation_space(params)
+    bounds = space_bounds(space, vectors=not config.ppo.normalize_observations)
+    symbols = symbol_sizes(space)
 
     def core(key: PRNGKeyArray) -> Any:
         name, width, num_layers = config.core.name, config.model.width, config.model.num_layers
         return make_core(name, width, num_layers, key=key, **config.core.options)
 
     def make_agent(key: PRNGKeyArray) -> Agent:
-        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds)
+        return Agent(obs, policy, core, config.model.width, key=key, model=config.model, bounds=bounds, symbols=symbols)
 
     def learner_with(numbers: Numbers, divide: Divide | None = None, vmapped: bool = False) -> Learner:
         learner = ppo(config.ppo, env, params, make_agent, config.num_updates, divide, numbers=numbers, vmapped=vmapped)
@@ -99,8 +103,13 @@ def in_precision(config: ExperimentConfig, function: Callable) -> Callable:
     return wrapped
 
 
-def check(config: ExperimentConfig) -> None:
+def check(config: ExperimentConfig, run_dir: Path | None = None) -> None:
     """Build everything and trace an update abstractly, so that errors appear before anything compiles.
+
+    Args:
+        config: Of the experiment.
+        run_dir: Where it is, or is to be; default: as the configuration says. A run that has begun takes nothing from
+            that of `init_from` any more.
 
     Raises:
         UserError: As in `build`; nothing can be learned with these settings; or an environment or a
@@ -115,7 +124,10 @@ def check(config: ExperimentConfig) -> None:
         built = build(config, made)
         state = jax.eval_shape(built.learner.init, jax.random.key(0))
         jax.eval_shape(built.learner.update, state)
-    check_observations(config, *made)
+    place = run_dir or (Path(config.run_dir) if config.run_dir else None)
+    if config.init_from is not None and not (place and has_begun(place)):
+        check_source(config, state)
+    check_types(config, *made)
     if config.eval.every:
         try:
             made = make_environment(config.evaluated)
@@ -163,7 +175,10 @@ def check_spaces(env: str, trained: Built, built: Built) -> None:
 
     def spaces(which: Built) -> tuple[Any, Any]:
         obs, _ = jax.eval_shape(which.env.reset, jax.random.key(0), which.env_params)
-        policy = jax.eval_shape(which.make_agent, jax.random.key(0)).policy
+        agent = jax.eval_shape(which.make_agent, jax.random.key(0))
+        policy = agent.policy
+        # Arrays of symbols do not show how many values a symbol has.
+        obs = jax.eval_shape(lambda obs: joined(agent.as_numbers(obs)), obs)
         # Without the bounds of a box: an agent may be evaluated with stronger motors.
         return obs, (type(policy).__name__, *(getattr(policy, name, None) for name in ("sizes", "shape", "dtype")))
 

@@ -51,7 +51,7 @@ def _explain_by_environment(config: ExperimentConfig, env: Any, params: Any) -> 
         layers.append(layers[-1].env)
     for layer in reversed(layers):
         own = layer.default_params
-        found = types.first_broken(layer, params if isinstance(params, type(own)) else own)
+        found = types.first_broken(layer, params if isinstance(params, type(own)) else own, config.model.encoder.ignore)
         if found:
             point, error = found
             _raise(f"env: {config.env!r}: {point}", error, f"see rlformers check {config.env}")
@@ -105,19 +105,22 @@ def trace_steps(env: Any, params: Any) -> None:
     )
 
 
-def check_observations(config: ExperimentConfig, env: Any, params: Any) -> None:
-    """Check that observations have the shapes of their space, and the same types after a reset and after a step.
+def check_types(config: ExperimentConfig, env: Any, params: Any) -> None:
+    """Check what tracing forgives: observations unlike their space, or of other types after a step; ends not bool.
 
     Raises:
         UserError: They do not; one line.
     """
     flat, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     shown = env.env.env if isinstance(env.env, Flatten) else env.env
+    (observations, _), (ends, _) = types.POINTS[0], types.POINTS[2]
+    point = observations
     try:
         types.fits_space(env, params, flat)
         traced = types.trace(shown, params)
         before, after = (jax.tree.map(types.name, obs) for obs in (traced.first_obs, traced.obs))
         require(before == after, f"observation is {before} at reset, {after} after a step")
+        point = ends
+        types.check_ends(traced)
     except Broken as error:
-        point, _ = types.POINTS[0]
         raise UserError(f"env: {config.env!r}: {point}: {error}; see rlformers check {config.env}") from None

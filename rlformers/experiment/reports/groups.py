@@ -14,7 +14,8 @@ from rlformers.experiment.reports.runs import Run
 
 BINS = 50  # points of a curve: a point is the mean over 2 % of the steps
 # Keys that do not change what is learned, so that runs that differ in them only are pooled.
-NEUTRAL = (*RUN_KEYS, "seed", "seeds", "log_every", "eval")
+# A run that stops at a return has that return because it was asked for.
+NEUTRAL = (*(key for key in RUN_KEYS if key != "stop"), "seed", "seeds", "log_every", "eval")
 # Nodes that, with the id, say which environment it is.
 ENV_NODES = ("env_params", "env_kwargs", "wrap", "trial")
 

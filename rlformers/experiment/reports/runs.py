@@ -13,7 +13,7 @@ from rlformers.experiment.checkpoints.resume import changes
 from rlformers.experiment.checkpoints.store import newest_meta
 from rlformers.experiment.reports.config_reader import ConfigReader
 from rlformers.experiment.run_files.file_lock import is_locked
-from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.run_files.summary import goal_of, read_summary
 from rlformers.experiment.sweeps.record import Sweep
 from rlformers.experiment.tracking import Row, read_rows
 from rlformers.experiment.training.failed_seeds import failed_note
@@ -55,7 +55,8 @@ class Run(NamedTuple):
     @property
     def _state(self) -> str:
         if self.finished:
-            return "finished"
+            early = (self.summary or {}).get("stopped_early")
+            return f"finished early, after {early['step']:,} steps" if early else "finished"
         failure = (self.summary or {}).get("failure")
         if self.running:
             how = "training now"
@@ -153,7 +154,7 @@ def read(found: Found, configs: ConfigReader | None = None) -> Run:
         problems.append(failed_note(failed))
     rows = [row for row in rows if row["seed"] not in {one["seed"] for one in failed}]
     curves, evaluated = (_curves(rows, f"{name}/return") for name in ("episode", "eval"))
-    goal = config.num_updates * config.batch_size
+    goal = goal_of(summary, config)
     return Run(
         path,
         flatten(to_dict(config)),

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rlformers.config import ExperimentConfig
+
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """The summary of a run; None if there is none, or if no run can have written it."""
@@ -14,3 +16,15 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         return summary if whole and len(per_seed) == len(summary["seeds"]) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def still_reached(found: dict[str, Any] | None, config: ExperimentConfig) -> dict[str, Any] | None:
+    """What a run ended early with, `{"step", "return"}`, if `stop.return` asks for no more; else None."""
+    goal = config.stop_return
+    return found if found and goal is not None and found["return"] >= goal else None
+
+
+def goal_of(summary: dict[str, Any] | None, config: ExperimentConfig) -> int:
+    """Environment steps of each seed at the end of a run: where it has ended early, if it has, or else all of them."""
+    reached = still_reached((summary or {}).get("stopped_early"), config)
+    return reached["step"] if reached else config.num_updates * config.batch_size

@@ -7,7 +7,7 @@ from rlformers.config import ExperimentConfig
 from rlformers.config.compose import change, load
 from rlformers.errors import FileError, UserError
 from rlformers.experiment.run_files.run_dir import locked
-from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.run_files.summary import goal_of, read_summary
 from rlformers.experiment.tracking.jsonl import read_rows
 from rlformers.experiment.tracking.wandb import WandbSink
 
@@ -59,5 +59,5 @@ def _summary(run_dir: Path, config: ExperimentConfig) -> dict[str, Any]:
     if summary is None:
         numbers = list(range(config.seed, config.seed + config.seeds))
         return {"completed": False, "seeds": numbers, "final_return": {"per_seed": [None] * config.seeds}}
-    goal = config.num_updates * config.batch_size
+    goal = goal_of(summary, config)
     return summary | {"completed": summary["completed"] and summary["total_steps"] == goal}

@@ -32,7 +32,9 @@ class EpisodeSums:
     """
 
     def __init__(self, config: ExperimentConfig, num_seeds: int):
+        self.num_updates = config.num_updates
         self.final_from = config.num_updates * (1 - FINAL_FRACTION)
+        self.may_end = config.stop_return is not None  # before its last update: then its last tenth is always kept
         self.nothing = {name: np.zeros(num_seeds) for name in ("return", "length", "count")}
         self.window = self.nothing  # since the last log point
         self.final_parts: list[tuple[int, Window]] = []  # each with the number of its first update
@@ -49,12 +51,22 @@ class EpisodeSums:
         }
         sums = {name: everything[name] for name in SUMS if name in everything}
         self.window = _plus(self.window, everything)
-        if update > self.final_from:
-            if self.final_parts and update < self.final_parts[-1][0] + self.final_part_size:
+        final = update > self.final_from
+        if final or self.may_end:
+            last = self.final_parts[-1][0] if self.final_parts else None
+            if last is not None and update < last + self.final_part_size and final == (last > self.final_from):
                 first, part = self.final_parts.pop()
                 self.final_parts.append((first, _plus(part, sums)))
             else:
                 self.final_parts.append((update, sums))
+        if self.may_end:
+            self.final_parts = [part for part in self.final_parts if self._still_counts(part[0], update)]
+
+    def _still_counts(self, first: int, update: int) -> bool:
+        """Whether the sums from an update on are of the last tenth of what has been made, or begin just before it."""
+        if update == self.num_updates:
+            return first > self.final_from
+        return first + self.final_part_size > update * (1 - FINAL_FRACTION) + 1
 
     def pop(self) -> list[dict[str, float | int | None]]:
         """Means since the last call, per seed; None where no episode ended.
@@ -81,7 +93,8 @@ class EpisodeSums:
     def final(self, sound: Sequence[bool] | None = None) -> dict[str, Any]:
         """Mean return of the episodes that ended in the last tenth of the steps, per seed and over the `sound` seeds.
 
-        `n` is the number of seeds in the statistics.
+        If the run may end early, these are the steps that it has made. `n` is the number of seeds in
+        the statistics.
         """
         window = self._final_window()
         means = _means(window["return"], window["count"])
@@ -116,7 +129,7 @@ class EpisodeSums:
         parts = saved.get("final_parts")
         if parts is None:  # an older checkpoint has one sum
             parts = [[math.floor(saved["final_from"]) + 1, saved["final_window"]]]
-        self.final_parts = [(first, _arrays(part)) for first, part in parts if first > self.final_from]
+        self.final_parts = [(first, _arrays(part)) for first, part in parts if first > self.final_from or self.may_end]
 
 
 def _plus(window: Window, sums: Window) -> Window:

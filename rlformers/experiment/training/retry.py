@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from rlformers.config import ExperimentConfig
+from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import free_name
 from rlformers.experiment.checkpoints.store import Checkpoint, CheckpointStore, good_checkpoints, read
 from rlformers.experiment.program.build import build
@@ -42,13 +43,24 @@ def retry_failed(
 
     Raises:
         Interrupted: A signal asked for a stop; the same command continues.
+        UserError: The run ended early.
         OSError: A file cannot be written or read.
     """
+    if summary.get("stopped_early"):
+        step = summary["stopped_early"]["step"]
+        raise UserError(
+            f"retry: {run_dir} ended early, after {step:,} steps, as stop.return says; a seed that is trained again "
+            "would end elsewhere: begin a new run with seed=N seeds=1"
+        )
     for failed in summary["failed"]:
         place = run_dir / "retry" / f"seed-{failed['seed']}"
         print(f"training seed {failed['seed']} again in {place}")
         quiet = replace(config.wandb, mode="disabled")
         alone = replace(config, seed=failed["seed"], seeds=1, run_dir=str(place), wandb=quiet, tensorboard=False)
+        alone = replace(alone, stop={})  # the others made all steps
+        if taken := summary.get("init_from"):  # the agent that it began with in its run
+            own_seed = taken["seeds"][summary["seeds"].index(failed["seed"])]
+            alone = replace(alone, init_seed=own_seed, init_checkpoint=str(taken["update"]))
         create_run_dir(alone)
         try:
             own = train(replace(alone, retry="failed"), place)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
@@ -15,6 +16,7 @@ from rlformers.experiment.evaluation.all_seeds import Player
 from rlformers.experiment.evaluation.during_training import PeriodicEvaluation
 from rlformers.experiment.run_files.provenance import git_commit, plugins, versions
 from rlformers.experiment.run_files.run_dir import write_json
+from rlformers.experiment.run_files.summary import still_reached
 from rlformers.experiment.tracking import JsonlSink, open_views
 from rlformers.experiment.training.episode_sums import EpisodeSums
 from rlformers.experiment.training.failed_seeds import FailedSeeds, failed_text
@@ -36,6 +38,7 @@ class Member:
         player: Plays its evaluations (`during_training.make_player`); None: there are none.
         devices: The devices that compute it.
         group_size: Number of seeds that are vmapped together.
+        taken: What a new run took from that of `init_from` (`other_run.begin_with`).
     """
 
     def __init__(
@@ -48,16 +51,19 @@ class Member:
         player: Player | None,
         devices: Sequence[jax.Device],
         group_size: int,
+        taken: dict[str, Any] | None = None,
     ):
         self.config, self.run_dir, self.devices, self.group_size = config, run_dir, devices, group_size
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.done = checkpoint.update if checkpoint else 0  # updates
         self.summary: dict[str, Any] = {}
         self.failure: Failed | None = None
+        self.reached: dict[str, Any] | None = None  # where and with what return it has ended early
         self._failure: dict[str, Any] | None = None
         self._num_parameters = sum(x.size for x in jax.tree.leaves(template.agent)) // len(self.seeds)
         self._state_size = num_floats(template.memory) // (len(self.seeds) * config.ppo.num_envs)
         meta = checkpoint.meta if checkpoint else {}
+        self.taken = meta.get("taken") if checkpoint else taken
         self.store = CheckpointStore(run_dir / "checkpoints", config.checkpoint.keep, checkpoint)
         self.guard = Guard(template)
         self.seeds_failed = FailedSeeds(self.seeds, config.batch_size, meta.get("failed", ()))
@@ -67,6 +73,7 @@ class Member:
         self.episodes = EpisodeSums(config, len(self.seeds))
         if checkpoint:
             self.episodes.restore(meta["episodes"])
+            self.reached = still_reached(meta.get("reached"), config)
         self.metrics = JsonlSink(run_dir / "metrics.jsonl", meta.get("metrics_bytes", 0))
         self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
@@ -105,6 +112,23 @@ class Member:
         for line in [line for line, good in zip(lines, sound, strict=True) if good and (logged or evaluated)]:
             for sink in self.sinks:
                 sink.log(line)
+        if evaluated if self.config.eval.every else logged:
+            self._look_at_return(lines, sound)
+
+    def _look_at_return(self, lines: Sequence[dict[str, Any]], sound: Sequence[bool]) -> None:
+        """End if the mean over the sound seeds is what `stop.return` asks for; not while one of them has no episode."""
+        key = "eval/return" if self.config.eval.every else "episode/return"
+        returns = [line[key] for line, good in zip(lines, sound, strict=True) if good]
+        if self.config.stop_return is not None and None not in returns:
+            found = {"step": self.done * self.config.batch_size, "return": float(np.mean(returns))}
+            self.reached = still_reached(found, self.config)
+
+    def next_look(self, done: int) -> int:
+        """The first update after number `done` at which the run may end."""
+        config, every = self.config, self.config.updates_per_log_point
+        if config.stop_return is None or config.eval.every:
+            return self.next_score(done)
+        return min((done // every + 1) * every, config.num_updates)
 
     def commit(self) -> None:
         """Tell the sinks the step of the newest checkpoint on disk."""
@@ -138,23 +162,27 @@ class Member:
             "windows": self.windows.to_json(),
             "log_sums": self.log_sums.to_json(),
             "failed": self.seeds_failed.until(self.done),
+            "reached": self.reached,
+            "taken": self.taken,
         }
         # Of states with equal scores the first is the best. A later one comes here only because the
         # clock asked for it.
         self.store.save(self.done, states, meta | clock, self._score if self.best() else None, pinned)
 
     def save_last_good(self, states: TrainState, clock: dict[str, float]) -> None:
-        """Save the state before the failure of a run, unless it is saved. No seed has changed it since."""
+        """Save the state before a failure or at an early end, unless it is saved. No seed has changed it since."""
         self.store.settle()
         if self.done > self.store.newest:
             self.save(states, clock)
 
     def finish(self, clock: dict[str, float]) -> None:
-        """Write `summary.json` and close all files.
+        """Write `summary.json` and close all files, once.
 
         Args:
             clock: The times of the loop's clocks, `loop_seconds` among them.
         """
+        if self.summary:
+            return
         self.store.close()
         if self.failure is not None:
             saved = saved_updates(self.store.directory)
@@ -169,8 +197,11 @@ class Member:
             "core": self.config.core.name,
             "seeds": self.seeds,
             # A run without its last state is not complete: the same command must compute it again.
-            "completed": self.done == self.config.num_updates and self.store.newest == self.done,
+            "completed": (self.done == self.config.num_updates or self.reached is not None)
+            and self.store.newest == self.done,
+            "stopped_early": self.reached,  # its step and its return, at least `stop.return`; None: it was not
             "total_steps": steps,
+            "init_from": self.taken,  # run, update, step and seeds of the agents it began with; None: its own
             "last_checkpoint": self.store.newest,  # its update; 0: there is none
             "final_return": self.episodes.final(self.seeds_failed.sound),
             "final_attempts": self.episodes.final_attempts(),

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from rlformers.config import ExperimentConfig
 from rlformers.envs.adapters.host import on_host
@@ -29,6 +27,8 @@ from rlformers.experiment.evaluation.during_training import make_player
 from rlformers.experiment.program.compiled_update import compile_update
 from rlformers.experiment.program.xla_cache import enable_compilation_cache
 from rlformers.experiment.run_files.run_dir import given_path, locked, write_config
+from rlformers.experiment.run_files.summary import still_reached
+from rlformers.experiment.training.first_states import first_states, join
 from rlformers.experiment.training.progress_line import Progress
 from rlformers.experiment.training.retry import retry_failed
 from rlformers.experiment.training.run_record import Member
@@ -65,7 +65,7 @@ def train(config: ExperimentConfig, run_dir: Path, group: str | None = None) -> 
         checkpoint = latest(run_dir, config)
         summary = finished(run_dir, config)
         if summary is not None:
-            _say_finished(run_dir, config, checkpoint)
+            _say_finished(run_dir, config, checkpoint, summary)
         else:
             failure = known_failure(run_dir, config)
             if failure is not None and not retry:
@@ -140,11 +140,15 @@ def train_together(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _say_finished(run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None) -> None:
-    print(f"{run_dir} is finished")
+def _say_finished(
+    run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None, summary: dict[str, Any]
+) -> None:
+    reached = still_reached(summary.get("stopped_early"), config)
+    early = f" early, after {reached['step']:,} steps with return {reached['return']:.3f}" if reached else ""
+    print(f"{run_dir} is finished{early}")
     if checkpoint is None:
         print(f"{run_dir} has lost its checkpoints: evaluate, play and inspect cannot use it")
-    elif checkpoint.update < config.num_updates:
+    elif checkpoint.update * config.batch_size < summary["total_steps"]:
         print(f"its last good checkpoint is {checkpoint.path}; to train on from it, remove {run_dir}/summary.json")
 
 
@@ -182,10 +186,10 @@ class Program:
         self.config, self.update, self.compile_seconds = config, compiled.update, compiled.seconds
         self._fetched: Any = None  # `states` on the host, if they were fetched after the last update
         self.parts = [slice(i * config.seeds, (i + 1) * config.seeds) for i in range(len(configs))]
-        self.states = (
-            compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved]))
+        self.states, taken = (
+            (compiled.place(join([read(saved, compiled.one) for saved in checkpoints if saved])), None)
             if checkpoint
-            else interruptibly(partial(compiled.init, compiled.keys), stop, "compiling")
+            else interruptibly(partial(first_states, compiled, config, len(configs)), stop, "compiling")
         )
         self.begun = False  # whether this process has made an update
 
@@ -209,7 +213,7 @@ class Program:
         self.loop_seconds = checkpoint.meta["loop_seconds"] if checkpoint else 0.0
         player = make_player(config) if config.eval.every else None
         self.members = [
-            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size)
+            Member(each, run_dir, group, saved, compiled.one, player, compiled.devices, compiled.group_size, taken)
             for each, run_dir, saved in zip(configs, run_dirs, checkpoints, strict=True)
         ]
 
@@ -225,9 +229,10 @@ class Program:
         chunk, save_at = 1, lap + (config.checkpoint.every or float("inf"))
         saves_best = config.checkpoint.every > 0 or config.eval.every > 0
         try:
-            while self.done < config.num_updates and not stop.received and self._sound:
+            while self.done < config.num_updates and not stop.received and self._active:
                 keep_at, evaluations = self._next_to_keep(), [member.evaluation for member in self.members]
-                end = min(self.done + chunk, keep_at, self.members[0].next_score(self.done))
+                first = self.members[0]
+                end = min(self.done + chunk, keep_at, first.next_score(self.done), first.next_look(self.done))
                 evaluating = sum(evaluation.seconds for evaluation in evaluations)
                 count, seconds = self._advance(end - self.done, stop)
                 progress.show(self.done * config.batch_size, count * config.batch_size * copies / seconds, self._return)
@@ -238,14 +243,16 @@ class Program:
                 for member in self._sound:
                     member.commit()
                 idle = not any(member.store.busy for member in self.members)
-                best = saves_best and any(member.best() for member in self._sound)
+                best = saves_best and any(member.best() for member in self._active)
                 if (lap >= save_at and idle) or self.done == keep_at or best:
                     self._save()
                     save_at = lap + (config.checkpoint.every or float("inf"))
                 for member, part in zip(self.members, self.parts, strict=True):
-                    if member.failure is not None:
+                    if member.failure is not None or member.reached:
                         member.save_last_good(self._states(part), self._clock)
-            if self.saved < self.done:
+                    if member.reached:  # now, so that it stays finished if the others are killed
+                        member.finish({"compile_seconds": self.compile_seconds} | self._clock)
+            if self.saved < self.done and self._active:
                 self._save()
             for member in self._sound:
                 member.store.wait()
@@ -267,10 +274,10 @@ class Program:
         for metrics in fetched:
             self.done += 1
             for member, part in zip(self.members, self.parts, strict=True):
-                if member.failure is None:
+                if member in self._active:
                     own = jax.tree.map(lambda x, part=part: x[part], metrics)
                     member.after(self.done, own, partial(self._states, part), rate)
-            if not self._sound:
+            if not self._active:
                 break
         return len(fetched), seconds
 
@@ -286,6 +293,11 @@ class Program:
     def _sound(self) -> list[Member]:
         """The runs that have not failed."""
         return [member for member in self.members if member.failure is None]
+
+    @property
+    def _active(self) -> list[Member]:
+        """Those of them that go on: they have not ended early."""
+        return [member for member in self._sound if not member.reached]
 
     @property
     def _return(self) -> float | None:
@@ -317,13 +329,6 @@ class Program:
 
     def _save(self) -> None:
         for member, part in zip(self.members, self.parts, strict=True):
-            if member.failure is None:
+            if member in self._active:
                 member.save(self._states(part), self._clock)
         self.saved = self.done
-
-
-def join(states: Sequence[Any]) -> Any:
-    """Concatenate pytrees along the first axis of their leaves."""
-    if len(states) == 1:
-        return states[0]
-    return jax.tree.map(lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs), *states)
