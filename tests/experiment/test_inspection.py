@@ -75,7 +75,7 @@ def test_what_is_watched_is_what_the_agent_did(watched):
     trained, seen = watched
     _, agent, moments = choose_agent(trained)
     assert np.array_equal(np.flatnonzero(seen.start), [0, 9])
-    normalised = normalize_observation(moments, jax.tree.map(jnp.asarray, seen.obs))
+    normalised = normalize_observation(moments, agent.as_numbers(seen.obs, 1))
     again = jax.jit(lambda agent, *segment: agent.scan(agent.core.initial_state(), *segment))
     _, output = again(agent, normalised, jnp.asarray(seen.start))
     np.testing.assert_allclose(output.policy, seen.policy, atol=1e-5)
