@@ -1,6 +1,6 @@
 """Named values of one copy as one row of bytes, which both the program and the host can read.
 
-Every argument and every result of a callback costs time (with six and four of them, a callback takes 110 us instead of
+Every argument and every result of a callback costs time (with four and six of them, a callback takes 110 us instead of
 44 us), so a question to the host is one array, and its answer another.
 """
 
