@@ -16,7 +16,7 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from rlformers.envs.adapters import host_resets
+from rlformers.envs.adapters.host import on_host, resets
 from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.errors import UserError
 
@@ -148,11 +148,11 @@ class Wrapper(Environment):
         """A step, and a reset if it ended the episode. Returns what gymnax's own step returns, bit for bit.
 
         A reset that costs more than a step is computed only where it is needed (`lazy_resets`). An
-        environment on the host is told which of its copies need one (`host_resets`).
+        environment on the host is told which of its copies need one (`adapters.host.resets`).
         """
         params = self.default_params if params is None else params
         if self.on_host:
-            return host_resets.step(self, key, state, action, params)
+            return resets.step(self, key, state, action, params)
         key_step, key_reset = jax.random.split(key)
         final, last, reward, terminated, info = self.step_env(key_step, state, action, params)
         truncated = self.is_truncated(last, params)
@@ -215,7 +215,7 @@ class Wrapper(Environment):
     @property
     def on_host(self) -> bool:
         """Whether the wrapped environment lives outside of the program."""
-        return host_resets.on_host(self.env)
+        return on_host(self.env)
 
 
 def never_truncates(env: Environment) -> bool:

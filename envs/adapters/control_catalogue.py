@@ -86,7 +86,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "gymnasium/*",
         "any id of Gymnasium, e.g. gymnasium/CartPole-v1; SLOW: on the host, one copy after the other",
-        f"{_ADAPTERS}.gymnasium_host:GymnasiumHost",
+        f"{_ADAPTERS}.host.environment:GymnasiumHost",
         extra="gymnasium",
     ),
 )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlformers.envs import spaces
-from rlformers.envs.adapters.host_resets import on_host
+from rlformers.envs.adapters.host import on_host
 from rlformers.envs.checks.report import Point, require
 from rlformers.envs.checks.rollouts import Rollouts, Step, first_difference, moved, nudged, to_numpy
 from rlformers.envs.environment import Environment, Wrapper, never_truncates

@@ -14,6 +14,7 @@ next task.
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray
 
 from rlformers.envs import spaces
-from rlformers.envs.adapters.host_resets import replacing
+from rlformers.envs.adapters.host.resets import Begun, about_to_reset, pop_begun, replacing
 from rlformers.envs.environment import Environment, Wrapper
 from rlformers.envs.lazy_resets import reset_is_dear, reset_where
 from rlformers.envs.meta.task import distribution, sample_task
@@ -138,11 +139,14 @@ class Trial(Wrapper):
     ) -> tuple[Any, TrialState, Float32[Array, ""], Bool[Array, ""], dict]:
         """Make a step of the running episode; if it was the last, start the next one."""
         key_step, key_reset = jax.random.split(key)
-        obs, env_state, reward, terminated, info = self.env.step_env(key_step, state.env_state, action, state.task)
+        goes_on = self.episodes != 1  # else no episode follows
+        with about_to_reset(key_reset) if goes_on else nullcontext():
+            obs, env_state, reward, terminated, info = self.env.step_env(key_step, state.env_state, action, state.task)
         reward = jnp.asarray(reward, jnp.float32)
         end = terminated | self.env.is_truncated(env_state, state.task)
-        if self.episodes != 1:  # else no episode follows
-            obs, env_state = self._begin_again(key_reset, end, state, obs, env_state)
+        if goes_on:
+            info, begun = pop_begun(info)
+            obs, env_state = self._begin_again(key_reset, end, state, obs, env_state, begun)
 
         attempt_return = state.attempt_return + reward
         attempt = jnp.arange(self.num_recorded)
@@ -167,13 +171,19 @@ class Trial(Wrapper):
         return obs, state, reward, self._is_over(state, truncate=False), info
 
     def _begin_again(
-        self, key: PRNGKeyArray, end: Bool[Array, ""], state: TrialState, obs: Any, env_state: Any
+        self,
+        key: PRNGKeyArray,
+        end: Bool[Array, ""],
+        state: TrialState,
+        obs: Any,
+        env_state: Any,
+        begun: Begun | None,
     ) -> tuple[Any, Any]:
         """The first observation and state of the next episode if one has ended, else those given."""
         if self.inner_reset == "same":
             return jax.tree.map(lambda new, old: jnp.where(end, new, old), state.first, (obs, env_state))
         lazily = not self.on_host and reset_is_dear(self.env, state.task)
-        with replacing(self.env, end, env_state):
+        with replacing(self.env, end, env_state, begun):
             return reset_where(self.env.reset_env, end, key, state.task, (obs, env_state), lazily)
 
     def _see(self, obs: Any, *inputs: Any) -> Any:

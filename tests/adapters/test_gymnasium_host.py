@@ -1,7 +1,7 @@
-"""Environments of Gymnasium on the host: what they do, and what their states refuse to do."""
+"""Environments of Gymnasium on the host: episodes, and what the states of the program refuse to do."""
 
 import json
-from collections import OrderedDict
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,97 +11,25 @@ import pytest
 from rlformers.command.main import main
 from rlformers.envs import check
 from rlformers.envs.environment import UNLIMITED, TimedParams
-from rlformers.envs.registry import make_env, register_env
-from rlformers.envs.spaces import Box, Discrete, MultiDiscrete, leaves
+from rlformers.envs.registry import make_env
 from rlformers.envs.wrappers import EpisodeStatistics, TimeLimit
 from rlformers.envs.wrappers.timing import ActionRepeat
 from rlformers.envs.wrappers.trial import Trial
 
 gymnasium = pytest.importorskip("gymnasium", reason="pip install 'rlformers[gymnasium]'")
 
-from rlformers.envs.adapters.gymnasium_host import GymnasiumHost  # noqa: E402
-from rlformers.envs.adapters.gymnasium_spaces import convert, from_leaves, to_leaves  # noqa: E402
+from gymnasium_environments import Counter, counters_and_parts, rollout  # noqa: E402
+
+from rlformers.envs.adapters.host.environment import GymnasiumHost  # noqa: E402
 
 SMALL = ["ppo.num_envs=2", "ppo.num_steps=8", "ppo.num_minibatches=1", "model.width=8", "core=mlp"]
 SMALL += ["wandb.mode=disabled"]
 
 
-class Counter(gymnasium.Env):
-    """Counts its resets and steps; an episode of seed s terminates after 3 + s % 4 steps, or after `truncates`."""
-
-    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64)
-    action_space = gymnasium.spaces.Discrete(3, start=-1)
-    resets = 0
-
-    def __init__(self, truncates=100):
-        self.truncates = truncates
-
-    def reset(self, *, seed=None, options=None):
-        type(self).resets += 1
-        self.seed, self.time, self.total = seed % 1000, 0, 0
-        return self._see(), {}
-
-    def step(self, action):
-        assert action in self.action_space
-        self.time, self.total = self.time + 1, self.total + int(action)
-        done = self.time >= 3 + self.seed % 4
-        return self._see(), float(action), done, self.time >= self.truncates and not done, {}
-
-    def _see(self):
-        return np.array([self.seed, self.time, self.total, self.seed % 4], np.float64)
-
-
-class Parts(gymnasium.Env):
-    """Shows its seed, time and last action in a Dict with a Tuple; `order` is that of the keys of the Dict."""
-
-    action_space = gymnasium.spaces.Dict(
-        push=gymnasium.spaces.Discrete(3, start=1), turn=gymnasium.spaces.Box(-1, 1, (), np.float64)
-    )
-
-    def __init__(self, order="ab"):
-        scalar, whole = gymnasium.spaces.Box(-1, 1, (), np.float64), gymnasium.spaces.Discrete(4)
-        spaces = {"a": gymnasium.spaces.Tuple([scalar, whole]), "b": gymnasium.spaces.Box(0, 999, (2,), np.float32)}
-        self.observation_space = gymnasium.spaces.Dict(OrderedDict((key, spaces[key]) for key in order))
-
-    def reset(self, *, seed=None, options=None):
-        self.seed, self.time = seed % 1000, 0
-        return self._see({"push": 1, "turn": 0.0}), {}
-
-    def step(self, action):
-        assert action in self.action_space
-        self.time += 1
-        return self._see(action), 0.0, self.time == 5, False, {}
-
-    def _see(self, action):
-        return {"b": np.array([self.seed, self.time], np.float32), "a": (np.asarray(action["turn"]), action["push"])}
-
-
 @pytest.fixture(autouse=True, scope="module")
 def registered():
-    gymnasium.register("rlformers/Counter-v0", Counter)
-    gymnasium.register("rlformers/Parts-v0", Parts, max_episode_steps=20)
-    yield
-    del gymnasium.registry["rlformers/Counter-v0"]
-    del gymnasium.registry["rlformers/Parts-v0"]
-
-
-def rollout(env, params, key, num_envs, num_steps, seeds=1):
-    """Actions, observations, final ones, rewards and ends, [S, T, B], of a scan in which all copies are vmapped."""
-
-    def play(key):
-        obs, state = jax.vmap(env.reset, (0, None))(jax.random.split(key, num_envs), params)
-
-        def step(carry, key):
-            keys = jax.random.split(key, num_envs)
-            action = jax.vmap(env.action_space(params).sample)(keys)
-            obs, state, reward, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
-                keys, carry, action, params
-            )
-            return state, (action, obs, info["final_observation"], reward, terminated, truncated)
-
-        return obs, jax.lax.scan(step, state, jax.random.split(key, num_steps))[1]
-
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(jax.random.split(key, seeds)))
+    with counters_and_parts():
+        yield
 
 
 @pytest.mark.parametrize(
@@ -134,23 +62,6 @@ def test_observations_of_parts_are_those_of_the_host(order):
     vector, _ = flat.reset(jax.random.key(0), params)
     a, b = [0, 0, 1, 0, 0], [seed, 0]  # a number and a one-hot, and two numbers
     assert vector.tolist() == (a + b if order == "ab" else b + a)
-
-
-@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
-@pytest.mark.parametrize("env_id", ["gymnasium.envs.classic_control:CartPole-v1", "CartPole"])
-def test_ids_with_a_module_or_without_a_version(env_id):
-    env, params = make_env(f"gymnasium/{env_id}", raw=True)
-    assert params.max_steps_in_episode == gymnasium.spec("CartPole-v1").max_episode_steps == 500
-    assert env.pool.make().spec.id == "CartPole-v1" and env.velocities == (1, 3)
-
-
-@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
-def test_every_copy_is_what_the_first_was(monkeypatch):
-    """An id without a version means the newest one when the environment is built, and from then on."""
-    env = GymnasiumHost("rlformers/Parts")
-    newer = gymnasium.envs.registration.EnvSpec("rlformers/Parts-v1", Counter)
-    monkeypatch.setitem(gymnasium.registry, newer.id, newer)
-    assert isinstance(env.pool.make().unwrapped, Parts)
 
 
 def test_every_copy_and_seed_is_the_environment_stepped_by_hand():
@@ -202,9 +113,55 @@ def test_resets_happen_only_where_an_episode_ended():
     _, (_, obs, final, _, terminated, truncated) = rollout(env, TimedParams(UNLIMITED), jax.random.key(2), 4, 40)
     ends = terminated | truncated
     assert terminated.any() and truncated.any() and Counter.resets == 4 + ends.sum()
-    assert len(env.env.env.pool.slots) == 4
+    assert len(env.env.env.slots.slots) == 4
     assert (obs[..., 1] == np.where(ends, 0, final[..., 1])).all()
     assert (final[..., 1] == np.where(terminated, 3 + final[..., 3], final[..., 1])).all() and final[..., 1].max() == 5
+
+
+def calls_of(env, monkeypatch):
+    """How many questions are in each call to the host from now on."""
+    calls, answer = [], type(env.slots).__call__
+
+    def counting(slots, questions):
+        calls.append(math.prod(questions.shape[:-1]))
+        return answer(slots, questions)
+
+    monkeypatch.setattr(type(env.slots), "__call__", counting)
+    return calls
+
+
+def test_a_step_is_one_call_that_begins_the_next_episode(monkeypatch):
+    env = GymnasiumHost("rlformers/Counter-v0")
+    calls = calls_of(env, monkeypatch)
+    _, (_, obs, final, _, terminated, truncated) = rollout(
+        EpisodeStatistics(env), TimedParams(5), jax.random.key(2), 4, 40
+    )
+    assert terminated.any() and truncated.any() and (obs[..., 1] == 0).sum() == (terminated | truncated).sum()
+    assert calls == [4] * (1 + 40)
+    # An end that the host does not know of takes one more: the time limit of a wrapper, here after 2 steps.
+    calls.clear()
+    limited = TimeLimit(env, 2)
+    _, (*_, truncated) = rollout(limited, TimedParams(UNLIMITED), jax.random.key(2), 4, 40)
+    assert truncated.sum() == 4 * 20 and calls == [4] * (1 + 40 + 20)
+
+
+def test_an_automatic_reset_has_the_seed_of_its_key():
+    env = GymnasiumHost("rlformers/Counter-v0", truncates=1)
+    _, state = env.reset(jax.random.key(0), env.default_params)
+    key = jax.random.key(7)
+    obs, state, *_, info = env.step(key, state, jnp.int32(0), env.default_params)
+    seed = int(jax.random.bits(jax.random.split(key)[1], (), jnp.uint32)) % 1000
+    assert obs[:2].tolist() == [seed, 0] and info["final_observation"][1] == 1
+    assert set(info) == {"terminated", "truncated", "final_observation"}
+    assert state.time == 0 and not state.truncated
+    *_, info = env.step(key, state, jnp.int32(0), env.default_params)
+    assert info["final_observation"][:2].tolist() == [seed, 1]
+
+
+def test_an_array_that_is_shown_again_and_again():
+    env = GymnasiumHost("rlformers/OneArray-v0", truncates=2)
+    _, (_, obs, final, *_) = rollout(env, env.default_params, jax.random.key(2), 2, 6)
+    assert obs[0, :, 0, 1].tolist() == [1, 0, 1, 0, 1, 0] and final[0, :, 0, 1].tolist() == [1, 2, 1, 2, 1, 2]
 
 
 def test_its_own_truncation_truncates():
@@ -258,119 +215,22 @@ def test_an_ended_episode_stays_ended():
     np.testing.assert_array_equal(later, obs)
 
 
+def test_a_failure_leaves_no_answers_behind():
+    """Copies that made their step before another one failed have no answer that anyone got."""
+    env = GymnasiumHost("rlformers/Fails-v0")
+    keys = jax.random.split(jax.random.key(0), 2)
+    _, states = jax.vmap(env.reset, (0, None))(keys, env.default_params)
+    actions = jnp.array([0, 1], jnp.int32)
+    for message in ("the second failed", "was used again"):
+        with pytest.raises(Exception, match=message):
+            jax.vmap(env.step_env, (0, 0, 0, None))(keys, states, actions, env.default_params)
+
+
 def test_copies_are_limited():
     env = GymnasiumHost("rlformers/Counter-v0", max_copies=2)
     jax.vmap(env.reset, (0, None))(jax.random.split(jax.random.key(0), 2), env.default_params)
     with pytest.raises(Exception, match="env_kwargs.max_copies"):
         env.reset(jax.random.key(0), env.default_params)
-
-
-THEIRS = gymnasium.spaces.Dict(
-    a=gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(3, start=2), gymnasium.spaces.MultiBinary((2, 2))]),
-    b=gymnasium.spaces.MultiDiscrete([[2, 3], [4, 5]]),
-    c=gymnasium.spaces.Box(-1.5, 2, (2, 3), np.float64),
-    d=gymnasium.spaces.Box(0, 255, (3,), np.uint8),
-)
-
-
-def test_spaces():
-    ours = convert(THEIRS, "observation")
-    kinds = [type(leaf) for leaf, _ in leaves(ours)]
-    assert kinds == [Discrete, MultiDiscrete, MultiDiscrete, Box, Box]
-    assert ours.spaces["c"].dtype == jnp.float32 and ours.spaces["d"].dtype == jnp.uint8
-    THEIRS.seed(0)
-    for _ in range(20):
-        value = THEIRS.sample()
-        parts = to_leaves(THEIRS, value)
-        structure = spaces_of(ours, parts)
-        assert all(bool(leaf.contains(part)) for leaf, part in leaves(ours, structure))
-        back = from_leaves(THEIRS, list(parts))
-        assert back in THEIRS and str(back) == str(value)
-    with pytest.raises(ValueError, match="action space has a Text"):
-        convert(gymnasium.spaces.Text(5), "action")
-    assert convert(gymnasium.spaces.Text(5), "observation").kind == "Text"
-    wide = convert(gymnasium.spaces.Box(-(2**62), 2**62, (1,), np.int64), "action")
-    assert wide.dtype == jnp.int32 and wide.low[0] == -(2**31)
-
-
-def spaces_of(space, parts):
-    """Parts put into the structure of a space."""
-    from rlformers.envs.spaces import map_leaves
-
-    remaining = iter(parts)
-    return map_leaves(lambda _leaf, _: jnp.asarray(next(remaining)), space, _same(space))
-
-
-def _same(space):
-    """Something to walk along with a space."""
-    from rlformers.envs.wrappers.agent_inputs import null_action
-
-    return null_action(space)
-
-
-def test_masks():
-    assert make_env("gymnasium/CartPole-v1", wrap={"mask": "velocities"})[0].observation_space(None).shape == (2,)
-    with pytest.raises(ValueError, match=r"wrap\.mask: the velocities"):
-        make_env("gymnasium/rlformers/Counter-v0", wrap={"mask": "velocities"})
-
-
-@pytest.mark.parametrize(
-    "name,kwargs",
-    [
-        ("Ant-v5", {}),
-        ("HalfCheetah-v5", {}),
-        ("Hopper-v5", {}),
-        ("InvertedPendulum-v5", {}),
-        ("Swimmer-v5", {"exclude_current_positions_from_observation": False}),
-    ],
-)
-def test_velocities_of_mujoco_tasks(name, kwargs):
-    pytest.importorskip("mujoco", reason="pip install 'gymnasium[mujoco]'")
-    env = GymnasiumHost(name, **kwargs)
-    theirs = gymnasium.make(name, **kwargs)
-    obs, _ = theirs.reset(seed=0)
-    np.testing.assert_allclose(obs[list(env.velocities)], theirs.unwrapped.data.qvel)
-
-
-@pytest.mark.parametrize("name", ["Humanoid-v5", "HumanoidStandup-v5", "Reacher-v5", "InvertedDoublePendulum-v5"])
-@pytest.mark.parametrize("mask", ["velocities", "positions"])
-def test_velocities_are_not_known_where_others_are_observed_too(name, mask):
-    """Humanoids observe those of bodies besides those of joints, and forces."""
-    pytest.importorskip("mujoco", reason="pip install 'gymnasium[mujoco]'")
-    with pytest.raises(ValueError, match=rf"wrap\.mask: the velocities of gymnasium/{name} are not known"):
-        make_env(f"gymnasium/{name}", wrap={"mask": mask})
-
-
-@pytest.mark.parametrize(
-    "name,kwargs,message",
-    [
-        ("gymnasium/CartPol-v1", {}, "env: 'gymnasium/CartPol-v1' .*mean 'gymnasium/CartPole-v1'"),
-        ("gymnasium/", {}, "env: 'gymnasium/' is none of the registered"),
-        ("gymnasium/*", {}, r"env: 'gymnasium/\*' cannot be made: Malformed"),
-        ("gymnasium/no_such_module:Env-v0", {}, "cannot be made: .*no_such_module"),
-        ("gymnasium/gymnasium.envs.classic_control:CartPol-v1", {}, "mean 'gymnasium/CartPole-v1'"),
-        ("gymnasium/ELA/Pong-v5", {}, "env: 'gymnasium/ELA/Pong-v5' .*'gymnasium/<module>:ELA/Pong-v5' imports"),
-        ("gymnasium/FrozenLake-v1", {"map_name": "9x9"}, r"env_kwargs: .*FrozenLake-v1.*'9x9'\}: KeyError: '9x9'"),
-        ("gymnasium/CartPole-v1", {"max_episode_steps": 3}, "env_params.max_steps_in_episode"),
-        ("gymnasium/CartPole-v1", {"sutton_bartow": 3}, "env_kwargs: .*sutton_bartow"),
-        ("gymnasium/CartPole-v1", {"max_copies": 0}, "env_kwargs.max_copies: need at least 1, got 0"),
-    ],
-)
-def test_mistakes_are_named_in_one_line(name, kwargs, message):
-    with pytest.raises(ValueError, match=message) as error:
-        make_env(name, **kwargs)
-    assert "\n" not in str(error.value)
-
-
-def test_a_pattern_is_a_suite_of_its_own(monkeypatch):
-    from rlformers.envs import registry
-
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    register_env("counters/*", GymnasiumHost, kwargs={"truncates": 2})
-    env, _ = make_env("counters/rlformers/Counter-v0", raw=True)
-    assert env.env_id == "rlformers/Counter-v0"
-    register_env("counters/Long", GymnasiumHost, kwargs={"env_id": "rlformers/Counter-v0", "truncates": 9})
-    assert make_env("counters/Long", raw=True)[0].pool.make().unwrapped.truncates == 9
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ class Walk(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(3)
 
-    def __init__(self, mask=None, reward=1.0, over=True, fails_at=None, info=None, text=False):
+    def __init__(self, mask=None, reward=1.0, over=True, fails_at=None, info=None, text=False, wide=False):
+        self.size = 3 if wide else 2
         self.mask, self.reward, self.over, self.fails_at, self.extra = mask, reward, over, fails_at, info or {}
         if text:
             parts = {"place": self.observation_space, "mission": gymnasium.spaces.Text(9)}
@@ -48,7 +49,7 @@ class Walk(gymnasium.Env):
         return {}["no such key"]
 
     def _see(self):
-        place = np.full(2, self.time / 4, np.float32)
+        place = np.full(self.size, self.time / 4, np.float32)
         return place if self.observation_space.shape else {"place": place, "mission": "go"}
 
     def _info(self):
@@ -123,7 +124,7 @@ def test_mistakes_are_said_before_anything_is_written(kwargs, message, tmp_path,
 
 
 def test_a_mask_that_the_space_shows_is_one_whatever_its_type():
-    from rlformers.envs.adapters.gymnasium_spaces import convert
+    from rlformers.envs.adapters.host.spaces import convert
 
     for mask in (gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Box(0, 1, (3,), np.int8)):
         space = convert(gymnasium.spaces.Dict({"action_mask": mask}), "observation").spaces["action_mask"]
@@ -143,6 +144,11 @@ def test_rewards_in_any_form(reward):
 def test_what_is_no_reward_is_named(reward, given):
     with pytest.raises(Exception, match=rf"env: reward is {given}, need a number"):
         walk(1, reward=reward)
+
+
+def test_an_observation_of_another_shape_is_named():
+    with pytest.raises(Exception, match=r"env: observation\['place'\] has the shape \[3\], its space \[2\]"):
+        walk(1, text=True, wide=True, ignore=["mission"])
 
 
 def test_the_info_of_an_end_can_be_logged():

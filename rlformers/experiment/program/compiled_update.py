@@ -27,7 +27,7 @@ from jaxtyping import PRNGKeyArray
 from rlformers.agents.ppo import TrainState
 from rlformers.config import ExperimentConfig
 from rlformers.config.ppo import Numbers, check_alike
-from rlformers.envs.adapters.host_resets import on_host
+from rlformers.envs.adapters.host import on_host
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.named_arrays import fetch
 from rlformers.experiment.program.build import Built, build

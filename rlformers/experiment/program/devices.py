@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from rlformers.agents.ppo import Divide, TrainState
 from rlformers.config import ExperimentConfig
-from rlformers.envs.adapters.host_resets import on_host
+from rlformers.envs.adapters.host import on_host
 from rlformers.experiment.run_files.provenance import num_cores
 
 AXIS = "environments"

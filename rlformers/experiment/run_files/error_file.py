@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rlformers.envs.adapters.host_failures import host_failure
+from rlformers.envs.adapters.host import host_failure
 from rlformers.errors import Complaint, first_line, foreign, named_line
 
 NAME = "error.txt"

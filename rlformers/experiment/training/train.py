@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from rlformers.config import ExperimentConfig
-from rlformers.envs.adapters.host_resets import on_host
+from rlformers.envs.adapters.host import on_host
 from rlformers.errors import UserError
 from rlformers.experiment.checkpoints.kept_rows import finished, refuse_lost_checkpoints, set_rows_aside
 from rlformers.experiment.checkpoints.named_arrays import fetch

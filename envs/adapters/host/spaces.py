@@ -1,7 +1,7 @@
 """Between spaces of Gymnasium and ours: Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple, nested at will."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium.spaces as theirs
@@ -74,22 +74,35 @@ def _box(space: theirs.Box, what: str) -> spaces.Box:
     return spaces.Box(jnp.asarray(low, dtype), jnp.asarray(high, dtype), space.shape, jnp.dtype(dtype))
 
 
-def to_leaves(space: theirs.Space, value: Any) -> list[np.ndarray]:
-    """One of their values as the parts of ours, in the order of `spaces.leaves`."""
+def encode(space: theirs.Space, values: Sequence[Any]) -> list[np.ndarray]:
+    """Some of their values [B] as the parts of ours, [B, *shape], in the order of `spaces.leaves`."""
     if isinstance(space, theirs.Dict):
-        return [leaf for key, part in space.spaces.items() for leaf in to_leaves(part, value[key])]
+        return [leaf for key, part in space.spaces.items() for leaf in encode(part, [value[key] for value in values])]
     if isinstance(space, theirs.Tuple):
-        pairs = zip(space.spaces, value, strict=True)
-        return [leaf for part, entry in pairs for leaf in to_leaves(part, entry)]
-    if isinstance(space, theirs.Discrete | theirs.MultiDiscrete):
-        value = np.asarray(value) - space.start
+        parts = zip(space.spaces, zip(*values, strict=True), strict=True)
+        return [leaf for part, entries in parts for leaf in encode(part, entries)]
     if not isinstance(space, theirs.Box | theirs.Discrete | theirs.MultiDiscrete | theirs.MultiBinary):
-        return [np.zeros(0, np.float32)]  # of `Unreadable`
-    array = np.asarray(value)
-    if isinstance(space, theirs.Box) and array.dtype.kind in "iu" and array.dtype.itemsize > 4:
+        return [np.zeros((len(values), 0), np.float32)]  # of `Unreadable`
+    array = _together(values)
+    if isinstance(space, theirs.Discrete | theirs.MultiDiscrete):
+        array = array - space.start
+    if not isinstance(space, theirs.Box):
+        return [array.reshape(len(values), -1) if array.ndim > 1 else array]
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:
         info = np.iinfo(np.int32 if array.dtype.kind == "i" else np.uint32)
         array = np.clip(array, info.min, info.max)  # the cast would wrap around
-    return [array if isinstance(space, theirs.Box) else array.ravel() if array.ndim else array]
+    return [array]
+
+
+def _together(values: Sequence[Any]) -> np.ndarray:
+    """One array of all values; one of objects where their shapes differ, which is for the caller to complain about."""
+    try:
+        return np.array(values)
+    except ValueError:
+        array = np.empty(len(values), object)
+        for i, value in enumerate(values):
+            array[i] = value
+        return array
 
 
 def assemble(space: spaces.Space, parts: Iterator[Any]) -> Any:
@@ -101,21 +114,25 @@ def assemble(space: spaces.Space, parts: Iterator[Any]) -> Any:
     return next(parts)
 
 
-def from_leaves(space: theirs.Space, leaves: list[Any]) -> Any:
-    """The reverse of `to_leaves`; takes its parts off the front of the list."""
+def decode(space: theirs.Space, leaves: list[np.ndarray], size: int) -> list[Any]:
+    """The reverse of `encode`, for `size` values; takes its parts off the front of the list."""
     if isinstance(space, theirs.Dict):
-        return {key: from_leaves(part, leaves) for key, part in space.spaces.items()}
+        parts = {key: decode(part, leaves, size) for key, part in space.spaces.items()}
+        return [{key: values[i] for key, values in parts.items()} for i in range(size)]
     if isinstance(space, theirs.Tuple):
-        return tuple(from_leaves(part, leaves) for part in space.spaces)
+        entries = [decode(part, leaves, size) for part in space.spaces]
+        return [tuple(values[i] for values in entries) for i in range(size)]
     leaf = leaves.pop(0)
     if isinstance(space, theirs.Discrete):
-        return np.dtype(space.dtype).type(leaf + space.start)
+        return list((leaf + space.start).astype(space.dtype))
+    array = leaf.reshape((size, *(space.shape or ())))
     if isinstance(space, theirs.MultiDiscrete):
-        return (leaf.reshape(space.shape) + space.start).astype(space.dtype)
-    array = np.asarray(leaf).reshape(space.shape)  # an array also where there are no axes
+        return list((array + space.start).astype(space.dtype))
     if isinstance(space, theirs.Box):  # whose bounds of float64 can lie between two numbers of float32
         if array.dtype.kind == "f":
             most = np.finfo(space.dtype).max if np.dtype(space.dtype).kind == "f" else np.inf
             array = np.clip(np.clip(array.astype(np.float64), -most, most), space.low, space.high)
-        return np.asarray(np.clip(array.astype(space.dtype), space.low, space.high))
-    return array.astype(space.dtype)
+        array = np.clip(array.astype(space.dtype), space.low, space.high)
+    else:
+        array = array.astype(space.dtype)
+    return [array[i, ...] for i in range(size)]  # arrays also where there are no axes

@@ -1,13 +1,12 @@
 """Any environment of Gymnasium, stepped on the host. Slow: every step leaves the compiled program.
 
-The program holds handles; the environments are in a `host_pool.Pool`. All copies of a step, over vmapped environments
-and seeds, share one call to the host, which steps one after the other. A reset happens only where it is meant (see
-`host_resets`), with a seed drawn from its key: the same keys and actions make the same episodes if the environment
-keeps Gymnasium's promise that `reset(seed=...)` determines what follows.
+The program holds handles; the environments are in `slots`. All copies of a step, over vmapped environments and seeds,
+share one call to the host, which steps one after the other and resets those whose episode has ended (see `resets`),
+with seeds drawn from the keys of the resets: the same keys and actions make the same episodes if the environment keeps
+Gymnasium's promise that `reset(seed=...)` determines what follows.
 """
 
 import difflib
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,22 +18,19 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int32, PRNGKeyArray, UInt8
 
 from rlformers.envs import spaces
-from rlformers.envs.adapters.gymnasium_masks import ShowsMask
-from rlformers.envs.adapters.gymnasium_spaces import assemble, convert, from_leaves, to_leaves
 from rlformers.envs.adapters.gymnax_catalogue import VELOCITIES
-from rlformers.envs.adapters.host_failures import keep
-from rlformers.envs.adapters.host_pool import NO_HANDLE, Answer, Pool, StaleState
-from rlformers.envs.adapters.host_resets import replacement
-from rlformers.envs.adapters.host_resets import step as host_step
+from rlformers.envs.adapters.host import resets
+from rlformers.envs.adapters.host.failures import keep
+from rlformers.envs.adapters.host.masks import ShowsMask
+from rlformers.envs.adapters.host.slots import NO_HANDLE, RESET, STEP, Slots
+from rlformers.envs.adapters.host.spaces import assemble, convert
 from rlformers.envs.environment import UNLIMITED, Environment, TimedParams
 from rlformers.envs.reserved import RESERVED, is_reserved
 from rlformers.errors import UserError, complaint
-
-# Reward, terminated, truncated, handle and clock where nothing was asked for.
-_NOTHING = (0.0, False, False, NO_HANDLE, NO_HANDLE)
 
 
 class HostState(NamedTuple):
@@ -56,7 +52,7 @@ class GymnasiumHost(Environment):
         env_id: As Gymnasium has it, `CartPole-v1`, `namespace/Name-v0` or `module:Name-v0`; without a version it is the
             newest.
         max_copies: Copies at most that resets may make; automatic resets make none.
-        action_mask: Where the environment says which actions are possible, see `gymnasium_masks.ShowsMask`: "info",
+        action_mask: Where the environment says which actions are possible, see `masks.ShowsMask`: "info",
             "method" or "auto". The observation becomes a dict with "action_mask", which the policy keeps to.
         log_info: Names of numbers in its info, such as "is_success". `info["episode_<name>"]` is the last that an
             episode has shown, 0 before the first.
@@ -86,17 +82,21 @@ class GymnasiumHost(Environment):
             if is_reserved(f"episode_{name}"):
                 raise UserError(f"env_kwargs.log_info: {name!r} is a name of the learner's own ({', '.join(RESERVED)})")
         env, spec = _try_to_make(env_id, kwargs)
-        # Of the spec, not the id: a newer version may be registered between two copies.
-        self.pool = Pool(partial(_make, spec, kwargs, action_mask), max_copies, self.log_info)
         if action_mask is not None:
             env = ShowsMask(env, action_mask)
             env.reset(seed=0)  # says if there is no mask, before anything is compiled
         self._draws = kwargs.get("render_mode") == "rgb_array"
         self._limit = spec.max_episode_steps or UNLIMITED
-        self._theirs = env.observation_space, env.action_space
         self._observations = convert(env.observation_space, "observation")
         self._actions = convert(env.action_space, "action")
-        self._places = spaces.named_leaves(self._observations)
+        self.slots = Slots(
+            partial(_make, spec, kwargs, action_mask),  # not the id: a newer version may be registered between two
+            (env.observation_space, env.action_space),
+            (self._observations, self._actions),
+            max_copies,
+            self.log_info,
+            partial(keep, env_id),
+        )
         velocities = _velocities(env, spec.id)
         if velocities:
             self.velocities = velocities
@@ -122,31 +122,48 @@ class GymnasiumHost(Environment):
 
     def step(self, key: PRNGKeyArray, state: Any, action: Any, params: Any = None) -> Any:
         """Make a step; reset the copies whose episode has ended, and no others."""
-        return host_step(self, key, state, action, self.default_params if params is None else params)
+        return resets.step(self, key, state, action, self.default_params if params is None else params)
 
     def reset_env(self, key: PRNGKeyArray, params: Any) -> tuple[Any, HostState]:
         """Start an episode: in a new copy, or in that of the state that an automatic reset replaces."""
         seed = jax.random.bits(key, (), jnp.uint32)
-        present = replacement()
+        present = resets.replacement()
         if present is None:
-            wanted, handle, clock = jnp.ones((), jnp.bool_), *[jnp.full((), NO_HANDLE, jnp.int32)] * 2
+            answer = self._ask(operation=RESET, handle=NO_HANDLE, seed=seed)
+            obs, handle, clock = self._observation(answer, "observation"), answer["handle"], answer["clock"]
         else:
-            wanted, (handle, clock, *_) = present
-        obs, _, _, _, handle, clock, _ = self._call(self._reset, wanted, handle, clock, seed)
+            begun, handle = present.begun, present.state.handle
+            needed = present.wanted if begun is None else present.wanted & ~begun.here
+            answer = self._ask(needed, operation=RESET, handle=handle, clock=present.state.clock, seed=seed)
+            obs, clock = self._observation(answer, "observation"), answer["clock"]
+            if begun is not None:
+                obs = jax.tree.map(partial(jnp.where, begun.here), begun.observation, obs)
+                clock = jnp.where(begun.here, begun.clock, clock)
         return obs, HostState(handle, clock, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.bool_))
 
     def step_env(
         self, key: PRNGKeyArray, state: HostState, action: Any, params: Any
     ) -> tuple[Any, HostState, Array, Array, dict]:
         """Make a step, without automatic reset. The key is not used: the seed of the reset has decided everything."""
-        over = self.is_truncated(state, params)
+        coming = resets.coming_reset()
         leaves = [spaces.as_dtype(leaf, space.dtype) for space, leaf in spaces.leaves(self._actions, action)]
-        obs, reward, terminated, truncated, handle, clock, logged = self._call(
-            self._step, state.handle, state.clock, over, *leaves
+        answer = self._ask(
+            operation=STEP,
+            over=self.is_truncated(state, params),
+            last=state.time + 1 >= params.max_steps_in_episode,
+            goes_on=coming is not None,
+            handle=state.handle,
+            clock=state.clock,
+            seed=0 if coming is None else jax.random.bits(coming, (), jnp.uint32),
+            **{f"action{i}": leaf for i, leaf in enumerate(leaves)},
         )
-        info = {f"episode_{name}": logged[i] for i, name in enumerate(self.log_info)}
+        clock = answer["clock"]
+        info: dict[str, Any] = {f"episode_{name}": answer["logged"][i] for i, name in enumerate(self.log_info)}
+        if coming is not None:
+            info[resets.BEGUN] = resets.Begun(answer["begun"], self._observation(answer, "first"), clock + 1)
         time = state.time + (clock != state.clock)
-        return obs, HostState(handle, clock, time, truncated), reward, terminated, info
+        after = HostState(answer["handle"], clock, time, answer["truncated"])
+        return self._observation(answer, "observation"), after, answer["reward"], answer["terminated"], info
 
     def is_truncated(self, state: HostState, params: Any) -> Bool[Array, ""]:
         """Whether the time limit is reached, or the environment has truncated the episode itself."""
@@ -154,12 +171,12 @@ class GymnasiumHost(Environment):
 
     def keep_pictures(self) -> None:
         """Keep a picture of every state that is made from now on, where `render_mode` is rgb_array: for `render`."""
-        self.pool.keeps_pictures = self._draws
+        self.slots.keeps_pictures = self._draws
 
     @property
     def draws_itself(self) -> bool:
         """Whether `render` has pictures."""
-        return self.pool.keeps_pictures
+        return self.slots.keeps_pictures
 
     def render(self, state: HostState, params: Any) -> UInt8[np.ndarray, "H W 3"]:
         """The environment's own picture of a state, which may be long past.
@@ -167,7 +184,7 @@ class GymnasiumHost(Environment):
         Raises:
             UserError: What it draws is no picture.
         """
-        picture = np.asarray(self.pool.picture(int(state.handle), int(state.clock)))
+        picture = np.asarray(self.slots.picture(int(state.handle), int(state.clock)))
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in (3, 4):
             given = f"{picture.dtype} {list(picture.shape)}"
             raise UserError(f"env: {self.env_id} draws no pictures: render gives {given}, need uint8 [H, W, 3]")
@@ -175,77 +192,47 @@ class GymnasiumHost(Environment):
 
     def close(self) -> None:
         """Close all copies. Their states become invalid."""
-        self.pool.close()
+        self.slots.close()
 
-    def _call(self, function: Any, *args: Array) -> tuple[Any, Array, Array, Array, Array, Array, Array]:
-        """Call the host once for all copies. Declared pure: the pool sees to it, and data flow to the order."""
-        leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
-        shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-        dtypes = (jnp.float32, jnp.bool_, jnp.bool_, jnp.int32, jnp.int32)
-        logged = jax.ShapeDtypeStruct((len(self.log_info),), jnp.float32)
-        results = (shapes, *(jax.ShapeDtypeStruct((), dtype) for dtype in dtypes), logged)
-        callback = _in_numpy(function, self.env_id)
-        parts, *rest = jax.pure_callback(callback, results, *args, vmap_method="broadcast_all")
-        return assemble(self._observations, iter(parts)), *rest
+    def _ask(self, needed: Bool[Array, ""] | None = None, **question: Any) -> dict[str, Array]:
+        """The answer of the host, which is called once for all copies; zeros if none of them is `needed`.
 
-    def _reset(self, wanted: Any, handle: Any, clock: Any, seed: Any) -> Any:
-        """On the host: reset the wanted among the copies [...]."""
-        batch = np.shape(wanted)
-        rows = zip(*(np.ravel(x).tolist() for x in (wanted, handle, clock, seed)), strict=True)
-        with self.pool.lock:
-            answers = [self.pool.reset(*row) if needed else None for needed, *row in rows]
-        return self._pack(answers, batch)
+        The call is declared pure, though it is not: `slots` sees to repetitions, and data flow to the order. Calls that
+        JAX keeps in order cannot be in a batch of loops, where the agents of several seeds are evaluated.
+        """
+        record, size = self.slots.question, self.slots.answer.size
+        row = record.pack({name: question.get(name, np.zeros(*field[::-1])) for name, field in record.fields.items()})
+        if needed is not None:
+            row = jnp.where(needed, row, 0)  # NOTHING
+            return self.slots.answer.unpack(_where_any(self.slots, size, needed, row))
+        shape = jax.ShapeDtypeStruct((size,), jnp.uint8)
+        return self.slots.answer.unpack(jax.pure_callback(self.slots, shape, row, vmap_method="broadcast_all"))
 
-    def _step(self, handle: Any, clock: Any, over: Any, *action: Any) -> Any:
-        """On the host: step all copies [...]."""
-        batch = np.shape(handle)
-        parts = [np.reshape(x, (math.prod(batch), *np.shape(x)[len(batch) :])) for x in action]
-        rows = zip(*(np.ravel(x).tolist() for x in (handle, clock, over)), strict=True)
-        answers: list[Answer | None] = []
-        with self.pool.lock:
-            for index, (slot, time, ended) in enumerate(rows):
-                leaves = [part[index] for part in parts]
-                question = b"".join(leaf.tobytes() for leaf in leaves)
-                answers.append(self.pool.step(slot, time, from_leaves(self._theirs[1], leaves), question, ended))
-        return self._pack(answers, batch)
-
-    def _pack(self, answers: Sequence[Answer | None], batch: tuple[int, ...]) -> Any:
-        """Answers of copies as arrays [..., *shape]; zeros where there is none, and no handle."""
-        leaves = [leaf for leaf, _ in spaces.leaves(self._observations)]
-        parts = [np.zeros((len(answers), *leaf.shape), leaf.dtype) for leaf in leaves]
-        numbers = np.array([_NOTHING if answer is None else answer[1:6] for answer in answers])
-        logged = np.zeros((len(answers), len(self.log_info)), np.float32)
-        for index, answer in enumerate(answers):
-            if answer is not None:
-                logged[index] = answer.logged
-                values = to_leaves(self._theirs[0], answer.observation)
-                for (path, leaf, _), part, value in zip(self._places, parts, values, strict=True):
-                    if np.shape(value) != tuple(leaf.shape):
-                        place = "".join(f"[{key!r}]" for key in path)
-                        given, wanted = list(np.shape(value)), list(leaf.shape)
-                        raise UserError(f"env: observation{place} has the shape {given}, its space {wanted}")
-                    part[index] = value
-        dtypes = (np.float32, np.bool_, np.bool_, np.int32, np.int32)
-        columns: list[Any] = [numbers[:, i].reshape(batch).astype(dtype) for i, dtype in enumerate(dtypes)]
-        return [part.reshape(batch + part.shape[1:]) for part in parts], *columns, logged.reshape(*batch, -1)
+    def _observation(self, answer: dict[str, Array], name: str) -> Any:
+        leaves = spaces.leaves(self._observations)
+        return assemble(self._observations, (answer[f"{name}{i}"] for i in range(len(leaves))))
 
 
-def _in_numpy(function: Callable[..., Any], env_id: str) -> Callable[..., Any]:
-    """The function with NumPy arguments. A callback gets JAX arrays, whose every operation is a program by itself.
+def _where_any(call: Callable[[Any], Any], size: int, needed: Bool[Array, "*B"], rows: Array) -> Array:
+    """Rows of bytes [*B, size] that the host answers to rows; zeros, without a call, if none of them is needed."""
+    shape = jax.ShapeDtypeStruct((*needed.shape, size), jnp.uint8)
 
-    Raises:
-        HostError: What the environment raised, with its own traceback.
-    """
+    @custom_vmap
+    def ask(needed: Array, rows: Array) -> Array:
+        return jax.lax.cond(
+            jnp.any(needed),
+            lambda rows: jax.pure_callback(call, shape, rows),
+            lambda _: jnp.zeros(shape.shape, shape.dtype),
+            rows,
+        )
 
-    def call(*args: Any) -> Any:
-        try:
-            return function(*map(np.asarray, args))
-        except StaleState:  # is about how the program uses its states
-            raise
-        except Exception as error:
-            raise keep(error, env_id, function.__name__.strip("_")) from None
+    @ask.def_vmap
+    def ask_all(batch: int, batched: Any, needed: Array, rows: Array) -> tuple[Array, bool]:
+        pairs = zip(batched, (needed, rows), strict=True)
+        needed, rows = (x if has else jnp.broadcast_to(x, (batch, *x.shape)) for has, x in pairs)
+        return _where_any(call, size, needed, rows), True
 
-    return call
+    return ask(needed, rows)
 
 
 def _make(env: Any, kwargs: dict[str, Any], action_mask: str | None = None) -> Any:

@@ -21,7 +21,7 @@ LIBRARIES = (
     "/gymnasium/core.py",
     "/gymnasium/wrappers/",
 )
-OURS = (*LIBRARIES, "/envs/adapters/host_", "/envs/adapters/gymnasium_")
+OURS = (*LIBRARIES, "/envs/adapters/host/")
 
 
 class HostError(RuntimeError):
@@ -36,12 +36,12 @@ def _is_news(record: logging.LogRecord) -> bool:
 logging.getLogger("jax._src.callback").addFilter(_is_news)
 
 
-def keep(error: Exception, env_id: str, during: str) -> HostError:
+def keep(env_id: str, error: Exception, during: str) -> HostError:
     """Keep a failure, and make the error that stands for it on its way through the compiled program.
 
     Args:
-        error: What was raised.
         env_id: The environment.
+        error: What was raised.
         during: What it was to do, e.g. "step".
     """
     frames = traceback.extract_tb(error.__traceback__)
