@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from rlformers.config import CoreConfig, ExperimentConfig
 from rlformers.config.experiments import experiments, find
 from rlformers.config.files import about, config_file, read_layers, read_yaml
+from rlformers.config.older_versions import meanings
 from rlformers.config.overrides import CHOSEN, apply, given, parse, value_of
 from rlformers.config.typed_node import Node, type_hints
 from rlformers.cores import registry
@@ -41,9 +42,6 @@ __all__ = [
 
 # Keys that identify a run: a new run from the configuration of another one has its own values.
 OF_ONE_RUN = ("run_dir", "wandb.group", "wandb.entity")
-
-# Values of keys that a saved configuration of an older version lacks, where it meant something else than the default.
-BEFORE = {"wrap.truncation": "bootstraps"}
 
 Schema = TypeVar("Schema")
 
@@ -168,7 +166,7 @@ class Composer:
         with about(None if core else path):
             node = Node(ExperimentConfig, name)
         defaults = dict(node.values)
-        node.values |= BEFORE if config else {}
+        node.values |= meanings(read_yaml(path)) if config and path else {}
         for path, _, values, options in layers:
             with about(path):
                 node.update(values, exact=bool(config))
@@ -228,7 +226,7 @@ def _saved(values: Any) -> Node:
     if not isinstance(core, dict) or not isinstance(core.get("name"), str):
         raise UserError(f"core: need the name and the options of a core, such as {{name: gru}}, got {core!r}")
     node = Node(ExperimentConfig, core["name"])
-    node.values |= BEFORE
+    node.values |= meanings(values)
     node.update({key: value for key, value in values.items() if key != "core"}, exact=True)
     node.update({key: value for key, value in core.items() if key != "name"}, "core.", exact=True)
     return node

@@ -58,6 +58,26 @@ def test_runs_of_before_go_on_as_they_were(tmp_path):
     assert compose([f"config={tmp_path}", "wrap.truncation=null"]).wrap.truncation is None
 
 
+@pytest.mark.parametrize(
+    "env, before",
+    [
+        ("meta/Alchemy", {"split": "all"}),
+        ("meta/ProjectedCartPole", {"max_steps_in_episode": 50}),
+        ("xland/Meta-R1-9x9", {"split": "all"}),
+        ("meta/DarkRoom", {}),
+    ],
+)
+def test_arguments_whose_default_changed_are_what_they_were(env, before, tmp_path):
+    values = to_dict(compose([f"env={env}"]))
+    assert from_dict(values).env_kwargs == {}
+    older = {key: value for key, value in values.items() if key != "trial"}
+    assert from_dict(older).env_kwargs == before
+    (tmp_path / "config.yaml").write_text(json.dumps(older))
+    assert compose([f"config={tmp_path}"]).env_kwargs == before
+    said = {key: "train" if key == "split" else 200 for key in before}
+    assert from_dict(older | {"env_kwargs": said}).env_kwargs == said
+
+
 NAMES = list(experiments())
 
 
