@@ -40,7 +40,7 @@ test-adapters: $(VENV)-adapters/.installed
 
 # The checker of environments over every registered id: more than an hour on 2 cores.
 check-envs: $(VENV)-adapters/.installed
-	$(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_protocol.py -k test_every_environment_keeps_the_protocol
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(VENV)-adapters/bin/pytest -n 2 -rs tests/envs/test_protocol.py -k test_every_environment_keeps_the_protocol
 
 # Faults are put into the learner, one at a time, and its tests must notice each of them: tests/mutants/caught.md.
 mutants: $(VENV)/.installed

@@ -206,6 +206,31 @@ def test_states_have_one_future():
         step(env, second, 1)
 
 
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_loops_that_have_ended_may_go_on_beside_others(repeats):
+    """A batch of loops computes its ended ones again: their last pass asks the host what it has been asked."""
+    host = GymnasiumHost("rlformers/Counter-v0")
+    env = ActionRepeat(host, repeats) if repeats > 1 else host
+    params = TimedParams(100)
+
+    def play(key, passes):
+        def go_on(carry):
+            made, (_, state), paid = carry
+            obs, state, reward, *_ = env.step(key, state, jnp.int32(0), params)
+            return made + 1, (obs, state), paid + reward
+
+        start = jnp.int32(0), env.reset(key, params), jnp.float32(0)
+        _, (obs, _), paid = jax.lax.while_loop(lambda carry: carry[0] < passes, go_on, start)
+        return obs, paid
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    obs, paid = jax.jit(jax.vmap(play))(keys, jnp.array([1, 4, 2]))
+    for key, passes, seen, sum_of_rewards in zip(keys, (1, 4, 2), obs, paid, strict=True):
+        alone = jax.jit(play)(key, passes)
+        np.testing.assert_array_equal(alone[0], seen)
+        assert alone[1] == sum_of_rewards
+
+
 def test_an_ended_episode_stays_ended():
     env = GymnasiumHost("rlformers/Counter-v0", truncates=1)
     _, state = env.reset(jax.random.key(0), env.default_params)

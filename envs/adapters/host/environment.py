@@ -169,6 +169,10 @@ class GymnasiumHost(Environment):
         """Whether the time limit is reached, or the environment has truncated the episode itself."""
         return state.truncated | (state.time >= params.max_steps_in_episode)
 
+    def makes_steps_at_once(self, number: int) -> None:
+        """Expect so many times the steps in one of the program's own, as `ActionRepeat` makes them."""
+        self.slots.steps_at_once *= number
+
     def keep_pictures(self) -> None:
         """Keep a picture of every state that is made from now on, where `render_mode` is rgb_array: for `render`."""
         self.slots.keeps_pictures = self._draws

@@ -3,13 +3,15 @@
 A copy's state in the program is a handle: the number of a slot here, and its clock, how many resets and steps the slot
 had seen when the state was made. The program may ask for the same operation twice: a batch of loops goes on computing
 loops that have ended, compilers may repeat what is declared pure. So every slot remembers what it answered since the
-state before its last step and answers the same question alike. Any other question to a past state is an error, for the
-host cannot go back: such states were copied or kept, and the copies have parted.
+state before its last step (before its last k steps, if the program makes k of them at once) and answers the same
+question alike. Any other question to a past state is an error, for the host cannot go back: such states were copied or
+kept, and the copies have parted.
 """
 
 import copy
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,18 +68,37 @@ def number(value: Any, what: str) -> float:
 
 
 class Slot:
-    """One environment on the host, and what it was asked since the state before its last step."""
+    """One environment on the host, and what it was asked since the state before its last steps.
 
-    def __init__(self, env: Any, handle: int):
+    Args:
+        env: The environment.
+        handle: Its handle.
+        remembered: Steps whose answers are kept.
+    """
+
+    def __init__(self, env: Any, handle: int, remembered: int):
         self.env = env
         self.handle = handle
         self.clock = 0
-        self.asked: dict[bytes, tuple[np.ndarray, int]] = {}  # answers, and which of them, by question
+        # Answers, and which of them, by question: of every remembered step, and of the resets after it.
+        self.asked: deque[dict[bytes, tuple[np.ndarray, int]]] = deque([{}], maxlen=remembered)
         self.last: Any = None  # of these, the one that was asked for last
         self.shown = 0  # the clock of its state; that of the slot may be later, of an episode that has begun
         self.over = False  # whether the environment ended the episode with it
         self.logged: dict[str, float] = {}  # of this episode, so far
         self.pictures: dict[int, Any] | None = None  # of its states by their clocks, where they are kept
+
+    def answered(self, question: bytes) -> tuple[np.ndarray, int] | None:
+        """What was answered to a question, if that is remembered."""
+        for asked in self.asked:
+            if known := asked.get(question):
+                return known
+        return None
+
+    def forget(self) -> None:
+        """Remember no answer."""
+        self.asked.clear()
+        self.asked.append({})
 
     def draw(self) -> None:
         """Keep a picture of the present state, where they are kept."""
@@ -110,6 +131,7 @@ class Slots:
         self.observation_space, self.action_space = theirs
         self.parts = [(path, tuple(leaf.shape)) for path, leaf, _ in spaces.named_leaves(ours[0])]
         self.most = most
+        self.steps_at_once = 1  # which the program makes in one of its own
         self.log_info = tuple(log_info)
         self.failed = failed
         observed, acted = ([(leaf.dtype, leaf.shape) for leaf, _ in spaces.leaves(space)] for space in ours)
@@ -162,7 +184,7 @@ class Slots:
                 continue
             slot = self._new() if handle == NO_HANDLE else self._find(handle)
             question = raw[row * size : (row + 1) * size]
-            known = slot.asked.get(question)
+            known = slot.answered(question)
             if known is not None:
                 again.append((row, known, False))
             elif operation == STEP and clock == slot.shown and (over or slot.over):
@@ -179,7 +201,7 @@ class Slots:
                     observation, reward, terminated, truncated = self._step(slot, actions[row], answers, row)
                 slot.clock = slot.shown = slot.clock + 1
                 slot.draw()
-                slot.asked[question] = slot.last = (answers, row)
+                slot.asked[-1][question] = slot.last = (answers, row)
                 slot.over = terminated or truncated
                 begun = goes_on and (slot.over or last)
                 made.append((row, slot.handle, slot.clock, reward, terminated, truncated, begun))
@@ -203,7 +225,7 @@ class Slots:
 
     def _step(self, slot: Slot, action: Any, answers: np.ndarray, row: int) -> tuple[Any, float, bool, bool]:
         self.doing = "step"
-        slot.asked.clear()
+        slot.asked.append({})
         observation, reward, terminated, truncated, info = slot.env.step(action)
         ends = bool(number(terminated, "terminated")), bool(number(truncated, "truncated"))
         if self.log_info:
@@ -243,7 +265,7 @@ class Slots:
         """Let no state stand for the slots that have moved on for answers that nobody gets."""
         for slot in self.slots:
             if slot.last is not None and slot.last[0] is answers:
-                slot.asked.clear()
+                slot.forget()
                 slot.clock += 1
                 slot.shown = slot.clock
 
@@ -259,7 +281,7 @@ class Slots:
                 f"{self.most} copies on the host are as many as env_kwargs.max_copies allows; every call of reset that "
                 "is no automatic one makes a copy, and close() forgets them all"
             )
-        self.slots.append(Slot(self.make(), self.first_handle + len(self.slots)))
+        self.slots.append(Slot(self.make(), self.first_handle + len(self.slots), self.steps_at_once))
         if self.keeps_pictures:
             self.slots[-1].pictures = {}
         return self.slots[-1]
