@@ -1,5 +1,6 @@
 """What all figures share: style, colours, and the grid of panels with one legend."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def draw_panels(
     columns = min(2, len(names))
     rows = -(-len(names) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(1.2 + panel_width * columns, 0.9 + 3.1 * rows)
+        width = 1.2 + panel_width * columns
+        figure = new_figure(width, 0.9 + 3.1 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         handles: dict[str, Any] = {}
         for name, panel in zip(names, panels, strict=False):
@@ -88,13 +90,14 @@ def draw_panels(
             panel.set_axis_off()
         for panel in panels[: len(names) : columns]:
             panel.set_ylabel(ylabel)
-        figure.legend(
+        drawn = figure.legend(
             [handles[label] for label in labels],
             labels,
             loc="outside lower center",
             ncols=min(len(labels), 3 * columns),
             frameon=False,
-            title=legend,
+            title=textwrap.fill(legend, int(15 * width)),  # a letter is about 1/16 of an inch wide
             title_fontsize=8,
         )
+        drawn.get_title().set_multialignment("center")
         return save(figure, path)
