@@ -96,7 +96,7 @@ def test_alchemy_has_as_many_chemistries_as_published():
     graphs, num_constraints = possible_graphs()
     assert np.bincount(num_constraints).tolist() == [1, 12, 48, 48]
     assert len({graph.tobytes() for graph in graphs}) == 109
-    env = Alchemy()
+    env = Alchemy(split="all")
     assert len(env.graphs) * len(env.maps) == 167_424
     drawn = tasks(env, Alchemy(rotation=False, bottleneck=False), num=2000)
     edges = np.asarray(drawn[0].edges).sum((1, 2)) // 2

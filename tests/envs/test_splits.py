@@ -17,7 +17,7 @@ from rlformers.envs.meta.task import DEFAULT_SPLIT
 from rlformers.envs.registry import make_env
 from rlformers.errors import UserError
 
-ADAPTERS = files("rlformers.envs") / "adapters"
+ENVS = files("rlformers.envs")
 HELD_OUT = {"split": "heldout"}
 
 
@@ -129,9 +129,8 @@ def test_every_split_is_looked_at():
     }
     assert targets == set(FOUND_OUT) | REFUSED
     extras = {str(entry.target).partition(":")[0] for entry in registry.BUILT_IN.values() if entry.extra}
-    modules = {module.rpartition(".")[2] for module in extras}
-    takes_split = {name for name in modules if "split: str" in (ADAPTERS / f"{name}.py").read_text()}
-    assert takes_split == ELSEWHERE
+    sources = [ENVS / f"{module.partition('envs.')[2].replace('.', '/')}.py" for module in extras]
+    assert {file.name.removesuffix(".py") for file in sources if "split: str" in file.read_text()} == ELSEWHERE
 
 
 # What does not train on split=train by default, and why.
@@ -155,7 +154,7 @@ def test_the_default_split_is_train():
     assert set(OTHER_DEFAULTS) < seen
     # Those that need a package: `split` is None where other arguments name the tasks, see `splits`.
     for module in ("xland", "xland_benchmark", "xland_rulesets", "playground_meta"):
-        source = (ADAPTERS / f"{module}.py").read_text()
+        source = (ENVS / f"adapters/{module}.py").read_text()
         assert re.findall(r"split: str(?: \| None)? = (\w+|\"\w+\")", source) in (["None"], ["DEFAULT_SPLIT"]), module
         assert "DEFAULT_SPLIT" in source
 
