@@ -94,7 +94,10 @@ class _Stopped(datetime):
         return cls(2026, 12, 1, 12, tzinfo=tz)
 
 
-def test_going_online_takes_the_place_of_offline_pieces(server, tmp_path):
+@pytest.mark.parametrize("same_second", [False, True])
+def test_going_online_takes_the_place_of_offline_pieces(same_second, server, tmp_path, monkeypatch):
+    if same_second:
+        monkeypatch.setattr("wandb.sdk.wandb_settings.datetime", _Stopped)
     run_dir = tmp_path / "r"
     live(run_dir, "wandb.mode=offline", steps=range(1, 6), covered=5).finish(summary([0], completed=False))
     live(run_dir, steps=range(6, 9), before=5, covered=8).finish(summary([0]))

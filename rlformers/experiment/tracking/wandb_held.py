@@ -90,11 +90,11 @@ def _mark(file: Path) -> None:
 def _files(run_dir: Path, run_id: str) -> list[Path]:
     """In order of time. W&B numbers the folders of starts within the same second: `-1` after the id and so on."""
     folder = re.compile(rf"(?:offline-)?run-(\d+_\d+)-{re.escape(run_id)}(?:-(\d+))?")
-    found = {}
+    found = []
     for file in (run_dir / "wandb").glob(f"*run-*/run-{run_id}.wandb"):
         if start := folder.fullmatch(file.parent.name):
-            found[start[1], int(start[2] or 0)] = file
-    return [found[start] for start in sorted(found)]
+            found.append((start[1], int(start[2] or 0), file))
+    return [file for *_, file in sorted(found)]
 
 
 def _offline_files(run_dir: Path, run_id: str) -> list[Path]:
