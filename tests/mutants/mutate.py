@@ -21,7 +21,18 @@ from faults import FAULTS, TESTS, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "tests" / "mutants" / "caught.md"
-PARTS = ("agents", "configs", "envs", "examples", "rlformers", "tests", "pyproject.toml", "README.md", "Makefile")
+PARTS = (
+    "agents",
+    "configs",
+    "envs",
+    "examples",
+    "rlformers",
+    "tests",
+    "tools",
+    "pyproject.toml",
+    "README.md",
+    "Makefile",
+)
 WORKERS = 2  # one per core of the smallest machine that this is made for
 SURVIVES, NOT_TRIED = "**survives**", "not tried"
 LIMIT = 600  # seconds: a fault that makes the tests hang is caught, too
