@@ -108,6 +108,7 @@ def test_on_a_processor_it_limits_how_many_are_at_work(limit, workers, monkeypat
 
 def test_without_jit(tmp_path):
     tiny = ["core=mlp", "seeds=2", "ppo.num_envs=2", "ppo.num_steps=2", "ppo.num_minibatches=1", "total_steps=8"]
+    tiny += ["ppo.update_epochs=1"]
     compiled = rows(tmp_path / "compiled", *tiny)
     with jax.disable_jit():
         assert_close(rows(tmp_path / "plain", *tiny), compiled)
