@@ -102,7 +102,12 @@ def assert_one_function(old, new, before, after, atol=1e-6):
         np.testing.assert_allclose(two, one, atol=atol, rtol=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(12))
+def seeds(some, all_of_them):
+    """Some always, the others in `make test-all`."""
+    return [*range(some), *(pytest.param(i, marks=pytest.mark.slow) for i in range(some, all_of_them))]
+
+
+@pytest.mark.parametrize("seed", seeds(5, 12))
 def test_random_spaces(seed):
     space = random_space(np.random.default_rng(seed))
     shown, seen = shown_both_ways(space, 4, outside=seed % 2 == 1)
@@ -118,7 +123,7 @@ def test_random_spaces(seed):
         assert_one_function(old, new, before, new.as_numbers(after, 1), atol=1e-5 if seed % 3 == 0 else 1e-6)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_random_spaces_normalised(seed):
     """Statistics are those of the vector with one-hots, and so is what the encoder sees."""
     space = random_space(np.random.default_rng(100 + seed))

@@ -67,7 +67,7 @@ def test_each_seed_begins_with_that_of_the_other_run(other, capsys):
     assert f"the agents of {other} after 64 steps, training seeds [5, 6]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words,taken", [([], 5), (["init_seed=6"], 6)])
+@pytest.mark.parametrize("words,taken", [pytest.param([], 5, marks=pytest.mark.slow), (["init_seed=6"], 6)])
 def test_of_another_number_all_begin_with_one(other, words, taken):
     _, new = begun("seeds=3", f"init_from={other}", *words)
     theirs = jax.tree.map(lambda x: x[taken - 5], state_of(other).agent)
@@ -149,6 +149,7 @@ def test_another_core_is_refused_by_name_also_where_every_shape_fits(other, monk
         check_source(alias, state)
 
 
+@pytest.mark.slow
 def test_half_of_a_deep_core_is_refused(tmp_path):
     deep = tmp_path / "deep"
     assert main(["train", *SMALL, "model.num_layers=2", f"run_dir={deep}"]) == 0
