@@ -2,12 +2,13 @@
 
     python benchmarks/envs.py [PREFIX ...] [--json FILE]
 
-It prints, for each environment with the learner's wrappers, automatic resets and episode
-statistics, the steps per second of user CPU time under uniformly random actions at 64 and 1024
-copies, and the seconds of CPU time to compile 64 copies. `share` is the environment's part of a PPO
-loop with a GRU of width 64 (64 copies, 128 steps, the defaults of `rlformers train`): its time per
-step at 64 copies divided by that time plus the rest of the loop. The rest comes from
-popgym/RepeatPreviousEasy in the same run. `bytes` is what the learner stores of an observation.
+Without a prefix it takes all environments that need no other package. For each, with the learner's
+wrappers, automatic resets and episode statistics, it prints the steps per second of user CPU time
+under uniformly random actions at 64 and 1024 copies, and the seconds of CPU time to compile 64
+copies. `share` is the environment's part of a PPO loop with a GRU of width 64 (64 copies, 128
+steps, the defaults of `rlformers train`): its time per step at 64 copies divided by that time plus
+the rest of the loop. The rest comes from popgym/RepeatPreviousEasy in the same run. `bytes` is what
+the learner stores of an observation.
 """
 
 import argparse
@@ -39,7 +40,9 @@ def main() -> None:
     names = [
         name
         for name, entry in BUILT_IN.items()
-        if name.startswith(tuple(arguments.prefixes)) and not entry.extra and name not in DOWNLOADS
+        if name.startswith(tuple(arguments.prefixes))
+        and (not entry.extra or arguments.prefixes != [""])
+        and name not in DOWNLOADS
     ]
     rest = loop_seconds() - env_seconds(REFERENCE, COPIES[0])[0]
     print(f"the loop without its environment: {rest * 1e6:.1f} microseconds of user CPU per step")
