@@ -7,6 +7,7 @@ and `step_env` (five values, no reset). It implements `is_truncated` too if its 
 `state.time >= params.max_steps_in_episode`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -34,6 +35,8 @@ __all__ = [
     "checked",
     "need_at_least",
     "never_truncates",
+    "unwrapped",
+    "wrappers_around",
 ]
 
 # Stands for no time limit: more steps than anyone makes.
@@ -221,3 +224,17 @@ class Wrapper(Environment):
 def never_truncates(env: Environment) -> bool:
     """Whether the environment declares that its episodes end by termination only."""
     return bool(getattr(env, "never_truncates", False))
+
+
+def wrappers_around(env: Environment) -> Iterator[Wrapper]:
+    """The wrappers of an environment, from the outermost one on."""
+    while isinstance(env, Wrapper):
+        yield env
+        env = env.env
+
+
+def unwrapped(env: Environment) -> Environment:
+    """The environment inside all wrappers."""
+    for wrapper in wrappers_around(env):
+        env = wrapper.env
+    return env

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, Wrapper, unwrapped
 from rlformers.envs.rendering.pictures import bars, grids
 from rlformers.envs.rendering.pictures.canvas import Canvas
 from rlformers.envs.wrappers.random_projection import RandomProjection
@@ -100,8 +100,7 @@ def has_picture(env: Environment, state: Any, params: Any) -> bool:
 
 def keep_pictures(env: Environment) -> None:
     """Let an environment on the host, which cannot go back to a state, keep what `render` will be asked for."""
-    while isinstance(env, Wrapper):
-        env = env.env
+    env = unwrapped(env)
     if hasattr(env, "keep_pictures"):
         env.keep_pictures()
 

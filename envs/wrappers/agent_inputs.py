@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from rlformers.envs import spaces
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, Wrapper, wrappers_around
 
 flag_space = spaces.Box(0.0, 1.0, (), jnp.float32)
 reward_space = spaces.Box(-jnp.inf, jnp.inf, (), jnp.float32)
@@ -21,11 +21,7 @@ reward_space = spaces.Box(-jnp.inf, jnp.inf, (), jnp.float32)
 
 def is_packed(env: Environment) -> bool:
     """Whether a wrapper of ours has put what the environment shows into "observation", to add entries beside it."""
-    while isinstance(env, Wrapper):
-        if getattr(env, "packs", False):
-            return True
-        env = env.env
-    return False
+    return any(getattr(wrapper, "packs", False) for wrapper in wrappers_around(env))
 
 
 def extend(observation: Any, extra: dict[str, Any], packed: bool, pack: Any = dict) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, Wrapper, wrappers_around
 from rlformers.envs.reserved import check_names
 
 
@@ -53,8 +53,4 @@ class EpisodeStatistics(Wrapper):
 
 def reported_by_wrappers(env: Environment) -> set[str]:
     """The reserved names that wrappers around an environment report."""
-    names: set[str] = set()
-    while isinstance(env, Wrapper):
-        names |= set(getattr(env, "reports", ()))
-        env = env.env
-    return names
+    return {name for wrapper in wrappers_around(env) for name in getattr(wrapper, "reports", ())}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlformers.envs.constructor_arguments import check_arguments
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, wrappers_around
 from rlformers.envs.spec import TRUNCATIONS
 from rlformers.envs.wrappers import EpisodeStart, PreviousAction, RewardInput, TimeLimit, TruncationTerminates
 from rlformers.envs.wrappers.keys import TrialConfig, WrapConfig
@@ -113,11 +113,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plays_trials(env: Environment) -> bool:
-    while isinstance(env, Wrapper):
-        if isinstance(env, Trial):
-            return True
-        env = env.env
-    return False
+    return any(isinstance(wrapper, Trial) for wrapper in wrappers_around(env))
 
 
 def _projected(env: Environment, keys: Mapping[str, Any]) -> Environment:

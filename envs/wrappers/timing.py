@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32, PRNGKeyArray
 
 from rlformers.envs.adapters.host import on_host
-from rlformers.envs.environment import Environment, Wrapper
+from rlformers.envs.environment import Environment, Wrapper, unwrapped
 from rlformers.errors import UserError
 
 __all__ = ["ActionRepeat", "RewardDelay", "RewardDelayState"]
@@ -32,11 +32,8 @@ class ActionRepeat(Wrapper):
         if repeats < 1:
             raise UserError(f"wrap.action_repeat: need at least 1, got {repeats!r}")
         self.repeats = repeats
-        inner: Any = env
-        while isinstance(inner, Wrapper):
-            inner = inner.env
-        if on_host(inner):
-            inner.makes_steps_at_once(repeats)
+        if on_host(env):
+            unwrapped(env).makes_steps_at_once(repeats)
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Array, Array, dict]:
         """Make up to k steps, without automatic reset."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rlformers.errors import UserError
 from rlformers.experiment.run_files.error_file import NAME as ERRORS
 from rlformers.experiment.run_files.file_lock import is_locked
-from rlformers.experiment.run_files.summary import read_summary
+from rlformers.experiment.run_files.summary import read_summary, still_reached
 
 HEADER = ("begun", "directory", "env", "core", "seeds", "steps", "of", "status", "return")
 # The lines of config.yaml to read: keys of the first level, and four of the second.
@@ -82,8 +82,7 @@ def look_at(run_dir: Path) -> RunLine:
         return RunLine(begun, run_dir, "?", "?", "?", 0, 0, "unreadable", None)
     summary = read_summary(run_dir) or {}
     steps = max(int(summary.get("total_steps") or 0), newest_update(run_dir) * batch)
-    early, wanted = summary.get("stopped_early"), (config.get("stop") or {}).get("return")
-    if early and wanted is not None and early["return"] >= wanted:
+    if early := still_reached(summary.get("stopped_early"), (config.get("stop") or {}).get("return")):
         goal = early["step"]
     finished = bool(summary.get("completed")) and summary["total_steps"] == goal
     final = summary.get("final_return") or {}

@@ -166,7 +166,7 @@ class Composer:
         with about(None if core else path):
             node = Node(ExperimentConfig, name)
         defaults = dict(node.values)
-        node.values |= meanings(read_yaml(path)) if config and path else {}
+        node.values |= meanings(layers[-1].values) if config else {}
         for path, _, values, options in layers:
             with about(path):
                 node.update(values, exact=bool(config))
@@ -187,10 +187,6 @@ def from_node(node: Node) -> ExperimentConfig:
     name = options.pop("name")
     core = registry.make_config(name, options)
     values["wandb"]["tags"] = [tag for tag in values["wandb"]["tags"] if tag.strip()]  # W&B refuses empty ones
-    if values["run_dir"]:
-        values["run_dir"] = (
-            str(Path(values["run_dir"]).expanduser()) if values["run_dir"][0] == "~" else values["run_dir"]
-        )
     return _build(ExperimentConfig, values | {"core": CoreConfig(name, {key: getattr(core, key) for key in options})})
 
 

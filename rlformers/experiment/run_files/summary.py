@@ -18,13 +18,12 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         return None
 
 
-def still_reached(found: dict[str, Any] | None, config: ExperimentConfig) -> dict[str, Any] | None:
-    """What a run ended early with, `{"step", "return"}`, if `stop.return` asks for no more; else None."""
-    goal = config.stop_return
+def still_reached(found: dict[str, Any] | None, goal: float | None) -> dict[str, Any] | None:
+    """What a run ended early with, `{"step", "return"}`, if its goal, `stop.return`, is no higher; else None."""
     return found if found and goal is not None and found["return"] >= goal else None
 
 
 def goal_of(summary: dict[str, Any] | None, config: ExperimentConfig) -> int:
     """Environment steps of each seed at the end of a run: where it has ended early, if it has, or else all of them."""
-    reached = still_reached((summary or {}).get("stopped_early"), config)
+    reached = still_reached((summary or {}).get("stopped_early"), config.stop_return)
     return reached["step"] if reached else config.num_updates * config.batch_size

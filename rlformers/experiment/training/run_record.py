@@ -73,7 +73,7 @@ class Member:
         self.episodes = EpisodeSums(config, len(self.seeds))
         if checkpoint:
             self.episodes.restore(meta["episodes"])
-            self.reached = still_reached(meta.get("reached"), config)
+            self.reached = still_reached(meta.get("reached"), config.stop_return)
         self.metrics = JsonlSink(run_dir / "metrics.jsonl", meta.get("metrics_bytes", 0))
         self.sinks = [self.metrics, *open_views(config, run_dir, group, self.done * config.batch_size)]
 
@@ -121,7 +121,7 @@ class Member:
         returns = [line[key] for line, good in zip(lines, sound, strict=True) if good]
         if self.config.stop_return is not None and None not in returns:
             found = {"step": self.done * self.config.batch_size, "return": float(np.mean(returns))}
-            self.reached = still_reached(found, self.config)
+            self.reached = still_reached(found, self.config.stop_return)
 
     def next_look(self, done: int) -> int:
         """The first update after number `done` at which the run may end."""

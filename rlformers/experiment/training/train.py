@@ -143,7 +143,7 @@ def train_together(
 def _say_finished(
     run_dir: Path, config: ExperimentConfig, checkpoint: Checkpoint | None, summary: dict[str, Any]
 ) -> None:
-    reached = still_reached(summary.get("stopped_early"), config)
+    reached = still_reached(summary.get("stopped_early"), config.stop_return)
     early = f" early, after {reached['step']:,} steps with return {reached['return']:.3f}" if reached else ""
     print(f"{run_dir} is finished{early}")
     if checkpoint is None:
