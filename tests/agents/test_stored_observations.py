@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shown_spaces import Shows
 
 from rlformers.agents.encoder import Encoder
 from rlformers.agents.normalizers import init_normalizers, normalize_observation, update_observation
@@ -11,7 +12,6 @@ from rlformers.agents.symbols import joined, sum_of_rows
 from rlformers.config.compose import compose
 from rlformers.cores.products import matmul, precision
 from rlformers.envs import Flatten, spaces
-from rlformers.envs.environment import Environment
 from rlformers.envs.registry import make_env
 from rlformers.envs.wrappers import EpisodeStatistics
 from rlformers.envs.wrappers.keywords import wrap
@@ -22,27 +22,6 @@ from rlformers.experiment.program.build import build, check_spaces
 
 KEY = jax.random.key(0)
 SMALL = ["core=gru", "model.width=8", "ppo.num_envs=2", "ppo.num_steps=4", "ppo.num_minibatches=1", "seeds=2"]
-
-
-class Shows(Environment):
-    """An environment that only shows observations drawn from a space."""
-
-    default_params = None
-
-    def __init__(self, space):
-        self.space = space
-
-    def observation_space(self, params):
-        return self.space
-
-    def action_space(self, params):
-        return spaces.Discrete(2)
-
-    def reset_env(self, key, params):
-        return spaces.sample(self.space, key), jnp.zeros(())
-
-    def step_env(self, key, state, action, params):
-        return spaces.sample(self.space, key), state, jnp.zeros(()), jnp.zeros((), bool), {}
 
 
 def random_space(rng):

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shown_spaces import Shows
 
 from rlformers.agents.encoder import Encoder
 from rlformers.agents.symbols import one_hots, sum_of_rows
 from rlformers.config.compose import compose
 from rlformers.cores.products import matmul, precision
 from rlformers.envs import Flatten, spaces
-from rlformers.envs.environment import Environment
 from rlformers.envs.registry import make_env
 from rlformers.experiment.inspection.influence import differentiable, influence
 from rlformers.experiment.program.build import build
@@ -65,18 +65,6 @@ SPACE = spaces.Dict(
         "previous": spaces.Tuple([spaces.Discrete(300), spaces.Discrete(2)]),
     }
 )
-
-
-class Shows(Environment):
-    """An environment of which only observations matter."""
-
-    default_params = None
-
-    def __init__(self, space):
-        self.space = space
-
-    def observation_space(self, params):
-        return self.space
 
 
 def both(space):
